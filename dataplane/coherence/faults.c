@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * READ_FAULT and WRITE_FAULT, requests, and faults that wait for a free transaction.
+ *
+ * A fault that finds the page in a transient state joins its record. A fault that finds all txn_max
+ * transactions in use is remembered, one slot a vCPU: it blocks in one fault at a time, but a fault of its
+ * earlier life (userfaultfd repeats messages after a signal) may still be here, so that moves to a common slot.
+ */
+#include "dataplane/coherence/core.h"
+
+static uint64_t vcpu_bit(uint8_t vcpu)
+{
+    return vcpu < COH_VCPUS_MAX ? bit64(vcpu) : 0;
+}
+
+/* ---- waiting for a transaction --------------------------------------------------------------------- */
+
+static struct coh_pending *common_slot(struct coh *c, uint64_t page)
+{
+    struct coh_pending *free_slot = NULL;
+    for (uint32_t i = COH_VCPUS_MAX; i < COH_PENDING_MAX; i++) {
+        struct coh_pending *p = &c->pending[i];
+        if (p->used && p->page == page)
+            return p;
+        if (!p->used && free_slot == NULL)
+            free_slot = p;
+    }
+    return free_slot;
+}
+
+static void pending_set(struct coh *c, struct coh_pending *p, const struct coh_pending *value)
+{
+    bool write = value->write || (p->used && p->page == value->page && p->write);
+    uint64_t seq = p->used && p->page == value->page ? p->seq : value->seq;
+    c->pending_n += !p->used;
+    *p = *value;
+    p->used = true;
+    p->write = write;
+    p->seq = seq;
+}
+
+static void pending_add(struct coh *c, uint64_t page, uint8_t vcpu, bool write, uint64_t started)
+{
+    struct coh_pending value = {
+        .page = page, .seq = c->pending_seq++, .started = started, .vcpu = vcpu, .write = write};
+    struct coh_pending *p = vcpu < COH_VCPUS_MAX ? &c->pending[vcpu] : common_slot(c, page);
+    c->counters.txn_full++;
+    if (p == NULL) { /* more blocked threads that are no vCPU than slots: counted; the engine bounds them */
+        coh_drop(c, COH_DROP_DEFERRED_FULL);
+        return;
+    }
+    if (vcpu < COH_VCPUS_MAX && p->used && p->page != page) {
+        struct coh_pending *old = common_slot(c, p->page);
+        if (old != NULL) {
+            p->vcpu = COH_VCPU_NONE;
+            pending_set(c, old, p);
+        }
+    }
+    pending_set(c, p, &value);
+}
+
+/* Starts the oldest waiting fault; false: none, or no transaction is free. */
+bool coh_pending_run(struct coh *c)
+{
+    struct coh_pending *oldest = NULL;
+    if (c->pending_n == 0 || c->own_used >= c->cfg.txn_max)
+        return false;
+    for (uint32_t i = 0; i < COH_PENDING_MAX; i++) {
+        struct coh_pending *p = &c->pending[i];
+        if (p->used && (oldest == NULL || p->seq < oldest->seq))
+            oldest = p;
+    }
+    struct coh_pending f = *oldest;
+    oldest->used = false;
+    c->pending_n--;
+    coh_fault(c, f.page, f.vcpu, f.write, f.started);
+    return true;
+}
+
+/* ---- requests -------------------------------------------------------------------------------------- */
+
+/* Sends GETS or GETM for a page in I or S. */
+void coh_request(struct coh *c, struct coh_ctx *x, bool write)
+{
+    struct coh_rec *r = x->r;
+    bool upgrade = x->e->state == COH_S;
+    PANDO_CHECK(r->own && (x->e->state == COH_I || (upgrade && write)));
+    r->txn = coh_new_txn(c);
+    r->acked = 0;
+    r->count_known = false;
+    r->zero = false;
+    r->fault = write ? (upgrade ? COH_FAULT_UPGRADE : COH_FAULT_WRITE) : COH_FAULT_READ;
+    c->counters.faults[r->fault]++;
+    coh_frame_take(c, x->e);
+    coh_set_state(c, x, upgrade ? COH_SM_AD : write ? COH_IM_AD : COH_IS_D);
+    struct wire_msg m = {.kind = write ? WIRE_GETM : WIRE_GETS,
+                         .vm = c->cfg.vm,
+                         .requester = c->cfg.self,
+                         .page = x->page,
+                         .txn = r->txn,
+                         .version = x->e->version};
+    if (upgrade)
+        coh_forward_all(c, x);
+    coh_send(c, coh_home(c, x->page), &m);
+}
+
+static void join(struct coh_ctx *x, bool write)
+{
+    struct coh_rec *r = x->r;
+    if (r->waiters == 0 && !r->other)
+        r->started = x->started;
+    if (write && r->write_waiters == 0 && !r->write_other)
+        r->write_started = x->started;
+    r->waiters |= vcpu_bit(x->vcpu);
+    r->other |= x->vcpu >= COH_VCPUS_MAX;
+    if (write) {
+        r->write_waiters |= vcpu_bit(x->vcpu);
+        r->write_other |= x->vcpu >= COH_VCPUS_MAX;
+    }
+}
+
+/* Joins the page's record. A record that nothing keeps until the page is stable (home took a PUT and is
+ * mapping it) becomes an own one. */
+static bool wait_here(struct coh *c, struct coh_ctx *x, bool write)
+{
+    const struct coh_rec *r = x->r;
+    bool kept = r != NULL && (r->own || r->evict || r->serving);
+    if (!kept && !coh_rec_own(c, x)) {
+        pending_add(c, x->page, x->vcpu, write, x->started);
+        return false;
+    }
+    join(x, write);
+    return true;
+}
+
+static void start(struct coh *c, struct coh_ctx *x, bool write)
+{
+    if (!coh_rec_own(c, x)) {
+        pending_add(c, x->page, x->vcpu, write, x->started);
+        return;
+    }
+    join(x, write);
+    coh_request(c, x, write);
+}
+
+/* Faults that the present mapping satisfies are over: their page sets get the page. */
+void coh_satisfied(struct coh *c, struct coh_ctx *x, bool writable)
+{
+    struct coh_rec *r = x->r;
+    if (r == NULL || (r->waiters == 0 && !r->other))
+        return;
+    uint64_t done = writable ? r->waiters : r->waiters & ~r->write_waiters;
+    uint64_t granted = r->waiters;
+    r->waiters &= ~done;
+    r->other = !writable && r->write_other;
+    if (writable) {
+        r->write_waiters = 0;
+        r->write_other = false;
+    }
+    if (r->waiters == 0 && !r->other)
+        r->started = r->write_started = 0;
+    for (uint64_t left = done; left != 0; left &= left - 1) {
+        struct coh_vcpu *v = &c->vcpu[bit64_first(left)];
+        if (v->fault_page == x->page)
+            v->outstanding = false;
+    }
+    coh_hold_granted(c, x, granted);
+}
+
+static void give_up_waiters(struct coh *c, struct coh_ctx *x)
+{
+    struct coh_rec *r = x->r;
+    for (uint64_t left = r->waiters; left != 0; left &= left - 1) {
+        uint8_t v = (uint8_t)bit64_first(left);
+        bool write = (r->write_waiters & bit64(v)) != 0;
+        pending_add(c, x->page, v, write, write ? r->write_started : r->started);
+    }
+    if (r->other)
+        pending_add(c, x->page, COH_VCPU_NONE, r->write_other, r->started);
+    r->waiters = r->write_waiters = 0;
+    r->other = r->write_other = false;
+}
+
+/* Called whenever a handler may have brought the page to a stable state: maps again for late faults, goes
+ * on with what is still wanted, lets parked messages be served, frees the record. */
+void coh_settle(struct coh *c, struct coh_ctx *x)
+{
+    struct coh_rec *r = x->r;
+    enum coh_state s = x->e->state;
+    if (r == NULL)
+        return;
+    if (s == COH_I || s == COH_S || s == COH_M) {
+        coh_rec_evict_end(c, r);
+        if (r->again && s != COH_I) {
+            struct coh_action *a = coh_act(c, COH_ACT_MAP, x->page);
+            a->writable = s == COH_M;
+            a->again = true;
+            a->fault = COH_FAULT_SPURIOUS;
+            c->counters.faults[COH_FAULT_SPURIOUS]++;
+        }
+        r->again = false;
+        if (s != COH_I)
+            coh_satisfied(c, x, s == COH_M);
+        bool write = r->write_waiters != 0 || r->write_other;
+        if (r->waiters == 0 && !r->other)
+            coh_rec_own_end(c, r);
+        else if (coh_rec_own(c, x))
+            coh_request(c, x, write);
+        else
+            give_up_waiters(c, x);
+    }
+    if (r->first != POOL_NONE && coh_may_serve(c, x->e, r))
+        coh_ready_add(c, r);
+    coh_rec_release(c, x);
+}
+
+/* ---- events ---------------------------------------------------------------------------------------- */
+
+void coh_fault(struct coh *c, uint64_t page, uint8_t vcpu, bool write, uint64_t started)
+{
+    struct coh_ctx x = coh_ctx_of(c, page);
+    x.vcpu = vcpu;
+    x.started = started;
+    coh_hold_fault(c, vcpu, page);
+    coh_cache_dispatch(c, &x, write ? COH_CE_WRITE : COH_CE_READ); /* no empty cell in these columns */
+}
+
+void coh_on_read_i(struct coh *c, struct coh_ctx *x)
+{
+    start(c, x, false);
+}
+
+void coh_on_write_i(struct coh *c, struct coh_ctx *x)
+{
+    start(c, x, true);
+}
+
+void coh_on_write_s(struct coh *c, struct coh_ctx *x)
+{
+    start(c, x, true);
+}
+
+/* The page is mapped in the mode that the fault needs: the message was late, or the kernel dropped the PTE. */
+void coh_on_again(struct coh *c, struct coh_ctx *x)
+{
+    struct coh_action *a = coh_act(c, COH_ACT_MAP, x->page);
+    a->writable = x->e->state == COH_M;
+    a->again = true;
+    a->fault = COH_FAULT_SPURIOUS;
+    a->started = x->started;
+    c->counters.faults[COH_FAULT_SPURIOUS]++;
+    if (x->vcpu < COH_VCPUS_MAX && c->vcpu[x->vcpu].fault_page == x->page)
+        c->vcpu[x->vcpu].outstanding = false;
+}
+
+void coh_on_read_wait(struct coh *c, struct coh_ctx *x)
+{
+    wait_here(c, x, false);
+}
+
+void coh_on_write_wait(struct coh *c, struct coh_ctx *x)
+{
+    wait_here(c, x, true);
+}
+
+void coh_on_read_late(struct coh *c, struct coh_ctx *x)
+{
+    if (wait_here(c, x, false))
+        x->r->again = true;
+}
+
+void coh_on_write_late(struct coh *c, struct coh_ctx *x)
+{
+    if (wait_here(c, x, true))
+        x->r->again = true;
+}

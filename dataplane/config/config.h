@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Cluster configuration: one YAML file, the same on every node. APP/EDGE border (libcyaml).
+ *
+ * Every key is declared once, in config_keys.c, as {path, type, unit, range, default, sentence}:
+ * that table checks values and prints the reference in configs/REFERENCE.md (config_keys.h,
+ * `pando-config reference`). A peer whose configuration hash differs is refused by the transport.
+ */
+#ifndef PANDO_CONFIG_H
+#define PANDO_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dataplane/wire/wire.h"
+
+enum { CONFIG_NAME_MAX = 32, CONFIG_PATH_MAX = 96, CONFIG_ERROR_MAX = 512, CONFIG_CPUS_MAX = 64 };
+
+enum config_fabric { CONFIG_FABRIC_SHM, CONFIG_FABRIC_MEMIF, CONFIG_FABRIC_AF_PACKET };
+enum config_poll { CONFIG_POLL_BUSY, CONFIG_POLL_YIELD, CONFIG_POLL_SLEEP };
+enum config_home { CONFIG_HOME_INTERLEAVE, CONFIG_HOME_RANGE };
+enum config_hugepages { CONFIG_HUGE_AUTO, CONFIG_HUGE_ON, CONFIG_HUGE_OFF };
+
+struct config_node {
+    uint8_t id;                 /* 0..63, unique; nodes are 0..n-1 without gaps */
+    char name[CONFIG_NAME_MAX]; /* unique */
+    int32_t dataplane_core;     /* CPU of the poll loop; -1: not pinned */
+    int32_t agent_core;
+    int32_t vcpu_cores[CONFIG_CPUS_MAX];
+    uint32_t vcpu_core_count;     /* 0: vCPU threads not pinned */
+    uint64_t resident_pages;      /* from resident_mib; 0: no limit */
+    uint64_t range_pages;         /* homes: range -> pages homed here */
+    char device[CONFIG_PATH_MAX]; /* af_packet: the interface */
+};
+
+struct pando_config {
+    char cluster[CONFIG_NAME_MAX];
+    uint64_t cluster_id;           /* hash of the name */
+    uint64_t hash;                 /* of everything that all nodes must have in common */
+    char run_dir[CONFIG_PATH_MAX]; /* sockets and shared-memory fabric; /run/pando by default */
+
+    struct {
+        char name[CONFIG_NAME_MAX];
+        uint64_t ram_pages;     /* from ram_mib: upper bound of the guest RAM made coherent */
+        uint32_t vcpus;         /* 1..255 */
+        uint8_t vcpu_home[256]; /* given by list, or dealt out in equal runs over the nodes */
+        uint8_t vmm_node;
+        enum config_home homes;
+        uint8_t interleave_shift; /* log2 pages */
+    } vm;
+
+    uint32_t node_count;
+    struct config_node node[WIRE_NODES_MAX];
+
+    struct {
+        enum config_fabric type;
+        uint16_t mtu; /* bytes after the Ethernet header */
+        uint16_t ethertype;
+        enum config_hugepages hugepages;
+        struct { /* fault filter, for tests and demonstrations; all 0: no filter */
+            uint64_t seed;
+            uint32_t drop_ppm, duplicate_ppm, reorder_ppm, corrupt_ppm, delay_ppm, delay_max_us;
+        } faults;
+    } fabric;
+
+    struct {
+        uint32_t rto_min_us, rto_max_us, ack_delay_us, heartbeat_ms, dead_ms, join_timeout_ms;
+        uint32_t credit; /* frames a class and peer, 1..64 */
+    } transport;
+
+    struct {
+        uint32_t txn_max;
+        uint32_t hold_us, hold_max_us;
+        bool check; /* run coh_check after each step */
+    } coherence;
+
+    struct {
+        enum config_poll mode;
+        uint32_t empty_polls;    /* yield, sleep: empty rounds before the first sched_yield */
+        uint32_t sleep_after_us; /* sleep: idle time before blocking */
+    } poll;
+};
+
+/* Reads and checks a file. 0, or -errno with a sentence in err that names file, key, value and what
+ * is allowed. Unknown keys are errors. On 0, err holds a warning for the user ("file: warning:
+ * ..."), or "". */
+int config_load(const char *path, struct pando_config *ret, char err[CONFIG_ERROR_MAX]);
+
+/* The same from memory; name is used in messages. */
+int config_parse(const char *text, size_t len, const char *name, struct pando_config *ret,
+                 char err[CONFIG_ERROR_MAX]);
+
+/* Node by number or name; -ENOENT with err. */
+int config_find_node(const struct pando_config *cfg, const char *id_or_name, uint8_t *ret_node,
+                     char err[CONFIG_ERROR_MAX]);
+
+/* Prints the reference table (Markdown) to a stream. */
+void config_print_reference(int fd);
+
+/* Path of a node's glue socket. */
+int config_glue_socket(const struct pando_config *cfg, uint8_t node, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The key table: every configuration key, once. APP, private to this folder.
+ *
+ * One line of CONFIG_KEYS_* makes the field of the raw structure that libcyaml fills, the libcyaml
+ * schema entry, the row that checks and stores the value, the row of the reference, and (COMMON)
+ * the key's part of the configuration hash. Adding a key is adding a line and regenerating
+ * configs/REFERENCE.md (`pando-config reference`).
+ *
+ * X(key, TYPE, unit, min, max, default, COMMON or LOCAL, scale, target, sentence)
+ *   TYPE     UINT INT BOOL WORD PATH ENUM LIST
+ *   unit     what the number counts; for ENUM the choices, "a|b|c", in the order of the C
+ * enumeration min,max  of the number; of the length for WORD and PATH; of each entry for LIST
+ *   default  as it would be written in the file; NULL: the key must be given; "": see the sentence
+ *   COMMON   must be equal on every node: part of the hash. LOCAL: may differ between hosts
+ *   scale    stored value = written value * scale (MiB to pages: 256)
+ *   target   member of struct pando_config, or of struct config_node for nodes
+ */
+#ifndef PANDO_CONFIG_KEYS_H
+#define PANDO_CONFIG_KEYS_H
+
+#include "dataplane/config/config.h"
+#include "dataplane/transport/rrdp.h"
+
+enum {
+    CONFIG_PAGES_PER_MIB = 1048576 / WIRE_PAGE_SIZE,
+    CONFIG_RAM_MIB_MAX = 1 << 28, /* 2^36 pages: what the coherence core can number */
+    CONFIG_IFNAME_MAX = 15,       /* IFNAMSIZ without the terminator */
+    CONFIG_RUN_DIR_MAX = 80,      /* "/node63.sock" behind it still fits into sockaddr_un */
+    CONFIG_CORE_MAX = 1023,
+    CONFIG_LIST_MAX = 255,
+};
+
+/* clang-format off */
+#define CONFIG_KEYS_TOP(X)                                                                         \
+    X(cluster, WORD, "", 1, CONFIG_NAME_MAX - 1, NULL, COMMON, 1, cluster,                         \
+      "Name of the cluster. Frames of a cluster with another name are dropped and counted.")       \
+    X(run_dir, PATH, "", 1, CONFIG_RUN_DIR_MAX, "/run/pando", LOCAL, 1, run_dir,                   \
+      "Directory of the glue sockets and of the shared-memory and memif fabrics; made 0700.")
+
+#define CONFIG_KEYS_VM(X)                                                                          \
+    X(name, WORD, "", 1, CONFIG_NAME_MAX - 1, "vm0", COMMON, 1, vm.name, "Name of the VM.")        \
+    X(ram_mib, UINT, "MiB", 1, CONFIG_RAM_MIB_MAX, NULL, COMMON, CONFIG_PAGES_PER_MIB,             \
+      vm.ram_pages,                                                                                \
+      "Upper bound of the guest RAM that is kept coherent. The VMM may give the guest less.")      \
+    X(vcpus, UINT, "", 1, WIRE_VCPUS_MAX, NULL, COMMON, 1, vm.vcpus, "vCPUs of the VM.")           \
+    X(vcpu_homes, LIST, "node", 0, WIRE_NODES_MAX - 1, "", COMMON, 1, vm.vcpu_home,                \
+      "Home node of each vCPU, one entry a vCPU. Left out: dealt out in equal runs over the "      \
+      "nodes.")                                                                                    \
+    X(vmm_node, UINT, "node", 0, WIRE_NODES_MAX - 1, "0", COMMON, 1, vm.vmm_node,                  \
+      "Node whose host runs the VMM; the other nodes run pando-vcpud.")                            \
+    X(homes, ENUM, "interleave|range", 0, 0, "interleave", COMMON, 1, vm.homes,                    \
+      "Which node keeps the directory of a page: stripes in turn, or one range a node "            \
+      "(range_mib).")                                                                              \
+    X(interleave_shift, UINT, "log2 pages", 0, 20, "0", COMMON, 1, vm.interleave_shift,            \
+      "homes: interleave: pages of a stripe, as a power of two.")
+
+#define CONFIG_KEYS_NODE(X)                                                                        \
+    X(id, UINT, "", 0, WIRE_NODES_MAX - 1, NULL, COMMON, 1, id,                                    \
+      "Number of the node. The nodes of a cluster are 0..n-1 without gaps.")                       \
+    X(name, WORD, "", 1, CONFIG_NAME_MAX - 1, NULL, COMMON, 1, name, "Name of the node, unique.")  \
+    X(dataplane_core, INT, "CPU", -1, CONFIG_CORE_MAX, "-1", LOCAL, 1, dataplane_core,             \
+      "CPU of the poll loop; -1: not pinned.")                                                     \
+    X(agent_core, INT, "CPU", -1, CONFIG_CORE_MAX, "-1", LOCAL, 1, agent_core,                     \
+      "CPU of the agent thread, which unmaps pages in the vCPU process; -1: not pinned.")          \
+    X(vcpu_cores, LIST, "CPU", 0, CONFIG_CORE_MAX, "", LOCAL, 1, vcpu_cores,                       \
+      "CPUs of the vCPU threads at home here, in turn. Left out: not pinned.")                     \
+    X(resident_mib, UINT, "MiB", 0, CONFIG_RAM_MIB_MAX, "0", LOCAL, CONFIG_PAGES_PER_MIB,          \
+      resident_pages,                                                                              \
+      "Guest memory that this node may hold at a time; 0: no limit.")                              \
+    X(range_mib, UINT, "MiB", 0, CONFIG_RAM_MIB_MAX, "0", COMMON, CONFIG_PAGES_PER_MIB,            \
+      range_pages,                                                                                 \
+      "homes: range: how much of the guest RAM has its home here. The nodes' sum is vm.ram_mib.")  \
+    X(device, WORD, "", 0, CONFIG_IFNAME_MAX, "", LOCAL, 1, device,                                \
+      "fabric.type: af_packet: the network interface.")
+
+#define CONFIG_KEYS_FABRIC(X)                                                                      \
+    X(type, ENUM, "shm|memif|af_packet", 0, 0, "shm", COMMON, 1, fabric.type,                      \
+      "shm and memif join processes of one machine; af_packet takes any kernel network "           \
+      "interface.")                                                                                \
+    X(mtu, UINT, "bytes", RRDP_MTU_MIN, RRDP_MTU_MAX, "9000", COMMON, 1, fabric.mtu,               \
+      "Bytes of a frame after the Ethernet header. The interface must be able to carry it.")       \
+    X(ethertype, UINT, "", 0x0600, 0xFFFF, "0x88B5", COMMON, 1, fabric.ethertype,                  \
+      "EtherType of the frames; 0x88B5 is IEEE's for local experiments.")                          \
+    X(hugepages, ENUM, "auto|on|off", 0, 0, "auto", LOCAL, 1, fabric.hugepages,                    \
+      "Packet memory of memif and af_packet. auto: hugepages if there are some, else said "        \
+      "and done without.")
+
+#define CONFIG_KEYS_FAULTS(X)                                                                      \
+    X(seed, UINT, "", 0, INT64_MAX, "1", LOCAL, 1, fabric.faults.seed,                             \
+      "Seed of the fault filter, which tests and demonstrations put between engine and fabric.")   \
+    X(drop_ppm, UINT, "ppm", 0, 1000000, "0", LOCAL, 1, fabric.faults.drop_ppm, "Frames lost.")    \
+    X(duplicate_ppm, UINT, "ppm", 0, 1000000, "0", LOCAL, 1, fabric.faults.duplicate_ppm,          \
+      "Frames that come twice.")                                                                   \
+    X(reorder_ppm, UINT, "ppm", 0, 1000000, "0", LOCAL, 1, fabric.faults.reorder_ppm,              \
+      "Frames that are overtaken by later ones.")                                                  \
+    X(corrupt_ppm, UINT, "ppm", 0, 1000000, "0", LOCAL, 1, fabric.faults.corrupt_ppm,              \
+      "Frames with a flipped bit.")                                                                \
+    X(delay_ppm, UINT, "ppm", 0, 1000000, "0", LOCAL, 1, fabric.faults.delay_ppm,                  \
+      "Frames delayed.")                                                                           \
+    X(delay_max_us, UINT, "us", 0, 1000000, "0", LOCAL, 1, fabric.faults.delay_max_us,             \
+      "Upper bound of the delay of a delayed frame.")
+
+#define CONFIG_KEYS_TRANSPORT(X)                                                                   \
+    X(rto_min_us, UINT, "us", 50, 10000000, "2000", COMMON, 1, transport.rto_min_us,               \
+      "Floor of the retransmission time-out.")                                                     \
+    X(rto_max_us, UINT, "us", 100, 60000000, "100000", COMMON, 1, transport.rto_max_us,            \
+      "Ceiling of the retransmission time-out, back-off included.")                                \
+    X(ack_delay_us, UINT, "us", 0, 1000000, "50", COMMON, 1, transport.ack_delay_us,               \
+      "A lone acknowledgement waits this long for a frame to ride on; less than rto_min_us.")      \
+    X(heartbeat_ms, UINT, "ms", 1, 60000, "100", COMMON, 1, transport.heartbeat_ms,                \
+      "A heartbeat is sent after this long without another frame.")                                \
+    X(dead_ms, UINT, "ms", 3, 600000, "2000", COMMON, 1, transport.dead_ms,                        \
+      "A peer is dead, and the VM stops, after this long without a frame; 3 heartbeats or more.")  \
+    X(join_timeout_ms, UINT, "ms", 100, 3600000, "30000", LOCAL, 1, transport.join_timeout_ms,     \
+      "How long a starting node waits for the others before it gives up, naming who is missing.")  \
+    X(credit, UINT, "frames", 1, RRDP_WINDOW, "64", COMMON, 1, transport.credit,                   \
+      "Frames that a node takes in flight, for each class and peer.")
+
+#define CONFIG_KEYS_COHERENCE(X)                                                                   \
+    X(txn_max, UINT, "", 1, 65536, "256", COMMON, 1, coherence.txn_max,                            \
+      "Page transactions of a node in flight.")                                                    \
+    X(hold_us, UINT, "us", 0, 1000000, "100", LOCAL, 1, coherence.hold_us,                         \
+      "Minimum residency of a granted page, and the quiet time that ends a page set.")             \
+    X(hold_max_us, UINT, "us", 1, 10000000, "5000", LOCAL, 1, coherence.hold_max_us,               \
+      "Longest time that a page set is held against others; hold_us or more.")                     \
+    X(check, BOOL, "", 0, 1, "false", LOCAL, 1, coherence.check,                                   \
+      "Check the invariants after each step; a violation stops the VM.")
+
+#define CONFIG_KEYS_POLL(X)                                                                        \
+    X(mode, ENUM, "busy|yield|sleep", 0, 0, "sleep", LOCAL, 1, poll.mode,                          \
+      "What the poll loop does when idle. busy needs a core of its own.")                          \
+    X(empty_polls, UINT, "rounds", 1, 1000000, "16", LOCAL, 1, poll.empty_polls,                   \
+      "yield, sleep: empty rounds before the first sched_yield.")                                  \
+    X(sleep_after_us, UINT, "us", 1, 1000000, "100", LOCAL, 1, poll.sleep_after_us,                \
+      "sleep: idle time before the loop blocks.")
+
+/* X(enumerator, C name, name in the file, key list). NODE is the one section that is a sequence. */
+#define CONFIG_SECTIONS(X)                                                                         \
+    X(TOP, top, "", CONFIG_KEYS_TOP)                                                               \
+    X(VM, vm, "vm", CONFIG_KEYS_VM)                                                                \
+    X(NODE, node, "nodes", CONFIG_KEYS_NODE)                                                       \
+    X(FABRIC, fabric, "fabric", CONFIG_KEYS_FABRIC)                                                \
+    X(FAULTS, faults, "fabric.faults", CONFIG_KEYS_FAULTS)                                         \
+    X(TRANSPORT, transport, "transport", CONFIG_KEYS_TRANSPORT)                                    \
+    X(COHERENCE, coherence, "coherence", CONFIG_KEYS_COHERENCE)                                    \
+    X(POLL, poll, "poll", CONFIG_KEYS_POLL)
+
+/* clang-format on */
+
+#define X(ID, id, name, keys) CONFIG_SECTION_##ID,
+enum config_section { CONFIG_SECTIONS(X) CONFIG_SECTION_COUNT };
+#undef X
+
+enum config_type {
+    CONFIG_UINT,
+    CONFIG_INT,
+    CONFIG_BOOL,
+    CONFIG_WORD,
+    CONFIG_PATH,
+    CONFIG_ENUM,
+    CONFIG_LIST,
+};
+
+/* clang-format off */
+/* What libcyaml fills: every value as the text in the file, NULL where it was left out. */
+#define RAW_SCALAR(key) char *key;
+#define RAW_UINT RAW_SCALAR
+#define RAW_INT RAW_SCALAR
+#define RAW_BOOL RAW_SCALAR
+#define RAW_WORD RAW_SCALAR
+#define RAW_PATH RAW_SCALAR
+#define RAW_ENUM RAW_SCALAR
+#define RAW_LIST(key)                                                                              \
+    char **key;                                                                                    \
+    unsigned key##_count;
+#define RAW(key, type, ...) RAW_##type(key)
+struct raw_vm { CONFIG_KEYS_VM(RAW) };
+struct raw_node { CONFIG_KEYS_NODE(RAW) };
+struct raw_faults { CONFIG_KEYS_FAULTS(RAW) };
+struct raw_fabric { CONFIG_KEYS_FABRIC(RAW) struct raw_faults faults; };
+struct raw_transport { CONFIG_KEYS_TRANSPORT(RAW) };
+struct raw_coherence { CONFIG_KEYS_COHERENCE(RAW) };
+struct raw_poll { CONFIG_KEYS_POLL(RAW) };
+struct raw_config {
+    CONFIG_KEYS_TOP(RAW)
+    struct raw_vm vm;
+    struct raw_node *nodes;
+    unsigned nodes_count;
+    struct raw_fabric fabric;
+    struct raw_transport transport;
+    struct raw_coherence coherence;
+    struct raw_poll poll;
+};
+#undef RAW
+/* clang-format on */
+
+struct config_key {
+    enum config_section section;
+    const char *key;
+    enum config_type type;
+    const char *unit;
+    int64_t min, max;
+    const char *def;
+    bool common;
+    uint32_t scale;
+    size_t raw_offset;    /* in struct raw_config, or struct raw_node */
+    size_t target_offset; /* in struct pando_config, or struct config_node */
+    size_t target_size;   /* of the member; of one entry for LIST */
+    size_t target_count;  /* LIST: entries that fit */
+    const char *doc;
+};
+
+extern const struct config_key config_keys[];
+extern const size_t config_keys_count;
+const char *config_section_name(enum config_section s);
+
+/* Where messages come from and go to. */
+struct config_context {
+    const char *file;
+    char *err; /* CONFIG_ERROR_MAX bytes */
+};
+/* Writes "file: sentence" and returns error. */
+int config_fail(const struct config_context *ctx, int error, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* config_keys.c: checks every value of one section of raw and stores it at target. */
+int config_store(const struct config_context *ctx, enum config_section section, unsigned index,
+                 const void *raw, void *target);
+
+/* config_yaml.c: text to raw structure. Free with config_raw_free (NULL is fine). */
+int config_raw_load(const struct config_context *ctx, const char *text, size_t len,
+                    struct raw_config **ret_raw);
+void config_raw_free(struct raw_config *raw);
+
+/* config_rules.c: what holds between keys; fills what was left out (vCPU homes). */
+int config_apply_rules(const struct config_context *ctx, const struct raw_config *raw,
+                       struct pando_config *cfg);
+
+/* config_hash.c: of every COMMON key; and FNV-1a, 64 bits. */
+uint64_t config_hash(const struct pando_config *cfg);
+uint64_t config_fnv1a(uint64_t hash, const void *data, size_t len);
+#define CONFIG_FNV_START UINT64_C(0xCBF29CE484222325)
+
+#endif

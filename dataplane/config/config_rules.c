@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What must hold between keys: one function a rule, each naming file, key, value and what is
+ * allowed. APP. */
+#include "dataplane/config/config_keys.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+struct rule_input {
+    const struct config_context *ctx;
+    const struct raw_config *raw;
+};
+
+#define MIB(pages) ((uint64_t)(pages) / CONFIG_PAGES_PER_MIB)
+
+/* Nodes may be listed in any order; they are stored by number. */
+static int rule_node_ids(const struct rule_input *in, struct pando_config *cfg)
+{
+    struct config_node sorted[WIRE_NODES_MAX];
+    int at[WIRE_NODES_MAX];
+
+    memset(at, -1, sizeof(at));
+    for (unsigned i = 0; i < cfg->node_count; i++) {
+        unsigned id = cfg->node[i].id;
+        if (id >= cfg->node_count)
+            return config_fail(
+                in->ctx, -EINVAL,
+                "nodes[%u].id: %u leaves a gap; allowed: 0..%u, each once, for %u nodes", i, id,
+                cfg->node_count - 1, cfg->node_count);
+        if (at[id] >= 0)
+            return config_fail(
+                in->ctx, -EINVAL,
+                "nodes[%u].id: %u is already the id of nodes[%d] ('%s'); allowed: each id once", i,
+                id, at[id], cfg->node[at[id]].name);
+        at[id] = (int)i;
+        sorted[id] = cfg->node[i];
+    }
+    memcpy(cfg->node, sorted, cfg->node_count * sizeof(sorted[0]));
+    return 0;
+}
+
+static bool is_number(const char *s)
+{
+    return s[strspn(s, "0123456789")] == '\0';
+}
+
+static int rule_node_names(const struct rule_input *in, struct pando_config *cfg)
+{
+    for (unsigned i = 0; i < cfg->node_count; i++) {
+        const char *name = cfg->node[i].name;
+        if (is_number(name)) /* config_find_node takes either */
+            return config_fail(
+                in->ctx, -EINVAL,
+                "nodes[%u].name: '%s' looks like a node number; allowed: a name with a letter", i,
+                name);
+        for (unsigned j = 0; j < i; j++)
+            if (strcmp(name, cfg->node[j].name) == 0)
+                return config_fail(
+                    in->ctx, -EINVAL,
+                    "nodes[%u].name: '%s' is already the name of node %u; allowed: each name once",
+                    i, name, j);
+    }
+    return 0;
+}
+
+static int rule_vmm_node(const struct rule_input *in, struct pando_config *cfg)
+{
+    if (cfg->vm.vmm_node < cfg->node_count)
+        return 0;
+    return config_fail(in->ctx, -EINVAL, "vm.vmm_node: there is no node %u; allowed: 0..%u",
+                       cfg->vm.vmm_node, cfg->node_count - 1);
+}
+
+/* Left out, homes are equal runs: 6 vCPUs on 4 nodes are 0 0 1 2 2 3. */
+static int rule_vcpu_homes(const struct rule_input *in, struct pando_config *cfg)
+{
+    const struct raw_vm *vm = &in->raw->vm;
+
+    if (!vm->vcpu_homes) {
+        for (uint32_t v = 0; v < cfg->vm.vcpus; v++)
+            cfg->vm.vcpu_home[v] = (uint8_t)(v * cfg->node_count / cfg->vm.vcpus);
+        return 0;
+    }
+    if (vm->vcpu_homes_count != cfg->vm.vcpus)
+        return config_fail(in->ctx, -EINVAL,
+                           "vm.vcpu_homes: has %u entries; allowed: one for each of the %u vCPUs",
+                           vm->vcpu_homes_count, cfg->vm.vcpus);
+    for (uint32_t v = 0; v < cfg->vm.vcpus; v++)
+        if (cfg->vm.vcpu_home[v] >= cfg->node_count)
+            return config_fail(in->ctx, -EINVAL,
+                               "vm.vcpu_homes: vCPU %u: there is no node %u; allowed: 0..%u", v,
+                               cfg->vm.vcpu_home[v], cfg->node_count - 1);
+    return 0;
+}
+
+static int rule_resident(const struct rule_input *in, struct pando_config *cfg)
+{
+    uint64_t sum = 0;
+
+    for (unsigned n = 0; n < cfg->node_count; n++) {
+        if (cfg->node[n].resident_pages == 0)
+            return 0; /* a node without limit can hold everything */
+        sum += cfg->node[n].resident_pages;
+    }
+    if (sum >= cfg->vm.ram_pages)
+        return 0;
+    return config_fail(
+        in->ctx, -EINVAL,
+        "nodes[].resident_mib: the nodes together may hold %" PRIu64 " MiB, less than vm.ram_mib: "
+        "%" PRIu64 "; allowed: a sum of vm.ram_mib or more, or 0 (no limit) on a node",
+        MIB(sum), MIB(cfg->vm.ram_pages));
+}
+
+static int rule_homes(const struct rule_input *in, struct pando_config *cfg)
+{
+    uint64_t sum = 0;
+
+    for (unsigned n = 0; n < cfg->node_count; n++) {
+        sum += cfg->node[n].range_pages;
+        if (cfg->node[n].range_pages && cfg->vm.homes != CONFIG_HOME_RANGE)
+            return config_fail(in->ctx, -EINVAL,
+                               "nodes: range_mib of node %u: %" PRIu64
+                               " has no effect with vm.homes: interleave; "
+                               "allowed: only with vm.homes: range",
+                               n, MIB(cfg->node[n].range_pages));
+    }
+    if (cfg->vm.homes != CONFIG_HOME_RANGE || sum == cfg->vm.ram_pages)
+        return 0;
+    return config_fail(in->ctx, -EINVAL,
+                       "nodes[].range_mib: the ranges add up to %" PRIu64
+                       " MiB; allowed: vm.ram_mib, %" PRIu64,
+                       MIB(sum), MIB(cfg->vm.ram_pages));
+}
+
+static int rule_transport(const struct rule_input *in, struct pando_config *cfg)
+{
+    const __typeof__(cfg->transport) *t = &cfg->transport;
+
+    if (t->ack_delay_us >= t->rto_min_us)
+        return config_fail(in->ctx, -EINVAL,
+                           "transport.ack_delay_us: %u; allowed: less than transport.rto_min_us, "
+                           "%u, or every lone "
+                           "acknowledgement comes too late",
+                           t->ack_delay_us, t->rto_min_us);
+    if (t->rto_max_us < t->rto_min_us)
+        return config_fail(in->ctx, -EINVAL,
+                           "transport.rto_max_us: %u; allowed: transport.rto_min_us, %u, or more",
+                           t->rto_max_us, t->rto_min_us);
+    if (t->dead_ms < 3 * t->heartbeat_ms)
+        return config_fail(
+            in->ctx, -EINVAL,
+            "transport.dead_ms: %u; allowed: 3 times transport.heartbeat_ms, %u, or more",
+            t->dead_ms, 3 * t->heartbeat_ms);
+    return 0;
+}
+
+static int rule_coherence(const struct rule_input *in, struct pando_config *cfg)
+{
+    if (cfg->coherence.hold_max_us >= cfg->coherence.hold_us)
+        return 0;
+    return config_fail(in->ctx, -EINVAL,
+                       "coherence.hold_max_us: %u; allowed: coherence.hold_us, %u, or more",
+                       cfg->coherence.hold_max_us, cfg->coherence.hold_us);
+}
+
+static int rule_device(const struct rule_input *in, struct pando_config *cfg)
+{
+    for (unsigned n = 0; n < cfg->node_count; n++) {
+        bool given = cfg->node[n].device[0] != '\0';
+        if (cfg->fabric.type == CONFIG_FABRIC_AF_PACKET && !given)
+            return config_fail(
+                in->ctx, -EINVAL,
+                "nodes: device of node %u ('%s') is missing; allowed: a network interface, which "
+                "fabric.type: af_packet needs on every node",
+                n, cfg->node[n].name);
+    }
+    return 0;
+}
+
+/* A polling thread that never sleeps starves whatever shares its CPU; one that sleeps only slows
+ * it. Nodes share CPUs only on one machine, which shm and memif imply. */
+static int rule_cores(const struct rule_input *in, struct pando_config *cfg)
+{
+    bool one_machine = cfg->fabric.type != CONFIG_FABRIC_AF_PACKET;
+    bool busy = cfg->poll.mode == CONFIG_POLL_BUSY;
+
+    for (unsigned a = 0; a < cfg->node_count; a++)
+        for (unsigned b = 0; b < cfg->node_count; b++) {
+            int32_t core = cfg->node[a].dataplane_core;
+            bool clash = a < b && one_machine && core >= 0 && core == cfg->node[b].dataplane_core;
+            const char *what = "dataplane_core";
+            for (uint32_t i = 0; !clash && core >= 0 && i < cfg->node[b].vcpu_core_count; i++)
+                if ((a == b || one_machine) && cfg->node[b].vcpu_cores[i] == core) {
+                    clash = true;
+                    what = "vcpu_cores";
+                }
+            if (!clash)
+                continue;
+            config_fail(in->ctx, 0,
+                        "%snodes: dataplane_core of node %u: CPU %d is also in %s of node %u; %s",
+                        busy ? "" : "warning: ", a, core, what, b,
+                        busy ? "allowed with poll.mode: busy: a CPU of its own"
+                             : "they will take turns, which costs latency");
+            return busy ? -EINVAL : 0;
+        }
+    return 0;
+}
+
+int config_apply_rules(const struct config_context *ctx, const struct raw_config *raw,
+                       struct pando_config *cfg)
+{
+    static int (*const rules[])(const struct rule_input *, struct pando_config *) = {
+        rule_node_ids, rule_node_names, rule_vmm_node,  rule_vcpu_homes, rule_resident,
+        rule_homes,    rule_transport,  rule_coherence, rule_device,     rule_cores,
+    };
+    struct rule_input in = {ctx, raw};
+
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        int r = rules[i](&in, cfg);
+        if (r)
+            return r;
+    }
+    return 0;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Rings of the shared-memory port: made, offered, checked and mapped; and the doorbell. See shm.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/port/shm.h"
+
+/* What travels over the socket beside doorbells, with one descriptor. From a peer: checked in accept_offer. */
+struct shm_offer {
+    uint64_t magic;
+    uint32_t version;
+    uint8_t from, to;
+    uint16_t reserved;
+    uint64_t epoch; /* of this ring and its owner */
+    uint64_t seen;  /* the epoch of the addressee's ring that the owner has mapped; 0: none */
+};
+_Static_assert(sizeof(struct shm_offer) == 32, "shared with other processes");
+
+enum { OFFER_FDS = 4 }; /* room to receive and close more than the one expected; the kernel closes the rest */
+
+static void socket_path(const struct shm_port *s, uint8_t node, struct sockaddr_un *a)
+{
+    *a = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(a->sun_path, sizeof(a->sun_path), "%s/shm-%u.sock", s->dir, node);
+}
+
+int shm_link_create(struct shm_port *s, uint8_t from)
+{
+    int fd = memfd_create("pando-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    /* Allocated now: too little memory is an error here, not a SIGBUS later. */
+    int rc = ftruncate(fd, sizeof(struct shm_ring)) != 0 ? -errno : 0;
+    if (rc == 0)
+        rc = -posix_fallocate(fd, 0, sizeof(struct shm_ring));
+    if (rc == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        rc = -errno;
+    struct shm_ring *r = MAP_FAILED;
+    if (rc == 0) {
+        r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+        rc = r == MAP_FAILED ? -errno : 0;
+    }
+    if (rc != 0) {
+        close(fd);
+        return rc;
+    }
+    r->magic = SHM_MAGIC;
+    r->version = SHM_VERSION;
+    r->slots = SHM_SLOTS;
+    r->slot_size = SHM_SLOT_SIZE;
+    r->epoch = s->epoch;
+    s->rx[from] = (struct shm_rx){.ring = r, .fd = fd};
+    return 0;
+}
+
+/* True if a living process has this socket. (A dead one's file refuses the connection.) */
+static bool is_alive(const struct sockaddr_un *a)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0;
+    if (fd >= 0)
+        close(fd);
+    return alive;
+}
+
+int shm_link_bind(struct shm_port *s)
+{
+    struct sockaddr_un a;
+    socket_path(s, s->self, &a);
+    s->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (s->socket < 0)
+        return -errno;
+    if (is_alive(&a))
+        return -EADDRINUSE;
+    unlink(a.sun_path);
+    if (bind(s->socket, (struct sockaddr *)&a, sizeof(a)) != 0)
+        return -errno;
+    s->bound = true;
+    return 0;
+}
+
+void shm_link_offer(struct shm_port *s, uint8_t to)
+{
+    struct shm_offer o = {.magic = SHM_MAGIC, .version = SHM_VERSION, .from = s->self, .to = to,
+                          .epoch = s->epoch, .seen = s->tx[to].epoch};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = {0}};
+    struct sockaddr_un a;
+    struct iovec iov = {.iov_base = &o, .iov_len = sizeof(o)};
+    struct msghdr m = {.msg_name = &a, .msg_namelen = sizeof(a), .msg_iov = &iov, .msg_iovlen = 1,
+                       .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+    socket_path(s, to, &a);
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &s->rx[to].fd, sizeof(int));
+    /* A peer that is not there offers first when it starts; one that does not read now is asked again. */
+    s->tx[to].offer_due = sendmsg(s->socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+                          (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == EINTR);
+}
+
+void shm_link_unmap(struct shm_tx *t)
+{
+    if (t->ring != NULL)
+        munmap(t->ring, sizeof(*t->ring));
+    t->ring = NULL;
+    t->epoch = 0;
+    t->dirty = false;
+}
+
+/* A ring that can be used without a fault: of the right size, and sealed against shrinking. */
+static struct shm_ring *map_checked(int fd, uint64_t epoch)
+{
+    struct stat st;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+        st.st_size != (off_t)sizeof(struct shm_ring))
+        return NULL;
+    struct shm_ring *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (r == MAP_FAILED)
+        return NULL;
+    if (r->magic == SHM_MAGIC && r->version == SHM_VERSION && r->slots == SHM_SLOTS &&
+        r->slot_size == SHM_SLOT_SIZE && r->epoch == epoch)
+        return r;
+    munmap(r, sizeof(*r));
+    return NULL;
+}
+
+static void accept_offer(struct shm_port *s, const struct shm_offer *o, int fd)
+{
+    bool good = o->magic == SHM_MAGIC && o->version == SHM_VERSION && o->from < s->nodes && o->from != s->self &&
+                o->to == s->self && o->reserved == 0 && o->epoch != 0 && fd >= 0;
+    if (!good) {
+        s->port.counters.rx_foreign++;
+        return;
+    }
+    struct shm_tx *t = &s->tx[o->from];
+    if (o->epoch != t->epoch) {
+        struct shm_ring *r = map_checked(fd, o->epoch);
+        if (r == NULL) {
+            s->port.counters.rx_foreign++;
+            return;
+        }
+        if (t->ring != NULL)
+            s->port.counters.peer_restarts++;
+        shm_link_unmap(t);
+        t->ring = r;
+        t->epoch = o->epoch;
+        t->next = shm_ring_resume(r);
+        t->tail_seen = atomic_load_explicit(&r->tail, memory_order_acquire); /* [B] */
+    }
+    if (o->seen != s->epoch)
+        shm_link_offer(s, o->from);
+}
+
+/* Takes the first descriptor out of a message and closes any others; -1: none. */
+static int take_fd(struct msghdr *m)
+{
+    int first = -1;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            if (first < 0)
+                first = fd;
+            else
+                close(fd);
+        }
+    }
+    return first;
+}
+
+static bool read_one(struct shm_port *s)
+{
+    struct shm_offer o;
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(OFFER_FDS * sizeof(int))];
+    } control;
+    struct iovec iov = {.iov_base = &o, .iov_len = sizeof(o)};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+                       .msg_controllen = sizeof(control.bytes)};
+    ssize_t n = recvmsg(s->socket, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return false;
+    int fd = take_fd(&m);
+    if (n == sizeof(o) && !(m.msg_flags & MSG_TRUNC))
+        accept_offer(s, &o, fd);
+    else if (n != 1)
+        s->port.counters.rx_foreign++;
+    if (fd >= 0)
+        close(fd);
+    return true;
+}
+
+void shm_link_read(struct shm_port *s)
+{
+    for (unsigned i = 0; i < 4 * WIRE_NODES_MAX && read_one(s); i++)
+        ;
+    for (uint8_t n = 0; n < s->nodes; n++)
+        if (s->tx[n].offer_due)
+            shm_link_offer(s, n);
+}
+
+void shm_link_ring_bell(struct shm_port *s, uint8_t to)
+{
+    struct sockaddr_un a;
+    socket_path(s, to, &a);
+    /* A full queue already wakes the receiver. */
+    (void)sendto(s->socket, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&a, sizeof(a));
+}
+
+void shm_link_close(struct shm_port *s)
+{
+    struct sockaddr_un a;
+    for (uint8_t n = 0; n < s->nodes; n++) {
+        shm_link_unmap(&s->tx[n]);
+        if (s->rx[n].ring == NULL)
+            continue;
+        munmap(s->rx[n].ring, sizeof(struct shm_ring));
+        close(s->rx[n].fd);
+    }
+    if (s->bound) {
+        socket_path(s, s->self, &a);
+        unlink(a.sun_path);
+    }
+    if (s->socket >= 0)
+        close(s->socket);
+}

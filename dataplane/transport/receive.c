@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The receiving side: validation, order, parking, delivery. */
+#include "dataplane/transport/internal.h"
+
+static enum rrdp_drop drop_of(enum wire_error e)
+{
+    switch (e) {
+    case WIRE_E_SHORT:
+        return RRDP_DROP_SHORT;
+    case WIRE_E_LENGTH:
+        return RRDP_DROP_LENGTH;
+    case WIRE_E_VERSION:
+        return RRDP_DROP_VERSION;
+    case WIRE_E_RESERVED:
+        return RRDP_DROP_RESERVED;
+    case WIRE_E_CLUSTER:
+        return RRDP_DROP_CLUSTER;
+    case WIRE_E_CRC:
+        return RRDP_DROP_CRC;
+    default:
+        return RRDP_DROP_RANGE;
+    }
+}
+
+/* The peer broke the rules of segmentation: nothing after this can be trusted. */
+static void reset(struct peer *p)
+{
+    drop(p, RRDP_DROP_SEGMENT);
+    p->rst_left = RST_COPIES;
+    p->rst_closed = false;
+}
+
+static bool deliver(struct peer *p, unsigned cls, bool first, bool last, const uint8_t *data, uint32_t len,
+                    struct rrdp_segments *out)
+{
+    struct stream *s = &p->stream[cls];
+    if (first == s->in_message || (first ? 0 : s->rx_offset) + len > WIRE_MSG_MAX ||
+        (first && len < WIRE_MSG_HEADER)) {
+        reset(p);
+        return false;
+    }
+    uint32_t offset = first ? 0 : s->rx_offset;
+    PANDO_CHECK(out->n < RRDP_SEGMENTS_MAX);
+    out->seg[out->n++] = (struct rrdp_segment){.peer = p->id, .cls = (uint8_t)cls, .first = first, .last = last,
+                                               .offset = offset, .len = len, .data = data};
+    s->in_message = !last;
+    s->rx_offset = last ? 0 : offset + len;
+    s->rcv_nxt++;
+    if (last)
+        p->counters.rx_messages[cls]++;
+    return true;
+}
+
+static void deliver_parked(struct peer *p, unsigned cls, struct rrdp_segments *out)
+{
+    struct stream *s = &p->stream[cls];
+    /* Bit 0 of parked is the frame after the one just delivered. */
+    for (;;) {
+        bool next = s->parked & 1;
+        s->parked >>= 1;
+        if (!next)
+            return;
+        uint32_t i = s->rcv_nxt % RRDP_WINDOW;
+        if (!deliver(p, cls, s->slot_flags[i] & 1, s->slot_flags[i] & 2, s->slot + (size_t)i * s->slot_size,
+                     s->slot_len[i], out))
+            return;
+    }
+}
+
+static void park(struct peer *p, unsigned cls, uint64_t seq, const struct wire_rrdp *h, const uint8_t *data)
+{
+    struct stream *s = &p->stream[cls];
+    uint64_t bit = bit64((unsigned)(seq - s->rcv_nxt - 1));
+    uint32_t i = seq % RRDP_WINDOW;
+    if (s->parked & bit) {
+        drop(p, RRDP_DROP_DUPLICATE);
+        return;
+    }
+    if (h->data_len > s->slot_size) {
+        drop(p, RRDP_DROP_LENGTH);
+        return;
+    }
+    memcpy(s->slot + (size_t)i * s->slot_size, data, h->data_len);
+    s->slot_len[i] = h->data_len;
+    s->slot_flags[i] = (uint8_t)((h->first ? 1 : 0) | (h->last ? 2 : 0));
+    s->parked |= bit;
+    p->counters.out_of_order++;
+    p->counters.ooo_copied_bytes += h->data_len;
+}
+
+static void receive_data(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h,
+                         const uint8_t *data, struct rrdp_segments *out)
+{
+    struct stream *s = &p->stream[h->cls];
+    int32_t ahead = (int32_t)(h->seq - (uint32_t)s->rcv_nxt);
+    if (ahead < 0) {
+        drop(p, ahead >= -2 * RRDP_WINDOW ? RRDP_DROP_DUPLICATE : RRDP_DROP_WINDOW);
+        s->ack_due = now; /* our ACK was lost */
+        return;
+    }
+    if (ahead >= r->cfg.credit) {
+        drop(p, RRDP_DROP_WINDOW);
+        return;
+    }
+    if (h->cls == WIRE_CLASS_URGENT && h->data_len > URGENT_SLOT) {
+        drop(p, RRDP_DROP_LENGTH);
+        return;
+    }
+    if (ahead > 0) {
+        park(p, h->cls, s->rcv_nxt + (uint64_t)ahead, h, data);
+        s->ack_due = now; /* the gap is news for the sender */
+        return;
+    }
+    bool gap = s->parked != 0;
+    if (!deliver(p, h->cls, h->first, h->last, data, h->data_len, out))
+        return;
+    deliver_parked(p, h->cls, out);
+    s->unacked++;
+    if (gap || s->unacked >= ACK_EVERY || s->unacked * 2 >= r->cfg.credit)
+        s->ack_due = now;
+    else if (s->ack_due == NO_TIME)
+        s->ack_due = now + r->cfg.ack_delay_ns;
+}
+
+static void receive_up(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h,
+                       const uint8_t *data, struct rrdp_segments *out)
+{
+    p->last_rx = now;
+    if (h->rst) {
+        setup_down(r, p, h->nul ? RRDP_DOWN_CLOSED : RRDP_DOWN_RST);
+        return;
+    }
+    if (h->ack_valid && !ack_receive(r, p, &p->stream[h->cls], now, h))
+        return;
+    p->counters.rx_frames[h->cls]++;
+    p->counters.rx_bytes[h->cls] += WIRE_RRDP_HEADER + (h->eack ? 8u : 0u) + h->data_len;
+    if (h->data_len > 0)
+        receive_data(r, p, now, h, data, out);
+}
+
+void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame, size_t len,
+                  struct rrdp_segments *out)
+{
+    struct wire_rrdp h;
+    const uint8_t *data;
+    struct peer *self = &r->peer[r->cfg.self];
+    out->n = 0;
+    enum wire_error e = wire_rrdp_unpack(frame, len, (uint8_t)r->cfg.cluster_id, &h, &data);
+    if (e != WIRE_OK) {
+        drop(self, drop_of(e));
+        return;
+    }
+    if (h.src == r->cfg.self) {
+        drop(self, RRDP_DROP_SELF);
+        return;
+    }
+    if (h.src >= r->cfg.nodes || h.dst != r->cfg.self) {
+        drop(self, RRDP_DROP_NOT_FOR_US);
+        return;
+    }
+    struct peer *p = &r->peer[h.src];
+    if (h.syn) {
+        setup_receive(r, now, &h, data, mac);
+        return;
+    }
+    if (p->state == PEER_OPENING) {
+        drop(p, RRDP_DROP_NO_CONNECTION);
+        return;
+    }
+    if (h.tag != p->tag) {
+        drop(p, RRDP_DROP_TAG);
+        return;
+    }
+    if (memcmp(&p->mac, &mac, sizeof(mac)) != 0) {
+        drop(p, RRDP_DROP_MAC_MOVED);
+        return;
+    }
+    if (p->state == PEER_HALF_OPEN && !h.rst)
+        setup_up(r, p, now); /* who knows the tag knows our epoch */
+    receive_up(r, p, now, &h, data, out);
+}

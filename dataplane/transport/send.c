@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The sending side: queues, segmentation, the choice of the next frame. */
+#include "dataplane/transport/internal.h"
+
+void push_event(struct rrdp *r, enum rrdp_event_type type, uint8_t peer, uint64_t value)
+{
+    PANDO_CHECK(r->event_head - r->event_tail < r->event_size);
+    r->event[r->event_head++ % r->event_size] =
+        (struct rrdp_event){.type = type, .peer = peer, .value = value};
+}
+
+bool rrdp_event(struct rrdp *r, struct rrdp_event *out)
+{
+    if (r->event_head == r->event_tail)
+        return false;
+    *out = r->event[r->event_tail++ % r->event_size];
+    return true;
+}
+
+int rrdp_send(struct rrdp *r, uint8_t peer, uint8_t cls, const void *inline_data, uint16_t inline_len,
+              uint64_t payload, uint32_t payload_len, bool want_sent, uint64_t cookie)
+{
+    if (peer >= r->cfg.nodes || peer == r->cfg.self || cls >= WIRE_CLASSES || inline_len < WIRE_MSG_HEADER ||
+        inline_len > RRDP_MSG_INLINE || payload_len > WIRE_BYTES_MAX ||
+        (cls == WIRE_CLASS_URGENT && inline_len + payload_len > URGENT_SLOT))
+        return -EINVAL;
+    struct peer *p = &r->peer[peer];
+    struct stream *s = &p->stream[cls];
+    if (p->state != PEER_UP || p->rst_left > 0)
+        return -ENOTCONN;
+    /* SENT events of a whole queue fit into the event ring: what is accepted can always be answered. */
+    if (s->q_head - s->q_tail >= RRDP_QUEUE)
+        return -EAGAIN;
+    struct message *m = &s->queue[s->q_head++ % RRDP_QUEUE];
+    *m = (struct message){.payload = payload, .cookie = cookie, .total = inline_len + payload_len,
+                          .inline_len = inline_len, .want_sent = want_sent};
+    memcpy(m->inline_data, inline_data, inline_len);
+    p->counters.tx_messages[cls]++;
+    return 0;
+}
+
+uint32_t rrdp_room(const struct rrdp *r, uint8_t peer, uint8_t cls)
+{
+    const struct stream *s = &r->peer[peer].stream[cls];
+    return RRDP_QUEUE - (s->q_head - s->q_tail);
+}
+
+uint32_t rrdp_rebind(struct rrdp *r, uint64_t from, uint64_t to)
+{
+    uint32_t changed = 0;
+    for (uint8_t n = 0; n < r->cfg.nodes; n++)
+        for (unsigned k = 0; k < WIRE_CLASSES; k++) {
+            struct stream *s = &r->peer[n].stream[k];
+            for (uint32_t i = s->q_tail; i != s->q_head; i++) {
+                struct message *m = &s->queue[i % RRDP_QUEUE];
+                if (m->payload != from || m->total == m->inline_len)
+                    continue;
+                m->payload = to;
+                changed++;
+            }
+        }
+    return changed;
+}
+
+/* Messages whose last frame is acknowledged leave the queue. */
+void send_acked(struct rrdp *r, struct peer *p, struct stream *s)
+{
+    while (s->q_tail != s->q_cut) {
+        struct message *m = &s->queue[s->q_tail % RRDP_QUEUE];
+        if (m->cut < m->total || m->last_seq >= s->snd_una)
+            return;
+        if (m->want_sent)
+            push_event(r, RRDP_EV_SENT, p->id, m->cookie);
+        s->q_tail++;
+    }
+}
+
+/* ---- frames -------------------------------------------------------------------------------- */
+
+struct wire_rrdp frame_header(const struct rrdp *r, const struct peer *p, unsigned cls)
+{
+    const struct stream *s = &p->stream[cls];
+    return (struct wire_rrdp){.ack_valid = true, .eack = s->parked != 0, .eack_bits = s->parked,
+                              .src = r->cfg.self, .dst = p->id, .cls = (uint8_t)cls, .credit = r->cfg.credit,
+                              .cluster_tag = (uint8_t)r->cfg.cluster_id, .seq = (uint32_t)s->snd_nxt,
+                              .ack = (uint32_t)s->rcv_nxt, .tag = p->tag};
+}
+
+static void finish(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now, struct wire_rrdp *h,
+                   struct rrdp_frame *out)
+{
+    struct stream *s = &p->stream[cls];
+    (void)r;
+    out->peer = p->id;
+    out->cls = (uint8_t)cls;
+    out->mac_known = true;
+    out->mac = p->mac;
+    out->header_len = (uint8_t)wire_rrdp_pack(h, out->header);
+    s->ack_due = NO_TIME;
+    s->unacked = 0;
+    p->last_tx = now;
+    p->nul_now = false;
+    p->counters.tx_frames[cls]++;
+    p->counters.tx_bytes[cls] += out->header_len + h->data_len;
+}
+
+static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint64_t now,
+                      struct rrdp_frame *out)
+{
+    struct stream *s = &p->stream[cls];
+    struct sent_frame *f = frame_at(s, seq);
+    struct message *m = &s->queue[f->message % RRDP_QUEUE];
+    struct wire_rrdp h = frame_header(r, p, cls);
+    h.seq = (uint32_t)seq;
+    h.first = f->first;
+    h.last = f->last;
+    h.data_len = f->len;
+    *out = (struct rrdp_frame){.retransmission = f->again};
+    uint32_t from_inline = f->offset < m->inline_len ? m->inline_len - f->offset : 0;
+    if (from_inline > f->len)
+        from_inline = f->len;
+    out->inline_data = m->inline_data + (from_inline ? f->offset : 0);
+    out->inline_len = (uint16_t)from_inline;
+    out->payload = m->payload;
+    out->payload_len = (uint16_t)(f->len - from_inline);
+    out->payload_offset = f->offset + from_inline - m->inline_len;
+    f->sent_at = now;
+    f->order = ++s->tx_order;
+    finish(r, p, cls, now, &h, out);
+}
+
+/* The next frame of new data: cuts it from the oldest message that is not cut completely. */
+static bool cut_next(struct peer *p, struct stream *s, unsigned cls)
+{
+    if (s->q_cut == s->q_head || s->snd_nxt - s->snd_una >= RRDP_WINDOW)
+        return false;
+    if (s->snd_nxt >= s->snd_limit) {
+        if (!s->stalled)
+            p->counters.credit_stall[cls]++;
+        s->stalled = true;
+        return false;
+    }
+    s->stalled = false;
+    struct message *m = &s->queue[s->q_cut % RRDP_QUEUE];
+    uint32_t most = p->mtu - WIRE_RRDP_HEADER_MAX;
+    if (most > WIRE_RRDP_DATA_MAX)
+        most = WIRE_RRDP_DATA_MAX;
+    uint32_t len = m->total - m->cut < most ? m->total - m->cut : most;
+    *frame_at(s, s->snd_nxt) = (struct sent_frame){.message = s->q_cut, .offset = m->cut, .len = (uint16_t)len,
+                                                   .first = m->cut == 0, .last = m->cut + len == m->total};
+    m->cut += len;
+    m->last_seq = s->snd_nxt;
+    if (m->cut == m->total)
+        s->q_cut++;
+    s->snd_nxt++;
+    return true;
+}
+
+static bool transmit_stream(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now, struct rrdp_frame *out)
+{
+    struct stream *s = &p->stream[cls];
+    if (s->lost_count > 0) {
+        for (uint64_t q = s->snd_una; q < s->snd_nxt; q++) {
+            struct sent_frame *f = frame_at(s, q);
+            if (!f->lost)
+                continue;
+            f->lost = false;
+            f->again = true;
+            s->lost_count--;
+            p->counters.retransmit[cls]++;
+            emit_data(r, p, cls, q, now, out);
+            return true;
+        }
+    }
+    if (cut_next(p, s, cls)) {
+        emit_data(r, p, cls, s->snd_nxt - 1, now, out);
+        return true;
+    }
+    if (s->ack_due <= now) {
+        struct wire_rrdp h = frame_header(r, p, cls);
+        *out = (struct rrdp_frame){0};
+        finish(r, p, cls, now, &h, out);
+        p->counters.ack_frames++;
+        return true;
+    }
+    return false;
+}
+
+/* An orderly close waits until everything was delivered. */
+static bool has_queued(const struct peer *p)
+{
+    for (unsigned k = 0; k < WIRE_CLASSES; k++)
+        if (p->stream[k].q_tail != p->stream[k].q_head)
+            return true;
+    return false;
+}
+
+static bool transmit_control(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out)
+{
+    if (p->state != PEER_UP) {
+        if (!p->syn_now || r->closing)
+            return false;
+        setup_build(r, p, now, out);
+        return true;
+    }
+    if (p->rst_left > 0 && !(p->rst_closed && has_queued(p))) {
+        struct wire_rrdp h = frame_header(r, p, WIRE_CLASS_URGENT);
+        h.rst = true;
+        h.nul = p->rst_closed;
+        *out = (struct rrdp_frame){0};
+        finish(r, p, WIRE_CLASS_URGENT, now, &h, out);
+        p->counters.rst_frames++;
+        if (--p->rst_left == 0)
+            setup_down(r, p, p->rst_closed ? RRDP_DOWN_CLOSED : RRDP_DOWN_RST);
+        return true;
+    }
+    if (!p->nul_now)
+        return false;
+    struct wire_rrdp h = frame_header(r, p, WIRE_CLASS_URGENT);
+    h.nul = true;
+    *out = (struct rrdp_frame){0};
+    finish(r, p, WIRE_CLASS_URGENT, now, &h, out);
+    p->counters.nul_frames++;
+    return true;
+}
+
+bool rrdp_transmit(struct rrdp *r, uint64_t now, struct rrdp_frame *out)
+{
+    for (unsigned k = 0; k < WIRE_CLASSES; k++)
+        for (uint8_t i = 0; i < r->cfg.nodes; i++) {
+            uint8_t n = (uint8_t)((r->rotor[k] + i) % r->cfg.nodes);
+            struct peer *p = &r->peer[n];
+            if (n == r->cfg.self)
+                continue;
+            bool sent = k == WIRE_CLASS_URGENT && transmit_control(r, p, now, out);
+            if (!sent && p->state == PEER_UP)
+                sent = transmit_stream(r, p, k, now, out);
+            if (sent) {
+                r->rotor[k] = (uint8_t)(n + 1);
+                return true;
+            }
+        }
+    return false;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One-line forms for traces, formatted by hand: the PURE parts use no stdio. */
+#include "dataplane/base/text.h"
+#include "dataplane/wire/wire.h"
+
+static const char *kind_name(uint8_t kind)
+{
+    const char *name = wire_kind_info(kind)->name;
+    return name ? name : "kind?";
+}
+
+size_t wire_msg_print(const struct wire_msg *m, char *buf, size_t size)
+{
+    struct text t = text_begin(buf, size);
+    text_str(&t, kind_name(m->kind));
+    text_str(&t, " p=");
+    text_hex(&t, m->page);
+    text_str(&t, " r=");
+    text_dec(&t, m->requester);
+    text_str(&t, " txn=");
+    text_dec(&t, m->txn);
+    text_str(&t, " v=");
+    text_dec(&t, m->version);
+    if (m->acks != 0) {
+        text_str(&t, " acks=");
+        text_dec(&t, m->acks);
+    }
+    if (m->zero)
+        text_str(&t, " zero");
+    if (m->exclusive)
+        text_str(&t, " excl");
+    return t.len;
+}
+
+size_t wire_glue_print(const struct wire_glue *m, char *buf, size_t size)
+{
+    struct text t = text_begin(buf, size);
+    text_str(&t, kind_name(m->kind));
+    text_str(&t, " chan=");
+    if (m->chan == WIRE_CHAN_VM)
+        text_str(&t, "vm");
+    else
+        text_dec(&t, m->chan);
+    text_str(&t, " op=");
+    text_dec(&t, m->op);
+    text_str(&t, " seq=");
+    text_dec(&t, m->seq);
+    text_str(&t, " arg=");
+    text_hex(&t, m->arg);
+    return t.len;
+}

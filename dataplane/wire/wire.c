@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/wire/wire.h"
+
+#include "dataplane/base/bits.h"
+#include "dataplane/base/check.h"
+#include "dataplane/base/crc32c.h"
+
+enum {
+    MASK_ACKS = 0x3F,
+    FLAG_ZERO = 0x40,
+    FLAG_EXCLUSIVE = 0x80,
+    RRDP_SYN = 1 << 2,
+    RRDP_ACK = 1 << 3,
+    RRDP_EACK = 1 << 4,
+    RRDP_RST = 1 << 5,
+    RRDP_NUL = 1 << 6,
+    RRDP_AEAD = 1 << 7,
+    RRDP_VERSION_MASK = 3,
+    RRDP_WORDS_MASK = 0x1F,
+    RRDP_FIRST = 1 << 5,
+    RRDP_LAST = 1 << 6,
+    RRDP_RESERVED = 1 << 7,
+};
+
+#define X(id, ID, text, class, pay, family)                                                        \
+    [id] = {.name = text, .cls = WIRE_CLASS_##class, .payload = WIRE_##pay, .glue = WIRE_FAMILY_##family},
+enum { WIRE_FAMILY_COH = 0, WIRE_FAMILY_GLUE = 1 };
+static const struct wire_kind_info kinds[WIRE_KIND_LIMIT] = {WIRE_MSG_LIST(X)};
+#undef X
+
+static const char *const class_names[WIRE_CLASSES] = {"urgent", "request", "data", "bulk"};
+
+static const char *const error_names[WIRE_ERRORS] = {
+    [WIRE_OK] = "ok",           [WIRE_E_SHORT] = "short",       [WIRE_E_LENGTH] = "length",
+    [WIRE_E_KIND] = "kind",     [WIRE_E_CLASS] = "class",       [WIRE_E_RESERVED] = "reserved",
+    [WIRE_E_RANGE] = "range",   [WIRE_E_VERSION] = "version",   [WIRE_E_CLUSTER] = "cluster",
+    [WIRE_E_CRC] = "crc",
+};
+
+const struct wire_kind_info *wire_kind_info(uint8_t kind)
+{
+    return &kinds[kind < WIRE_KIND_LIMIT ? kind : 0];
+}
+
+const char *wire_class_name(unsigned cls)
+{
+    return cls < WIRE_CLASSES ? class_names[cls] : "?";
+}
+
+const char *wire_error_name(enum wire_error e)
+{
+    return (unsigned)e < WIRE_ERRORS ? error_names[e] : "?";
+}
+
+/* Which kinds may carry the two flag bits. */
+static bool may_be_flagged(uint8_t kind)
+{
+    return kind == WIRE_GRANT || kind == WIRE_DATA || kind == WIRE_FWD_GETM || kind == WIRE_INV_ACK;
+}
+
+static bool may_count_acks(uint8_t kind)
+{
+    return kind == WIRE_GRANT || kind == WIRE_DATA || kind == WIRE_FWD_GETM;
+}
+
+void wire_msg_pack(const struct wire_msg *m, uint8_t out[WIRE_MSG_HEADER])
+{
+    PANDO_CHECK(wire_kind_info(m->kind)->name != NULL && !wire_kind_info(m->kind)->glue);
+    PANDO_CHECK(m->requester < WIRE_NODES_MAX && m->acks <= MASK_ACKS);
+    PANDO_CHECK(((m->page | m->txn | m->version) >> 48) == 0);
+    out[0] = m->kind;
+    out[1] = m->vm;
+    out[2] = m->requester;
+    out[3] = (uint8_t)(m->acks | (m->zero ? FLAG_ZERO : 0) | (m->exclusive ? FLAG_EXCLUSIVE : 0));
+    put_le48(out + 4, m->page);
+    put_le48(out + 10, m->txn);
+    put_le48(out + 16, m->version);
+}
+
+/* What both families have in common: size, kind, class, payload. */
+static enum wire_error check_kind(const uint8_t *in, size_t len, unsigned cls, size_t payload_len, bool glue)
+{
+    if (len < WIRE_MSG_HEADER)
+        return WIRE_E_SHORT;
+    const struct wire_kind_info *info = wire_kind_info(in[0]);
+    if (info->name == NULL || info->glue != glue)
+        return WIRE_E_KIND;
+    if (info->cls != cls)
+        return WIRE_E_CLASS;
+    if (info->payload == WIRE_NONE ? payload_len != 0
+        : info->payload == WIRE_PAGE ? payload_len != WIRE_PAGE_SIZE
+                                     : payload_len > WIRE_BYTES_MAX)
+        return WIRE_E_LENGTH;
+    return WIRE_OK;
+}
+
+enum wire_error wire_msg_unpack(const uint8_t *in, size_t len, unsigned cls, size_t payload_len,
+                                struct wire_msg *out)
+{
+    enum wire_error e = check_kind(in, len, cls, payload_len, false);
+    if (e != WIRE_OK)
+        return e;
+    struct wire_msg m = {
+        .kind = in[0],
+        .vm = in[1],
+        .requester = in[2],
+        .acks = in[3] & MASK_ACKS,
+        .zero = (in[3] & FLAG_ZERO) != 0,
+        .exclusive = (in[3] & FLAG_EXCLUSIVE) != 0,
+        .page = get_le48(in + 4),
+        .txn = get_le48(in + 10),
+        .version = get_le48(in + 16),
+    };
+    if ((m.zero || m.exclusive) && !may_be_flagged(m.kind))
+        return WIRE_E_RESERVED;
+    if (m.acks != 0 && !may_count_acks(m.kind))
+        return WIRE_E_RESERVED;
+    if (m.requester >= WIRE_NODES_MAX)
+        return WIRE_E_RANGE;
+    *out = m;
+    return WIRE_OK;
+}
+
+void wire_glue_pack(const struct wire_glue *m, uint8_t out[WIRE_MSG_HEADER])
+{
+    PANDO_CHECK(wire_kind_info(m->kind)->name != NULL && wire_kind_info(m->kind)->glue);
+    out[0] = m->kind;
+    out[1] = m->vm;
+    put_le16(out + 2, m->chan);
+    put_le16(out + 4, m->op);
+    put_le32(out + 6, m->seq);
+    put_le64(out + 10, m->arg);
+    put_le32(out + 18, 0);
+}
+
+enum wire_error wire_glue_unpack(const uint8_t *in, size_t len, unsigned cls, size_t payload_len,
+                                 struct wire_glue *out)
+{
+    enum wire_error e = check_kind(in, len, cls, payload_len, true);
+    if (e != WIRE_OK)
+        return e;
+    if (get_le32(in + 18) != 0)
+        return WIRE_E_RESERVED;
+    uint16_t chan = get_le16(in + 2);
+    if (chan >= WIRE_VCPUS_MAX && chan != WIRE_CHAN_VM)
+        return WIRE_E_RANGE;
+    *out = (struct wire_glue){
+        .kind = in[0],
+        .vm = in[1],
+        .chan = chan,
+        .op = get_le16(in + 4),
+        .seq = get_le32(in + 6),
+        .arg = get_le64(in + 10),
+    };
+    return WIRE_OK;
+}
+
+size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MAX])
+{
+    size_t len = h->eack ? WIRE_RRDP_HEADER_MAX : WIRE_RRDP_HEADER;
+    PANDO_CHECK(h->cls < WIRE_CLASSES && h->data_len <= WIRE_RRDP_DATA_MAX + WIRE_MSG_HEADER);
+    out[0] = (uint8_t)(WIRE_VERSION | (h->syn ? RRDP_SYN : 0) | (h->ack_valid ? RRDP_ACK : 0) |
+                       (h->eack ? RRDP_EACK : 0) | (h->rst ? RRDP_RST : 0) | (h->nul ? RRDP_NUL : 0));
+    out[1] = (uint8_t)(len / 4 | (h->first ? RRDP_FIRST : 0) | (h->last ? RRDP_LAST : 0));
+    out[2] = h->src;
+    out[3] = h->dst;
+    put_le16(out + 4, (uint16_t)(h->cls | h->data_len << 2));
+    out[6] = h->credit;
+    out[7] = h->cluster_tag;
+    put_le32(out + 8, h->seq);
+    put_le32(out + 12, h->ack);
+    put_le32(out + 16, h->tag);
+    put_le32(out + WIRE_RRDP_CRC_OFFSET, 0);
+    if (h->eack)
+        put_le64(out + WIRE_RRDP_HEADER, h->eack_bits);
+    return len;
+}
+
+static uint32_t frame_crc(const uint8_t *frame, size_t len)
+{
+    static const uint8_t zero[4];
+    uint32_t crc = crc32c_update(crc32c_begin(), frame, WIRE_RRDP_CRC_OFFSET);
+    crc = crc32c_update(crc, zero, sizeof(zero));
+    crc = crc32c_update(crc, frame + WIRE_RRDP_HEADER, len - WIRE_RRDP_HEADER);
+    return crc32c_end(crc);
+}
+
+void wire_rrdp_seal(uint8_t *frame, size_t len)
+{
+    PANDO_CHECK(len >= WIRE_RRDP_HEADER);
+    put_le32(frame + WIRE_RRDP_CRC_OFFSET, frame_crc(frame, len));
+}
+
+static enum wire_error check_rrdp_ranges(const struct wire_rrdp *h)
+{
+    if (h->src >= WIRE_NODES_MAX || h->dst >= WIRE_NODES_MAX)
+        return WIRE_E_RANGE;
+    /* A frame carries data, opens, resets, beats or acknowledges: one that does nothing is not ours. */
+    if (h->data_len == 0 && !h->syn && !h->rst && !h->nul && !h->ack_valid)
+        return WIRE_E_RANGE;
+    if (h->eack && !h->ack_valid)
+        return WIRE_E_RANGE;
+    return WIRE_OK;
+}
+
+enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
+                                 struct wire_rrdp *out, const uint8_t **data)
+{
+    if (len < WIRE_RRDP_HEADER)
+        return WIRE_E_SHORT;
+    if ((frame[0] & RRDP_VERSION_MASK) != WIRE_VERSION)
+        return WIRE_E_VERSION;
+    if ((frame[0] & RRDP_AEAD) != 0 || (frame[1] & RRDP_RESERVED) != 0)
+        return WIRE_E_RESERVED;
+    bool eack = (frame[0] & RRDP_EACK) != 0;
+    size_t header = (size_t)(frame[1] & RRDP_WORDS_MASK) * 4;
+    uint16_t data_len = get_le16(frame + 4) >> 2;
+    if (header != (eack ? WIRE_RRDP_HEADER_MAX : WIRE_RRDP_HEADER) || header + data_len > len)
+        return WIRE_E_LENGTH;
+    if (frame[7] != cluster_tag)
+        return WIRE_E_CLUSTER;
+    if (get_le32(frame + WIRE_RRDP_CRC_OFFSET) != frame_crc(frame, header + data_len))
+        return WIRE_E_CRC;
+    struct wire_rrdp h = {
+        .syn = (frame[0] & RRDP_SYN) != 0,
+        .ack_valid = (frame[0] & RRDP_ACK) != 0,
+        .eack = eack,
+        .rst = (frame[0] & RRDP_RST) != 0,
+        .nul = (frame[0] & RRDP_NUL) != 0,
+        .first = (frame[1] & RRDP_FIRST) != 0,
+        .last = (frame[1] & RRDP_LAST) != 0,
+        .src = frame[2],
+        .dst = frame[3],
+        .cls = (uint8_t)(get_le16(frame + 4) & 3),
+        .credit = frame[6],
+        .cluster_tag = frame[7],
+        .data_len = data_len,
+        .seq = get_le32(frame + 8),
+        .ack = get_le32(frame + 12),
+        .tag = get_le32(frame + 16),
+        .eack_bits = eack ? get_le64(frame + WIRE_RRDP_HEADER) : 0,
+    };
+    enum wire_error e = check_rrdp_ranges(&h);
+    if (e != WIRE_OK)
+        return e;
+    *out = h;
+    *data = frame + header;
+    return WIRE_OK;
+}

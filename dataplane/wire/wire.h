@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Wire formats: one field list, everything derived from it. PURE.
+ *
+ * A frame is   Ethernet header (14) | RRDP header (24, more with an EACK bitmap) | segment bytes.
+ * A message is a fixed header of 22 bytes, then (by kind) nothing, one 4 KiB page, or up to
+ * WIRE_BYTES_MAX bytes. The transport cuts messages into segments; the first segment starts with
+ * the message header. 14 + 24 + 22 = 60 bytes, so a message without payload is a minimum-size
+ * Ethernet frame (64 with the FCS).
+ *
+ * All integers are little-endian. Reserved bits are sent 0 and refused otherwise. Kind 0 is invalid,
+ * so that a page of zeros is never a message. Everything here comes from a peer: unpack functions
+ * validate once, answer a named error, and everything behind them may trust the struct.
+ */
+#ifndef PANDO_WIRE_H
+#define PANDO_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    WIRE_VERSION = 1,         /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
+    WIRE_REVISION = 1,        /* any change of a layout or of a meaning increments it */
+    WIRE_ETHERTYPE = 0x88B5,  /* IEEE local experimental; configurable */
+    WIRE_NODES_MAX = 64,
+    WIRE_PAGE_SIZE = 4096,
+    WIRE_PAGE_SHIFT = 12,
+    WIRE_MSG_HEADER = 22,
+    WIRE_BYTES_MAX = 16384,   /* largest payload of a "bytes" kind */
+    WIRE_MSG_MAX = WIRE_MSG_HEADER + WIRE_BYTES_MAX,
+    WIRE_CHAN_VM = 0xFFFF,    /* channel of the VM itself; others are vCPU numbers */
+    WIRE_VCPUS_MAX = 255,
+};
+
+/* Traffic classes, strict priority, each its own sequence space (20-transport). */
+enum wire_class {
+    WIRE_CLASS_URGENT = 0,  /* interrupts, invalidations, acks, forwards, grants */
+    WIRE_CLASS_REQUEST = 1, /* page requests, remote I/O */
+    WIRE_CLASS_DATA = 2,    /* page data */
+    WIRE_CLASS_BULK = 3,    /* vCPU state, VM control */
+    WIRE_CLASSES = 4,
+};
+
+enum wire_payload { WIRE_NONE, WIRE_PAGE, WIRE_BYTES };
+
+/* The list: id, enumerator, name, class, payload, family (coh = struct wire_msg, glue = struct
+ * wire_glue). Adding a message is adding a line here (HACKING.md). */
+#define WIRE_MSG_LIST(X)                                                                           \
+    X(0x01, GETS, "gets", REQUEST, NONE, COH)         /* read copy, requester -> home */           \
+    X(0x02, GETM, "getm", REQUEST, NONE, COH)         /* write copy or upgrade, requester -> home */ \
+    X(0x03, FWD_GETS, "fwd_gets", URGENT, NONE, COH)  /* home -> owner: send data to requester */  \
+    X(0x04, FWD_GETM, "fwd_getm", URGENT, NONE, COH)  /* home -> owner: hand the page over */      \
+    X(0x05, INV, "inv", URGENT, NONE, COH)            /* home -> sharer: drop, ack the requester */ \
+    X(0x06, INV_ACK, "inv_ack", URGENT, NONE, COH)    /* sharer -> requester */                    \
+    X(0x07, GRANT, "grant", URGENT, NONE, COH)        /* home -> requester: no data needed */      \
+    X(0x08, DATA, "data", DATA, PAGE, COH)            /* owner -> requester */                     \
+    X(0x09, PUTS, "puts", REQUEST, NONE, COH)         /* sharer -> home: I dropped my copy */      \
+    X(0x0A, PUTM, "putm", DATA, PAGE, COH)            /* owner, sole copy -> home, with data */    \
+    X(0x0B, PUTO, "puto", DATA, PAGE, COH)            /* owner with sharers -> home, with data */  \
+    X(0x0C, PUT_ACK, "put_ack", URGENT, NONE, COH)    /* home -> evictor: nothing more will come */ \
+    X(0x20, IRQ, "irq", URGENT, NONE, GLUE)           /* interrupt for one vCPU of the receiver */ \
+    X(0x21, APIC_SET, "apic_set", URGENT, NONE, GLUE) /* a vCPU's APIC addresses changed */        \
+    X(0x22, APIC_ACK, "apic_ack", URGENT, NONE, GLUE) /* the change is in the receiver's table */  \
+    X(0x23, IO_EXIT, "io_exit", REQUEST, BYTES, GLUE) /* vCPU home -> VMM: an exit to handle */    \
+    X(0x24, IO_DONE, "io_done", REQUEST, BYTES, GLUE) /* VMM -> vCPU home: handled, go on / RUN */ \
+    X(0x25, KICK, "kick", URGENT, NONE, GLUE)         /* VMM -> vCPU home: leave KVM_RUN */        \
+    X(0x26, VCPU_CMD, "vcpu_cmd", BULK, BYTES, GLUE)  /* VMM -> vCPU home: a vCPU ioctl */         \
+    X(0x27, VCPU_REP, "vcpu_rep", BULK, BYTES, GLUE)                                               \
+    X(0x28, VM_CMD, "vm_cmd", BULK, BYTES, GLUE)      /* VMM -> every node: a VM-wide change */    \
+    X(0x29, VM_REP, "vm_rep", BULK, BYTES, GLUE)
+
+#define X(id, ID, name, class, payload, family) WIRE_##ID = (id),
+enum wire_kind { WIRE_MSG_LIST(X) WIRE_KIND_LIMIT = 0x40 };
+#undef X
+
+struct wire_kind_info {
+    const char *name; /* NULL: no such kind */
+    uint8_t cls;      /* enum wire_class */
+    uint8_t payload;  /* enum wire_payload */
+    bool glue;        /* struct wire_glue layout, else struct wire_msg */
+};
+
+/* Never NULL; .name is NULL for an unknown kind. */
+const struct wire_kind_info *wire_kind_info(uint8_t kind);
+const char *wire_class_name(unsigned cls);
+
+/* Coherence message. Layout: kind 1 | vm 1 | requester 1 | flags+count 1 | page 6 | txn 6 | version 6.
+ * The flags and the count share no bits with each other: see WIRE_F_*. */
+struct wire_msg {
+    uint8_t kind;
+    uint8_t vm;        /* virtual machine number within the cluster, 0..255 */
+    uint8_t requester; /* node 0..63 for whom this transaction runs */
+    uint8_t acks;      /* 0..63: INV_ACKs that the requester has to collect (FWD_GETM, DATA, GRANT) */
+    bool zero;         /* GRANT: the page was never written, its content is zero (wire bit 6 of byte 3) */
+    bool exclusive;    /* DATA, GRANT: for writing, else for reading; FWD_GETM: the owner's own INV_ACK is among
+                          acks, so it sends one after its DATA (wire bit 7 of byte 3) */
+    uint64_t page;     /* coherence unit number, below 2^48 */
+    uint64_t txn;      /* requester's transaction id, 1..2^48-1, never reused in an epoch */
+    uint64_t version;  /* directory's version of the page, below 2^48 */
+};
+
+/* Glue message. Layout: kind 1 | vm 1 | chan 2 | op 2 | seq 4 | arg 8 | reserved 4. */
+struct wire_glue {
+    uint8_t kind;
+    uint8_t vm;
+    uint16_t chan; /* vCPU number at the destination, or WIRE_CHAN_VM */
+    uint16_t op;   /* meaning by kind: hypervisor-glue/link/glue_abi.h */
+    uint32_t seq;  /* echoed in a reply */
+    uint64_t arg;
+};
+
+enum wire_error {
+    WIRE_OK = 0,
+    WIRE_E_SHORT,     /* fewer bytes than the header needs */
+    WIRE_E_LENGTH,    /* length field and bytes disagree, or payload not as the kind says */
+    WIRE_E_KIND,      /* unknown kind, or of the other family */
+    WIRE_E_CLASS,     /* kind travelled in a class that is not its own */
+    WIRE_E_RESERVED,  /* reserved bits set */
+    WIRE_E_RANGE,     /* a field out of its range */
+    WIRE_E_VERSION,   /* RRDP header of another version */
+    WIRE_E_CLUSTER,   /* RRDP header of another cluster */
+    WIRE_E_CRC,
+    WIRE_ERRORS,
+};
+const char *wire_error_name(enum wire_error e);
+
+/* Packs into exactly WIRE_MSG_HEADER bytes; fields must be in range (checked). */
+void wire_msg_pack(const struct wire_msg *m, uint8_t out[WIRE_MSG_HEADER]);
+void wire_glue_pack(const struct wire_glue *m, uint8_t out[WIRE_MSG_HEADER]);
+
+/* Unpacks and validates a header of len bytes that arrived in class cls followed by payload_len
+ * payload bytes. On WIRE_OK, *out is complete and in range. */
+enum wire_error wire_msg_unpack(const uint8_t *in, size_t len, unsigned cls, size_t payload_len,
+                                struct wire_msg *out);
+enum wire_error wire_glue_unpack(const uint8_t *in, size_t len, unsigned cls, size_t payload_len,
+                                 struct wire_glue *out);
+
+/* One line for a trace: "getm p=0x12 r=1 txn=7 v=3"; always terminated; returns its length. */
+size_t wire_msg_print(const struct wire_msg *m, char *buf, size_t size);
+size_t wire_glue_print(const struct wire_glue *m, char *buf, size_t size);
+
+/*
+ * RRDP header, 24 bytes, then an optional EACK bitmap:
+ *   0  version:2 (bits 0-1) | SYN 2 | ACK 3 | EACK 4 | RST 5 | NUL 6 | AEAD 7 (reserved, 0)
+ *   1  header length in 4-byte words:5 (6..8) | FIRST 5 | LAST 6 | reserved 7
+ *   2  source node   3  destination node
+ *   4  class:2 (bits 0-1) | data length:14 (16 bits in all)
+ *   6  credit: frames that the sender of this header will still take, beyond ack, in this class
+ *   7  cluster tag: low 8 bits of the cluster id (the 64-bit id is in the SYN and in the connection tag)
+ *   8  sequence number, low 32 bits of the 64-bit logical one   12  acknowledgement, likewise
+ *  16  connection tag: hash of cluster id and both boot epochs; in a SYN: of the cluster id only
+ *  20  CRC32C over the whole frame after the Ethernet header, this field taken as 0
+ *  24  EACK bitmap, 8 bytes, if EACK: bit i = frame (ack + 1 + i) is here already
+ * A SYN's segment bytes are struct rrdp_syn's (transport/rrdp.h).
+ */
+enum {
+    WIRE_RRDP_HEADER = 24,
+    WIRE_RRDP_HEADER_MAX = 32,
+    WIRE_RRDP_CRC_OFFSET = 20,
+    WIRE_RRDP_DATA_MAX = 8960, /* segment bytes at MTU 9000 */
+};
+
+struct wire_rrdp {
+    bool syn, ack_valid, eack, rst, nul, first, last;
+    uint8_t src, dst;
+    uint8_t cls;
+    uint8_t credit;
+    uint8_t cluster_tag;
+    uint16_t data_len;
+    uint32_t seq, ack, tag;
+    uint64_t eack_bits; /* meaningful if eack */
+};
+
+/* Packs header (and bitmap) with CRC field 0; returns its length, 24 or 32. */
+size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MAX]);
+
+/* Computes the CRC over the complete frame (header, bitmap, data; without Ethernet) and stores it. */
+void wire_rrdp_seal(uint8_t *frame, size_t len);
+
+/* Validates and unpacks. Order of checks: length, version, reserved, cluster tag, CRC, ranges. A
+ * frame may be longer than header + data (Ethernet pads to 60 bytes): the tail must be cut off by
+ * *frame_len before use and is not covered by the CRC. On WIRE_OK *data points into frame. */
+enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
+                                 struct wire_rrdp *out, const uint8_t **data);
+
+#endif

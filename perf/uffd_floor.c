@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The floor under every remote fault: what userfaultfd alone costs on this machine, with no protocol and no
+ * network. A thread touches pages of a shared memfd; another resolves each fault with the ioctl that the
+ * dataplane would use. Two resolvers: one that spins (what a dedicated core gives) and one that yields its core
+ * between empty polls (what the dataplane does where cores are short).
+ *
+ * Prints one JSON object a line: {"name": "floor/...", "unit": "us", "n": ..., "p50": ..., ...}.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/base/hist.h"
+
+#ifndef UFFDIO_CONTINUE_MODE_WP /* linux/userfaultfd.h of 6.5 and later */
+#define UFFDIO_CONTINUE_MODE_WP (UINT64_C(1) << 1)
+#endif
+
+enum { PAGES = 2048, PAGE = 4096 };
+
+enum kind { KIND_MODIFIED, KIND_SHARED, KIND_UPGRADE, KINDS };
+static const char *const kind_name[KINDS] = {"minor_modified", "minor_shared", "wp_upgrade"};
+
+struct floor {
+    uint8_t *ram, *alias;
+    int uffd;
+    enum kind kind;
+    bool yield;
+    atomic_bool stop;
+    struct hist hist;
+};
+
+static void die(const char *what)
+{
+    fprintf(stderr, "uffd_floor: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void set_up(struct floor *f)
+{
+    int fd = memfd_create("floor", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)PAGES * PAGE) != 0)
+        die("memfd");
+    f->ram = mmap(NULL, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    f->alias = mmap(NULL, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (f->ram == MAP_FAILED || f->alias == MAP_FAILED)
+        die("mmap");
+    madvise(f->ram, (size_t)PAGES * PAGE, MADV_NOHUGEPAGE);
+    memset(f->alias, 1, (size_t)PAGES * PAGE);
+    f->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+    struct uffdio_api api = {.api = UFFD_API,
+                             .features = UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+                                         UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP};
+    struct uffdio_register reg = {.range = {(uint64_t)(uintptr_t)f->ram, (uint64_t)PAGES * PAGE},
+                                  .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
+                                          UFFDIO_REGISTER_MODE_WP};
+    if (f->uffd < 0 || ioctl(f->uffd, UFFDIO_API, &api) != 0 || ioctl(f->uffd, UFFDIO_REGISTER, &reg) != 0)
+        die("userfaultfd (a kernel of 6.8 or later is needed)");
+    close(fd);
+}
+
+static void cont(struct floor *f, uint64_t addr, uint64_t len, bool shared)
+{
+    struct uffdio_continue c = {.range = {addr, len}, .mode = shared ? UFFDIO_CONTINUE_MODE_WP : 0};
+    if (ioctl(f->uffd, UFFDIO_CONTINUE, &c) != 0 && errno != EEXIST)
+        die("UFFDIO_CONTINUE");
+}
+
+static void *resolver(void *arg)
+{
+    struct floor *f = arg;
+    while (!atomic_load_explicit(&f->stop, memory_order_relaxed)) {
+        struct uffd_msg m;
+        if (read(f->uffd, &m, sizeof(m)) != (ssize_t)sizeof(m)) {
+            if (f->yield)
+                sched_yield();
+            continue;
+        }
+        uint64_t addr = m.arg.pagefault.address & ~(uint64_t)(PAGE - 1);
+        if (m.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
+            struct uffdio_writeprotect wp = {.range = {addr, PAGE}, .mode = 0};
+            if (ioctl(f->uffd, UFFDIO_WRITEPROTECT, &wp) != 0)
+                die("UFFDIO_WRITEPROTECT");
+        } else {
+            cont(f, addr, PAGE, f->kind == KIND_SHARED);
+        }
+    }
+    return NULL;
+}
+
+/* All pages back to what the kind starts from: not mapped, or mapped write-protected. */
+static void prepare(struct floor *f)
+{
+    if (madvise(f->ram, (size_t)PAGES * PAGE, MADV_DONTNEED) != 0)
+        die("MADV_DONTNEED");
+    if (f->kind == KIND_UPGRADE)
+        cont(f, (uint64_t)(uintptr_t)f->ram, (uint64_t)PAGES * PAGE, true);
+}
+
+static void measure(struct floor *f, enum kind kind, bool yield, uint32_t rounds)
+{
+    pthread_t thread;
+    f->kind = kind;
+    f->yield = yield;
+    atomic_store(&f->stop, false);
+    memset(&f->hist, 0, sizeof(f->hist));
+    prepare(f);
+    if (pthread_create(&thread, NULL, resolver, f) != 0)
+        die("pthread_create");
+    for (uint32_t r = 0; r <= rounds; r++) {
+        prepare(f);
+        for (uint32_t i = 0; i < PAGES; i++) {
+            volatile uint8_t *p = f->ram + (size_t)i * PAGE;
+            uint64_t start = now_ns();
+            if (kind == KIND_SHARED)
+                (void)*p;
+            else
+                *p = (uint8_t)r;
+            uint64_t took = now_ns() - start;
+            if (r > 0) /* the first round warms up */
+                hist_add(&f->hist, took);
+        }
+    }
+    atomic_store(&f->stop, true);
+    pthread_join(thread, NULL);
+    printf("{\"name\": \"floor/uffd_%s/%s\", \"unit\": \"us\", \"n\": %llu, \"p50\": %.2f, \"p90\": %.2f, \"p99\": %.2f, "
+           "\"max\": %.2f}\n",
+           yield ? "yield" : "spin", kind_name[kind], (unsigned long long)f->hist.count,
+           (double)hist_quantile(&f->hist, 500) / 1e3, (double)hist_quantile(&f->hist, 900) / 1e3,
+           (double)hist_quantile(&f->hist, 990) / 1e3, (double)f->hist.max / 1e3);
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    static struct floor f;
+    uint32_t rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 3;
+    if (rounds < 1 || rounds > 1000) {
+        fprintf(stderr, "usage: uffd_floor [ROUNDS]   (1..1000 rounds of %d faults a kind)\n", PAGES);
+        return 2;
+    }
+    set_up(&f);
+    for (enum kind k = 0; k < KINDS; k++) {
+        measure(&f, k, false, rounds);
+        measure(&f, k, true, rounds);
+    }
+    return 0;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The checkers: single writer, data value (and torn pages), version order, node invariants, leaks, progress;
+ * and the coverage table that shows which rare paths were reached. */
+#include <stdarg.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+struct sim_coverage sim_coverage;
+
+void check_fail(struct sim_world *w, enum sim_result kind, const char *fmt, ...)
+{
+    if (w->result != SIM_PASS)
+        return;
+    w->result = kind;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(w->why, sizeof(w->why), fmt, ap);
+    va_end(ap);
+    sim_trace(w, "FAIL %s", w->why);
+}
+
+/* Invariant 1: at most one node maps a page writable, and then no other maps it at all. */
+void check_mapping(struct sim_world *w, uint32_t page)
+{
+    uint32_t mapped = 0, writable = 0;
+    for (uint32_t i = 0; i < w->opt.nodes; i++) {
+        if (w->node[i].dead)
+            continue;
+        mapped += w->node[i].map[page] != MAP_NONE;
+        writable += w->node[i].map[page] == MAP_RW;
+    }
+    if (writable > 1 || (writable == 1 && mapped > 1))
+        check_fail(w, SIM_SAFETY, "single writer: page %u is mapped by %u nodes, writable by %u", page,
+                   mapped, writable);
+}
+
+static uint64_t frame_value(struct sim_world *w, const struct sim_node *n, uint32_t page)
+{
+    uint64_t word[WIRE_PAGE_SIZE / 8];
+    memcpy(word, n->frame[page], sizeof(word));
+    for (uint32_t i = 1; i < WIRE_PAGE_SIZE / 8; i++)
+        if (word[i] != word[0]) {
+            check_fail(w, SIM_SAFETY, "torn page %u at node %u: word 0 is %llx, word %u is %llx", page,
+                       n->id, (unsigned long long)word[0], i, (unsigned long long)word[i]);
+            break;
+        }
+    return word[0];
+}
+
+/* Invariant 2: a read returns the last write. */
+void check_read(struct sim_world *w, struct sim_node *n, uint32_t page)
+{
+    uint64_t seen = frame_value(w, n, page);
+    if (seen != w->latest[page])
+        check_fail(w, SIM_SAFETY, "data value: node %u reads %llx from page %u, last written %llx", n->id,
+                   (unsigned long long)seen, page, (unsigned long long)w->latest[page]);
+    w->hash = w->hash * UINT64_C(0x100000001B3) ^ seen;
+}
+
+void check_write(struct sim_world *w, struct sim_node *n, uint32_t page)
+{
+    struct coh_page_view view;
+    coh_view(n->coh, page, &view);
+    /* The version of a page that is being written only grows, over all nodes. */
+    if (view.state == COH_M) {
+        if (view.version < w->last_version[page])
+            check_fail(w, SIM_SAFETY, "version order: node %u writes page %u at version %llu after %llu",
+                       n->id, page, (unsigned long long)view.version,
+                       (unsigned long long)w->last_version[page]);
+        w->last_version[page] = view.version;
+    }
+    uint64_t value = ++w->write_count << 8 | n->id;
+    uint64_t word[WIRE_PAGE_SIZE / 8];
+    for (uint32_t i = 0; i < WIRE_PAGE_SIZE / 8; i++)
+        word[i] = value;
+    memcpy(n->frame[page], word, sizeof(word));
+    w->latest[page] = value;
+}
+
+void check_node(struct sim_world *w, struct sim_node *n, uint64_t page)
+{
+    const char *broken = coh_check(n->coh, page);
+    if (broken)
+        check_fail(w, SIM_SAFETY, "node %u page %llu: %s", n->id, (unsigned long long)page, broken);
+}
+
+static void check_copies(struct sim_world *w, uint32_t page)
+{
+    struct coh_dir_view dir = {0};
+    uint8_t home = coh_home(w->node[0].coh, page);
+    coh_dir_view(w->node[home].coh, page, &dir);
+    for (uint32_t i = 0; i < w->opt.nodes; i++) {
+        struct coh_page_view v;
+        coh_view(w->node[i].coh, page, &v);
+        bool listed = dir.sharers & (UINT64_C(1) << i);
+        if (v.state != COH_I && v.state != COH_S && v.state != COH_M)
+            check_fail(w, SIM_LIVENESS, "page %u at node %u rests in %s", page, i, coh_state_name(v.state));
+        else if (dir.state == COH_DIR_MODIFIED ? (v.state == COH_M) != (i == dir.owner)
+                                               : (v.state == COH_S) != listed)
+            check_fail(w, SIM_SAFETY, "page %u: node %u is in %s, directory state %d owner %u sharers %llx",
+                       page, i, coh_state_name(v.state), dir.state, dir.owner,
+                       (unsigned long long)dir.sharers);
+        if ((v.state == COH_S || v.state == COH_M) && frame_value(w, &w->node[i], page) != w->latest[page])
+            check_fail(w, SIM_SAFETY, "page %u at node %u is stale at the end", page, i);
+    }
+}
+
+/* After the liveness phase everything is idle, every page rests where the directory says. */
+void check_end(struct sim_world *w)
+{
+    const struct sim_options *o = &w->opt;
+    for (uint32_t i = 0; i < o->nodes && w->result == SIM_PASS; i++) {
+        struct sim_node *n = &w->node[i];
+        for (uint32_t v = 0; v < o->vcpus; v++)
+            if (n->vcpu[v].done < o->insns)
+                check_fail(w, SIM_LIVENESS, "node %u vcpu %u retired %u of %u instructions", i, v,
+                           n->vcpu[v].done, o->insns);
+        if (!coh_idle(n->coh))
+            check_fail(w, SIM_LIVENESS, "node %u: coherence does not become idle", i);
+        else if (!rrdp_idle(n->rrdp))
+            check_fail(w, SIM_LIVENESS, "node %u: transport does not become idle", i);
+        for (uint32_t p = 0; p < o->pages; p++)
+            if (n->page_pins[p] != 0)
+                check_fail(w, SIM_SAFETY, "node %u: page %u still frozen by %u messages", i, p,
+                           n->page_pins[p]);
+        check_node(w, n, UINT64_MAX);
+    }
+    for (uint32_t p = 0; p < o->pages && w->result == SIM_PASS; p++)
+        check_copies(w, p);
+}
+
+void coverage_add(struct sim_world *w)
+{
+    struct sim_coverage *s = &sim_coverage;
+    for (uint32_t i = 0; i < w->opt.nodes; i++) {
+        const struct coh_counters *c = coh_counters(w->node[i].coh);
+        for (uint32_t a = 0; a < COH_STATES; a++)
+            for (uint32_t b = 0; b < COH_STATES; b++)
+                s->transitions[a][b] += c->transitions[a][b];
+        for (uint32_t d = 0; d < COH_DROPS; d++)
+            s->coh_drop[d] += c->drop[d];
+        for (uint32_t k = 0; k < WIRE_KIND_LIMIT; k++)
+            s->kinds[k] += c->rx[k];
+        for (uint32_t k = 0; k < COH_FAULT_KINDS; k++)
+            s->faults[k] += c->faults[k];
+        s->deferred += c->deferred;
+        s->held += c->held;
+        s->hold_expired += c->hold_expired;
+        s->punches += c->punches;
+        s->put_stale += c->put_stale;
+        s->evict[0] += c->evict_puts;
+        s->evict[1] += c->evict_putm;
+        s->evict[2] += c->evict_puto;
+        for (uint8_t p = 0; p < w->opt.nodes; p++) {
+            const struct rrdp_counters *r = rrdp_counters(w->node[i].rrdp, p);
+            for (uint32_t d = 0; d < RRDP_DROPS; d++)
+                s->rrdp_drop[d] += r->drop[d];
+            for (uint32_t k = 0; k < WIRE_CLASSES; k++) {
+                s->retransmit += r->retransmit[k];
+                s->retransmit_timeout += r->retransmit_timeout[k];
+                s->credit_stall += r->credit_stall[k];
+            }
+            s->out_of_order += r->out_of_order;
+        }
+    }
+    s->events += w->events;
+    s->virtual_ns += w->now;
+}
+
+static void print_list(FILE *f, const char *title, uint32_t n, const char *(*name)(uint32_t),
+                       const uint64_t *count)
+{
+    fprintf(f, "%s:", title);
+    for (uint32_t i = 0; i < n; i++)
+        if (name(i))
+            fprintf(f, " %s %llu", name(i), (unsigned long long)count[i]);
+    fprintf(f, "\n");
+}
+
+static const char *name_coh_drop(uint32_t i)
+{
+    return coh_drop_name((enum coh_drop)i);
+}
+
+static const char *name_rrdp_drop(uint32_t i)
+{
+    return rrdp_drop_name((enum rrdp_drop)i);
+}
+
+static const char *name_kind(uint32_t i)
+{
+    return wire_kind_info((uint8_t)i)->glue ? NULL : wire_kind_info((uint8_t)i)->name;
+}
+
+void coverage_print(FILE *f, bool json, double seconds)
+{
+    const struct sim_coverage *s = &sim_coverage;
+    uint32_t reached = 0;
+    for (uint32_t a = 0; a < COH_STATES; a++)
+        for (uint32_t b = 0; b < COH_STATES; b++)
+            reached += a != b && s->transitions[a][b] > 0;
+    if (json) {
+        fprintf(f,
+                "{\"schema\": 1, \"result\": \"%s\", \"seconds\": %.1f, \"passed\": %llu, \"failed\": %llu, "
+                "\"events\": %llu, \"virtual_seconds\": %.1f, \"instructions\": %llu, \"transitions\": %u, "
+                "\"retransmissions\": %llu, \"crashes\": %llu}\n",
+                s->failed ? "fail" : "pass", seconds, (unsigned long long)s->passed,
+                (unsigned long long)s->failed, (unsigned long long)s->events, (double)s->virtual_ns / 1e9,
+                (unsigned long long)s->insns, reached, (unsigned long long)s->retransmit,
+                (unsigned long long)s->crashes);
+        return;
+    }
+    fprintf(f, "coverage: %u distinct state transitions reached\n", reached);
+    for (uint32_t a = 0; a < COH_STATES; a++) {
+        fprintf(f, "  %-6s ->", coh_state_name((enum coh_state)a));
+        for (uint32_t b = 0; b < COH_STATES; b++)
+            if (a != b && s->transitions[a][b])
+                fprintf(f, " %s %llu", coh_state_name((enum coh_state)b),
+                        (unsigned long long)s->transitions[a][b]);
+        fprintf(f, "\n");
+    }
+    print_list(f, "messages", WIRE_KIND_LIMIT, name_kind, s->kinds);
+    print_list(f, "coherence drops", COH_DROPS, name_coh_drop, s->coh_drop);
+    print_list(f, "transport drops", RRDP_DROPS, name_rrdp_drop, s->rrdp_drop);
+    fprintf(f,
+            "faults: read %llu write %llu upgrade %llu spurious %llu; virtual latency us p50 %.1f p99 %.1f "
+            "max %.1f\n",
+            (unsigned long long)s->faults[COH_FAULT_READ], (unsigned long long)s->faults[COH_FAULT_WRITE],
+            (unsigned long long)s->faults[COH_FAULT_UPGRADE],
+            (unsigned long long)s->faults[COH_FAULT_SPURIOUS],
+            (double)hist_quantile(&s->fault_ns, 500) / 1e3, (double)hist_quantile(&s->fault_ns, 990) / 1e3,
+            (double)s->fault_ns.max / 1e3);
+    fprintf(f,
+            "deferred %llu, held for residency %llu, sets expired %llu; punched %llu, puts %llu putm %llu puto "
+            "%llu stale %llu; frozen pages copied %llu\n",
+            (unsigned long long)s->deferred, (unsigned long long)s->held,
+            (unsigned long long)s->hold_expired, (unsigned long long)s->punches,
+            (unsigned long long)s->evict[0], (unsigned long long)s->evict[1],
+            (unsigned long long)s->evict[2], (unsigned long long)s->put_stale,
+            (unsigned long long)s->unfreeze);
+    fprintf(f,
+            "retransmitted %llu (by time-out %llu), out of order %llu, credit stalls %llu; crashes %llu; %llu "
+            "instructions, %llu events, %.1f virtual s\n",
+            (unsigned long long)s->retransmit, (unsigned long long)s->retransmit_timeout,
+            (unsigned long long)s->out_of_order, (unsigned long long)s->credit_stall,
+            (unsigned long long)s->crashes, (unsigned long long)s->insns, (unsigned long long)s->events,
+            (double)s->virtual_ns / 1e9);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The adversarial network: per directed link loss, duplication, reordering (by latency spread), corruption,
+ * junk, clogging and one-way cuts. After the heal only latency remains. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+static void deliver(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *bytes, uint32_t len)
+{
+    const struct sim_options *o = &w->opt;
+    uint64_t spread = o->latency_max - o->latency_min;
+    uint64_t when = w->now + o->latency_min + (spread ? prng_next(&w->rng) % spread : 0);
+    if (!w->healed && w->link_clear[src][dst] > when)
+        when = w->link_clear[src][dst] + prng_below(&w->rng, 1000);
+    uint8_t *copy = malloc(len + 64);
+    memcpy(copy, bytes, len);
+    /* Ethernet pads short frames: the receiver must cut the tail off itself. */
+    if (len < 46 && prng_below(&w->rng, 2)) {
+        memset(copy + len, 0xA5, 46 - len);
+        len = 46;
+    }
+    if (!w->healed && prng_chance(&w->rng, o->corrupt_ppm)) {
+        uint32_t flips = 1 + prng_below(&w->rng, 8);
+        for (uint32_t i = 0; i < flips; i++)
+            copy[prng_below(&w->rng, len)] ^= (uint8_t)(1u << prng_below(&w->rng, 8));
+        if (prng_below(&w->rng, 4) == 0)
+            len = 1 + prng_below(&w->rng, len);
+    }
+    sim_push(w, (struct sim_event){
+                    .time = when, .type = EV_FRAME, .node = dst, .src = src, .bytes = copy, .len = len});
+}
+
+static void junk(struct sim_world *w, uint8_t src, uint8_t dst)
+{
+    uint8_t bytes[256];
+    uint32_t len = 1 + prng_below(&w->rng, sizeof(bytes) - 1);
+    for (uint32_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)prng_next(&w->rng);
+    deliver(w, src, dst, bytes, len);
+}
+
+void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes, uint32_t len)
+{
+    const struct sim_options *o = &w->opt;
+    uint8_t dst = f->peer;
+    if (w->node[dst].dead)
+        return;
+    if (!w->healed) {
+        if (w->link_cut[src][dst] > w->now || prng_chance(&w->rng, o->loss_ppm))
+            return;
+        if (prng_chance(&w->rng, o->dup_ppm))
+            deliver(w, src, dst, bytes, len);
+        if (prng_chance(&w->rng, o->junk_ppm))
+            junk(w, src, dst);
+    }
+    deliver(w, src, dst, bytes, len);
+}
+
+void net_chaos(struct sim_world *w)
+{
+    const struct sim_options *o = &w->opt;
+    if (w->healed)
+        return;
+    uint32_t a = prng_below(&w->rng, o->nodes), b = prng_below(&w->rng, o->nodes);
+    if (prng_chance(&w->rng, o->clog_ppm))
+        w->link_clear[a][b] = w->now + prng_next(&w->rng) % o->clog_ns;
+    if (prng_chance(&w->rng, o->partition_ppm))
+        w->link_cut[a][b] = w->now + prng_next(&w->rng) % o->clog_ns;
+    if (prng_chance(&w->rng, o->slow_ppm))
+        w->node[a].busy_until = w->now + prng_next(&w->rng) % o->slow_ns;
+    sim_push(w, (struct sim_event){.time = w->now + 20000, .type = EV_CHAOS});
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One simulated node: what the engine does in production, in virtual time. It carries out the actions of the
+ * coherence core, moves page bytes between frames and messages, and keeps the freeze rule: bytes that the
+ * transport may still send again are copied aside before their frame changes.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/base/check.h"
+#include "tests/sim/sim.h"
+
+enum { STAGED = 1u << 30 }; /* payload handle: page + 1, or STAGED | staging slot */
+
+static void grow(struct sim_queue *q)
+{
+    uint32_t n = q->tail - q->head;
+    if (n < q->size)
+        return;
+    uint32_t size = q->size ? q->size * 2 : 16;
+    struct sim_backlog *item = malloc(size * sizeof(*item));
+    for (uint32_t i = 0; i < n; i++)
+        item[i] = q->item[(q->head + i) % q->size];
+    free(q->item);
+    *q = (struct sim_queue){.item = item, .head = 0, .tail = n, .size = size};
+}
+
+/* rrdp parameters: the dead time is far beyond every clog, so that only a crash brings a peer down. */
+static struct rrdp_config transport_config(const struct sim_world *w, uint8_t id)
+{
+    const uint64_t us = 1000, ms = 1000 * us;
+    return (struct rrdp_config){
+        .self = id,
+        .nodes = (uint8_t)w->opt.nodes,
+        .cluster_id = 0x70616E646F000000 ^ w->seed,
+        .epoch = 1 + (w->seed << 8) + id,
+        .config_hash = w->seed * 31,
+        .mtu = w->opt.mtu,
+        .credit = w->opt.credit,
+        .rto_min_ns = 300 * us,
+        .rto_max_ns = 20 * ms,
+        .ack_delay_ns = 40 * us,
+        .heartbeat_ns = 20 * ms,
+        .dead_ns = 2000 * ms,
+        .syn_ns = 5 * ms,
+    };
+}
+
+static struct coh_config coherence_config(const struct sim_world *w, uint8_t id)
+{
+    const struct sim_options *o = &w->opt;
+    struct coh_config c = {
+        .self = id,
+        .nodes = (uint8_t)o->nodes,
+        .vm = 1,
+        .home_mode = o->range_homes ? COH_HOME_RANGE : COH_HOME_INTERLEAVE,
+        .interleave_shift = (uint8_t)(w->seed % 3),
+        .pages = o->pages,
+        .epoch_txn = 1 + (w->seed & 0xFFFF) * 1000,
+        .txn_max = o->txn_max,
+        .deferred_max = o->nodes * o->txn_max < 64 ? 64 : o->nodes * o->txn_max,
+        .resident_max = o->pages * o->resident_pct / 100,
+        .hold_ns = o->hold,
+        .hold_max_ns = o->hold_max,
+    };
+    for (uint32_t n = 0; n < o->nodes; n++)
+        c.range_end[n] = (uint64_t)o->pages * (n + 1) / o->nodes;
+    return c;
+}
+
+void node_create(struct sim_world *w, uint8_t id)
+{
+    struct sim_node *n = &w->node[id];
+    struct coh_config cc = coherence_config(w, id);
+    struct rrdp_config rc = transport_config(w, id);
+    size_t coh_bytes = coh_size(&cc), rrdp_bytes = rrdp_size(&rc);
+    *n = (struct sim_node){.id = id, .next_wake = UINT64_MAX};
+    PANDO_CHECK(coh_bytes > 0 && rrdp_bytes > 0);
+    n->coh_mem = aligned_alloc(64, (coh_bytes + 63) & ~(size_t)63);
+    n->rrdp_mem = aligned_alloc(64, (rrdp_bytes + 63) & ~(size_t)63);
+    memset(n->coh_mem, 0, coh_bytes);
+    n->coh = coh_init(n->coh_mem, &cc);
+    n->rrdp = rrdp_init(n->rrdp_mem, &rc, w->now);
+    PANDO_CHECK(n->coh != NULL && n->rrdp != NULL);
+    n->frame = calloc(w->opt.pages, WIRE_PAGE_SIZE);
+    n->staging = malloc((size_t)SIM_STAGING * WIRE_PAGE_SIZE);
+    n->pin = calloc(SIM_PINS, sizeof(*n->pin));
+}
+
+void node_destroy(struct sim_node *n)
+{
+    for (uint32_t p = 0; p < SIM_NODES_MAX; p++)
+        for (uint32_t c = 0; c < WIRE_CLASSES; c++)
+            free(n->backlog[p][c].item);
+    free(n->coh_mem);
+    free(n->rrdp_mem);
+    free(n->frame);
+    free(n->staging);
+    free(n->pin);
+}
+
+/* ---- freeze rule --------------------------------------------------------------------------- */
+
+static uint32_t pin_take(struct sim_node *n, uint64_t handle)
+{
+    for (uint32_t i = 0; i < SIM_PINS; i++) {
+        uint32_t k = (n->pin_next + i) % SIM_PINS;
+        if (n->pin[k].used)
+            continue;
+        n->pin_next = k + 1;
+        n->pin[k] = (struct sim_pin){.used = true, .handle = handle};
+        n->page_pins[handle - 1]++;
+        return k;
+    }
+    PANDO_CHECK(!"simulator: more payloads in flight than SIM_PINS");
+    return 0;
+}
+
+static void pin_drop(struct sim_node *n, uint64_t cookie)
+{
+    PANDO_CHECK(cookie < SIM_PINS && n->pin[cookie].used);
+    uint64_t handle = n->pin[cookie].handle;
+    uint32_t *count = handle & STAGED ? &n->staging_pins[handle & ~STAGED] : &n->page_pins[handle - 1];
+    PANDO_CHECK(*count > 0);
+    (*count)--;
+    n->pin[cookie].used = false;
+}
+
+/* The bytes of this page are about to change: whatever is still to be sent goes on from a copy. */
+static void unfreeze(struct sim_node *n, uint32_t page)
+{
+    if (n->page_pins[page] == 0)
+        return;
+    uint32_t s = 0;
+    while (s < SIM_STAGING && n->staging_pins[s] != 0)
+        s++;
+    PANDO_CHECK(s < SIM_STAGING);
+    memcpy(n->staging[s], n->frame[page], WIRE_PAGE_SIZE);
+    uint64_t from = page + 1, to = STAGED | s;
+    rrdp_rebind(n->rrdp, from, to);
+    for (uint32_t i = 0; i < SIM_PINS; i++)
+        if (n->pin[i].used && n->pin[i].handle == from)
+            n->pin[i].handle = to;
+    for (uint32_t p = 0; p < SIM_NODES_MAX; p++)
+        for (uint32_t c = 0; c < WIRE_CLASSES; c++)
+            for (uint32_t i = n->backlog[p][c].head; i != n->backlog[p][c].tail; i++)
+                if (n->backlog[p][c].item[i % n->backlog[p][c].size].handle == from)
+                    n->backlog[p][c].item[i % n->backlog[p][c].size].handle = to;
+    n->staging_pins[s] = n->page_pins[page];
+    n->page_pins[page] = 0;
+    sim_coverage.unfreeze++;
+}
+
+/* ---- actions ------------------------------------------------------------------------------- */
+
+static int try_send(struct sim_node *n, uint8_t dst, const struct sim_backlog *b)
+{
+    uint8_t header[WIRE_MSG_HEADER];
+    wire_msg_pack(&b->msg, header);
+    return rrdp_send(n->rrdp, dst, wire_kind_info(b->msg.kind)->cls, header, sizeof(header), b->handle,
+                     b->handle ? WIRE_PAGE_SIZE : 0, b->handle != 0, b->pin);
+}
+
+static void act_send(struct sim_world *w, struct sim_node *n, const struct coh_action *a)
+{
+    const struct wire_kind_info *info = wire_kind_info(a->msg.kind);
+    struct sim_backlog b = {.msg = a->msg};
+    PANDO_CHECK(a->dst != n->id && a->dst < w->opt.nodes);
+    if (info->payload == WIRE_PAGE) {
+        b.handle = a->msg.page + 1;
+        b.pin = pin_take(n, b.handle);
+    }
+    struct sim_queue *q = &n->backlog[a->dst][info->cls];
+    int err = q->head == q->tail ? try_send(n, a->dst, &b) : -EAGAIN;
+    if (err == 0)
+        return;
+    if (err == -EAGAIN) {
+        grow(q);
+        q->item[q->tail++ % q->size] = b;
+        return;
+    }
+    PANDO_CHECK(err == -ENOTCONN); /* the peer is gone: PEER_DOWN follows */
+    if (b.handle)
+        pin_drop(n, b.pin);
+}
+
+static void drain_backlog(struct sim_world *w, struct sim_node *n)
+{
+    for (uint8_t p = 0; p < w->opt.nodes; p++)
+        for (uint32_t c = 0; c < WIRE_CLASSES; c++) {
+            struct sim_queue *q = &n->backlog[p][c];
+            while (q->head != q->tail) {
+                const struct sim_backlog *b = &q->item[q->head % q->size];
+                int err = try_send(n, p, b);
+                if (err == -EAGAIN)
+                    break;
+                if (err != 0 && b->handle)
+                    pin_drop(n, b->pin);
+                q->head++;
+            }
+        }
+}
+
+void node_effect(struct sim_world *w, struct sim_node *n, uint32_t page, enum coh_action_type type,
+                 bool writable)
+{
+    if (type == COH_ACT_MAP)
+        n->map[page] = writable ? MAP_RW : MAP_RO;
+    else if (type == COH_ACT_PROTECT && n->map[page] == MAP_RW)
+        n->map[page] = MAP_RO;
+    else if (type == COH_ACT_UNMAP && !(w->plant_skip_zap && w->seed % 7 == 0))
+        n->map[page] = MAP_NONE;
+    check_mapping(w, page);
+    if (type == COH_ACT_MAP)
+        vcpu_wake(w, n, page);
+}
+
+static void act_edge(struct sim_world *w, struct sim_node *n, const struct coh_action *a)
+{
+    uint32_t page = (uint32_t)a->page;
+    PANDO_CHECK(page < w->opt.pages);
+    if (a->type == COH_ACT_MAP && (a->zero || a->writable))
+        unfreeze(n, page);
+    if (a->type == COH_ACT_MAP && a->zero)
+        memset(n->frame[page], 0, WIRE_PAGE_SIZE);
+    if (a->type == COH_ACT_MAP && a->again) {
+        node_effect(w, n, page, COH_ACT_MAP, a->writable);
+        return;
+    }
+    if (n->edge_open[page]) {
+        check_fail(w, SIM_SAFETY, "node %u: two edge actions open for page %u", n->id, page);
+        return;
+    }
+    n->edge_open[page] = true;
+    uint64_t effect = w->now + 1 + prng_next(&w->rng) % w->opt.edge_max;
+    uint64_t done = effect + prng_next(&w->rng) % w->opt.edge_max;
+    struct sim_event ev = {.time = effect, .type = EV_EFFECT, .node = n->id, .arg = (uint8_t)a->type,
+                           .flag = a->writable, .page = page};
+    sim_push(w, ev);
+    ev.time = done;
+    ev.type = EV_DONE;
+    sim_push(w, ev);
+}
+
+static void act(struct sim_world *w, struct sim_node *n, const struct coh_action *a)
+{
+    if (w->trace) {
+        char text[160];
+        coh_action_print(a, text, sizeof(text));
+        sim_trace(w, "n%u   %s", n->id, text);
+    }
+    switch (a->type) {
+    case COH_ACT_SEND:
+        act_send(w, n, a);
+        break;
+    case COH_ACT_MAP:
+    case COH_ACT_PROTECT:
+    case COH_ACT_UNMAP:
+        act_edge(w, n, a);
+        break;
+    case COH_ACT_PUNCH:
+        if (n->map[a->page] != MAP_NONE)
+            check_fail(w, SIM_SAFETY, "node %u punches page %u, which is mapped", n->id, (unsigned)a->page);
+        unfreeze(n, (uint32_t)a->page);
+        memset(n->frame[a->page], 0xEE, WIRE_PAGE_SIZE); /* whoever reads it now is caught */
+        break;
+    case COH_ACT_STOP:
+        n->stopped = true;
+        n->stop_reason = a->reason;
+        n->stop_node = a->dst;
+        if (a->reason != COH_STOP_PEER_LOST)
+            check_fail(w, SIM_SAFETY, "node %u stops the VM, reason %u", n->id, a->reason);
+        break;
+    }
+}
+
+void node_step(struct sim_world *w, struct sim_node *n, struct coh_event *ev)
+{
+    ev->now = w->now;
+    if (w->trace) {
+        char text[160];
+        coh_event_print(ev, text, sizeof(text));
+        sim_trace(w, "n%u %s", n->id, text);
+    }
+    coh_step(n->coh, ev, &w->actions);
+    for (uint32_t i = 0; i < w->actions.n; i++)
+        act(w, n, &w->actions.a[i]);
+    if (ev->type != COH_EV_TICK && ev->type != COH_EV_PEER_DOWN && w->result == SIM_PASS)
+        check_node(w, n, ev->type == COH_EV_MESSAGE ? ev->msg.page % w->opt.pages : ev->page);
+}
+
+/* ---- receive ------------------------------------------------------------------------------- */
+
+static void begin_message(struct sim_world *w, struct sim_node *n, const struct rrdp_segment *s)
+{
+    struct sim_rx *rx = &n->rx[s->peer][s->cls];
+    uint8_t kind = s->len ? s->data[0] : 0;
+    uint32_t payload = wire_kind_info(kind)->payload == WIRE_PAGE ? WIRE_PAGE_SIZE : 0;
+    enum wire_error err = wire_msg_unpack(s->data, s->len < WIRE_MSG_HEADER ? s->len : WIRE_MSG_HEADER,
+                                          s->cls, payload, &rx->msg);
+    if (err != WIRE_OK) {
+        check_fail(w, SIM_SAFETY, "node %u: message refused: %s", n->id, wire_error_name(err));
+        rx->mode = RX_REFUSED;
+        return;
+    }
+    if (payload == 0)
+        rx->mode = RX_CONTROL;
+    else if (rx->msg.kind != WIRE_DATA)
+        rx->mode = RX_STAGED;
+    else
+        rx->mode = coh_wants_data(n->coh, s->peer, &rx->msg) ? RX_IN_PLACE : RX_REFUSED;
+    if (rx->mode == RX_IN_PLACE)
+        unfreeze(n, (uint32_t)rx->msg.page);
+}
+
+static void segment(struct sim_world *w, struct sim_node *n, const struct rrdp_segment *s)
+{
+    struct sim_rx *rx = &n->rx[s->peer][s->cls];
+    const uint8_t *data = s->data;
+    uint32_t len = s->len, at = s->offset;
+    if (s->first) {
+        begin_message(w, n, s);
+        uint32_t skip = len < WIRE_MSG_HEADER ? len : WIRE_MSG_HEADER;
+        data += skip;
+        len -= skip;
+        at += skip;
+    }
+    if (len > 0 && at + len <= WIRE_MSG_HEADER + WIRE_PAGE_SIZE) {
+        if (rx->mode == RX_IN_PLACE)
+            memcpy(n->frame[rx->msg.page] + at - WIRE_MSG_HEADER, data, len);
+        else if (rx->mode == RX_STAGED)
+            memcpy(rx->staged + at - WIRE_MSG_HEADER, data, len);
+    }
+    if (!s->last)
+        return;
+    if (rx->mode == RX_STAGED && coh_takes_put(n->coh, s->peer, &rx->msg)) {
+        unfreeze(n, (uint32_t)rx->msg.page);
+        memcpy(n->frame[rx->msg.page], rx->staged, WIRE_PAGE_SIZE);
+    }
+    struct coh_event ev = {.type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
+    rx->mode = RX_NONE;
+    node_step(w, n, &ev);
+}
+
+void node_frame(struct sim_world *w, struct sim_node *n, uint8_t src, const uint8_t *bytes, uint32_t len)
+{
+    struct rrdp_mac mac = {.addr = {2, 0, 0, 0, 0, src}};
+    rrdp_receive(n->rrdp, w->now, mac, bytes, len, &w->segments);
+    for (uint32_t i = 0; i < w->segments.n && w->result == SIM_PASS; i++)
+        segment(w, n, &w->segments.seg[i]);
+}
+
+/* ---- transmit and timers ------------------------------------------------------------------- */
+
+static void events(struct sim_world *w, struct sim_node *n)
+{
+    struct rrdp_event ev;
+    while (rrdp_event(n->rrdp, &ev)) {
+        if (ev.type == RRDP_EV_SENT) {
+            pin_drop(n, ev.value);
+        } else if (ev.type == RRDP_EV_DOWN) {
+            sim_trace(w, "n%u peer %u down, reason %u", n->id, ev.peer, (unsigned)ev.value);
+            if (w->opt.crash_at == 0)
+                check_fail(w, SIM_SAFETY, "node %u lost peer %u without a crash (%u)", n->id, ev.peer,
+                               (unsigned)ev.value);
+            struct coh_event down = {.type = COH_EV_PEER_DOWN, .src = ev.peer};
+            node_step(w, n, &down);
+        } else if (ev.type == RRDP_EV_REFUSED) {
+            check_fail(w, SIM_SAFETY, "node %u refuses peer %u", n->id, ev.peer);
+        }
+    }
+}
+
+static void transmit(struct sim_world *w, struct sim_node *n)
+{
+    struct rrdp_frame f;
+    uint8_t bytes[SIM_FRAME_MAX];
+    while (rrdp_transmit(n->rrdp, w->now, &f)) {
+        uint32_t len = f.header_len;
+        memcpy(bytes, f.header, len);
+        memcpy(bytes + len, f.inline_data, f.inline_len);
+        len += f.inline_len;
+        if (f.payload_len > 0) {
+            const uint8_t *from = f.payload & STAGED ? n->staging[f.payload & ~STAGED] : n->frame[f.payload - 1];
+            memcpy(bytes + len, from + f.payload_offset, f.payload_len);
+            len += f.payload_len;
+        }
+        wire_rrdp_seal(bytes, len);
+        if (len > w->opt.mtu)
+            check_fail(w, SIM_SAFETY, "node %u sends a frame of %u bytes at mtu %u", n->id, len, w->opt.mtu);
+        net_send(w, n->id, &f, bytes, len);
+    }
+}
+
+void node_pump(struct sim_world *w, struct sim_node *n)
+{
+    if (rrdp_deadline(n->rrdp) <= w->now)
+        rrdp_tick(n->rrdp, w->now);
+    events(w, n);
+    for (uint32_t i = 0; i < 64 && coh_deadline(n->coh) <= w->now; i++) {
+        struct coh_event tick = {.type = COH_EV_TICK};
+        node_step(w, n, &tick);
+    }
+    drain_backlog(w, n);
+    transmit(w, n);
+    uint64_t next = min_u64(rrdp_deadline(n->rrdp), coh_deadline(n->coh));
+    if (next <= w->now)
+        next = w->now + 1;
+    if (next < n->next_wake) {
+        n->next_wake = next;
+        sim_push(w, (struct sim_event){.time = next, .type = EV_WAKE, .node = n->id});
+    }
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Virtual time: a binary heap of events, ordered by (time, order of insertion), so a seed gives one run. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+static const uint64_t MS = 1000000;
+
+void sim_trace(struct sim_world *w, const char *fmt, ...)
+{
+    if (!w->trace)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    printf("%12.3f us  ", (double)w->now / 1e3);
+    vprintf(fmt, ap);
+    printf("\n");
+    va_end(ap);
+}
+
+static bool before(const struct sim_event *a, const struct sim_event *b)
+{
+    return a->time != b->time ? a->time < b->time : a->order < b->order;
+}
+
+void sim_push(struct sim_world *w, struct sim_event ev)
+{
+    if (w->heap_n == w->heap_size) {
+        w->heap_size = w->heap_size ? w->heap_size * 2 : 1024;
+        w->heap = realloc(w->heap, w->heap_size * sizeof(*w->heap));
+    }
+    ev.order = w->order++;
+    uint32_t i = w->heap_n++;
+    while (i > 0 && before(&ev, &w->heap[(i - 1) / 2])) {
+        w->heap[i] = w->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    w->heap[i] = ev;
+}
+
+static struct sim_event pop(struct sim_world *w)
+{
+    struct sim_event top = w->heap[0], last = w->heap[--w->heap_n];
+    uint32_t i = 0;
+    for (;;) {
+        uint32_t child = 2 * i + 1;
+        if (child >= w->heap_n)
+            break;
+        if (child + 1 < w->heap_n && before(&w->heap[child + 1], &w->heap[child]))
+            child++;
+        if (!before(&w->heap[child], &last))
+            break;
+        w->heap[i] = w->heap[child];
+        i = child;
+    }
+    w->heap[i] = last;
+    return top;
+}
+
+static void heal(struct sim_world *w)
+{
+    w->healed = true;
+    for (uint32_t i = 0; i < w->opt.nodes; i++)
+        w->node[i].busy_until = 0;
+    sim_trace(w, "network heals: liveness phase");
+}
+
+static void edge_done(struct sim_world *w, struct sim_node *n, const struct sim_event *ev)
+{
+    static const enum coh_event_type done[] = {
+        [COH_ACT_MAP] = COH_EV_MAPPED, [COH_ACT_PROTECT] = COH_EV_PROTECTED, [COH_ACT_UNMAP] = COH_EV_UNMAPPED};
+    n->edge_open[ev->page] = false;
+    struct coh_event e = {.type = done[ev->arg], .page = ev->page};
+    node_step(w, n, &e);
+}
+
+static void node_event(struct sim_world *w, struct sim_node *n, const struct sim_event *ev)
+{
+    struct coh_event fault = {.type = ev->flag ? COH_EV_WRITE_FAULT : COH_EV_READ_FAULT,
+                              .page = ev->page, .vcpu = ev->arg};
+    switch (ev->type) {
+    case EV_FRAME:
+        node_frame(w, n, ev->src, ev->bytes, ev->len);
+        break;
+    case EV_DONE:
+        edge_done(w, n, ev);
+        break;
+    case EV_WAKE:
+        if (ev->time < n->next_wake)
+            return; /* a later pump found nothing due at this time any more */
+        n->next_wake = UINT64_MAX;
+        break;
+    case EV_FAULT:
+        node_step(w, n, &fault);
+        break;
+    default:
+        break;
+    }
+    node_pump(w, n);
+}
+
+static void dispatch(struct sim_world *w, struct sim_event *ev)
+{
+    struct sim_node *n = &w->node[ev->node];
+    if (ev->type == EV_CHAOS) {
+        net_chaos(w);
+    } else if (ev->type == EV_HEAL) {
+        heal(w);
+    } else if (ev->type == EV_CRASH) {
+        n->dead = true;
+        sim_trace(w, "n%u crashes", n->id);
+    } else if (n->dead || n->stopped) {
+        /* A dead node neither computes nor answers; a stopped one only keeps still. */
+    } else if (ev->type == EV_EFFECT) {
+        node_effect(w, n, ev->page, (enum coh_action_type)ev->arg, ev->flag);
+    } else if (ev->type == EV_VCPU) {
+        vcpu_run(w, n, ev->arg);
+    } else if (n->busy_until > w->now) {
+        if (ev->type == EV_WAKE && ev->time == n->next_wake)
+            n->next_wake = n->busy_until;
+        ev->time = n->busy_until;
+        sim_push(w, *ev);
+        return; /* the bytes go with it */
+    } else {
+        node_event(w, n, ev);
+    }
+    free(ev->bytes);
+}
+
+static bool all_done(const struct sim_world *w)
+{
+    for (uint32_t i = 0; i < w->opt.nodes; i++) {
+        const struct sim_node *n = &w->node[i];
+        for (uint32_t v = 0; v < w->opt.vcpus; v++)
+            if (n->vcpu[v].done < w->opt.insns)
+                return false;
+        if (!coh_idle(n->coh) || !rrdp_idle(n->rrdp))
+            return false;
+    }
+    return true;
+}
+
+/* With a crash, what must hold is that every survivor stops the VM and names a node, and that nothing that
+ * was read before was wrong. */
+static void check_crash(struct sim_world *w)
+{
+    sim_coverage.crashes++;
+    for (uint32_t i = 0; i < w->opt.nodes; i++) {
+        const struct sim_node *n = &w->node[i];
+        if (!n->dead && !n->stopped)
+            check_fail(w, SIM_LIVENESS, "node %u does not stop after the crash of another", i);
+        else if (n->stopped && n->stop_node >= w->opt.nodes)
+            check_fail(w, SIM_SAFETY, "node %u stops, naming node %u, which does not exist", i, n->stop_node);
+    }
+}
+
+static bool survivors_stopped(const struct sim_world *w)
+{
+    for (uint32_t i = 0; i < w->opt.nodes; i++)
+        if (!w->node[i].dead && !w->node[i].stopped)
+            return false;
+    return true;
+}
+
+static void start(struct sim_world *w)
+{
+    const struct sim_options *o = &w->opt;
+    for (uint32_t i = 0; i < o->nodes; i++)
+        node_create(w, (uint8_t)i);
+    for (uint32_t i = 0; i < o->nodes; i++) {
+        w->node[i].next_wake = w->now + prng_below(&w->rng, 1000);
+        sim_push(w, (struct sim_event){
+                        .time = w->node[i].next_wake, .type = EV_WAKE, .node = (uint8_t)i});
+    }
+    if (o->clog_ppm || o->partition_ppm || o->slow_ppm)
+        sim_push(w, (struct sim_event){.time = w->now + 20000, .type = EV_CHAOS});
+    sim_push(w, (struct sim_event){.time = w->now + 300 * MS, .type = EV_HEAL});
+    if (o->crash_at)
+        sim_push(w, (struct sim_event){.time = w->now + 50 * MS + o->crash_at, .type = EV_CRASH,
+                                       .node = (uint8_t)prng_below(&w->rng, o->nodes)});
+}
+
+static bool everyone_joined(const struct sim_world *w)
+{
+    for (uint8_t i = 0; i < w->opt.nodes; i++)
+        for (uint8_t j = 0; j < w->opt.nodes; j++)
+            if (i != j && !rrdp_peer_up(w->node[i].rrdp, j))
+                return false;
+    return true;
+}
+
+static void start_vcpus(struct sim_world *w)
+{
+    for (uint32_t i = 0; i < w->opt.nodes; i++)
+        for (uint32_t v = 0; v < w->opt.vcpus; v++)
+            vcpu_schedule(w, &w->node[i], v, prng_below(&w->rng, 5000));
+}
+
+enum sim_result sim_run(struct sim_world *w)
+{
+    const uint64_t limit = 60000 * MS;
+    w->now = 1000;
+    w->rng.state = w->seed;
+    sim_draw_options(w);
+    if (w->trace)
+        sim_print_options(w, stdout);
+    start(w);
+    bool running = false, finished = false;
+    while (w->heap_n > 0 && w->result == SIM_PASS && !finished) {
+        struct sim_event ev = pop(w);
+        w->now = ev.time;
+        w->hash = (w->hash ^ ev.time ^ (uint64_t)ev.type << 56) * UINT64_C(0x100000001B3);
+        w->events++;
+        dispatch(w, &ev);
+        if (!running && (w->events & 63) == 0 && everyone_joined(w)) {
+            running = true;
+            start_vcpus(w);
+        }
+        if ((w->events & 255) == 0 || w->healed)
+            finished = w->opt.crash_at ? survivors_stopped(w) : running && all_done(w);
+        if (w->now > limit)
+            finished = true;
+    }
+    if (w->opt.crash_at)
+        check_crash(w);
+    else
+        check_end(w);
+    coverage_add(w);
+    for (uint32_t i = 0; i < w->heap_n; i++)
+        free(w->heap[i].bytes);
+    free(w->heap);
+    for (uint32_t i = 0; i < w->opt.nodes; i++)
+        node_destroy(&w->node[i]);
+    return w->result;
+}

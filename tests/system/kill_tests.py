@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kill any process of a running cluster: everybody else ends by itself in about a second, says
+why, and nothing is left on the machine: no process, namespace, socket, shared-memory or hugepage
+file."""
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import cluster as cl
+import workspace
+from options import Options
+
+# dead_ms is how a node learns that another's dataplane is gone. The limit leaves room for that,
+# and for a machine with fewer cores than processes.
+DEAD_MS, LIMIT_SECONDS = 700, 2.0
+GUEST, CMDLINE = "counters", "iters=100000000"  # for ever
+RUNNING_SECONDS = 30
+
+
+def options(fabric):
+    return Options(
+        nodes=2,
+        vcpus=4,
+        fabric=fabric,
+        ram=64,
+        guest=GUEST,
+        cmdline=CMDLINE,
+        dead_ms=DEAD_MS,
+        timeout=100,
+    )
+
+
+def listing(path):
+    try:
+        return {os.path.join(path, name) for name in os.listdir(path)}
+    except OSError:
+        return set()
+
+
+def machine_state():
+    """What a run must not change for good."""
+    places = [
+        "/dev/shm",
+        "/run",
+        "/run/netns",
+        "/dev/hugepages",
+        "/run/dpdk",
+        "/run/dpdk/rte",
+        workspace.BASE,
+    ]
+    return set().union(*(listing(p) for p in places))
+
+
+def left_since(before):
+    known = {
+        workspace.BASE,
+        "/run/netns",
+        "/run/dpdk",
+        "/run/dpdk/rte",
+    }  # empty directories that stay are nothing
+    return sorted(p for p in machine_state() - before if p not in known)
+
+
+def run_until_started(c, result):
+    """Starts the cluster and lets the guest run; what went wrong, or None."""
+    c.start(cl.find_guest(c.build, c.o.guest))
+    if c.ended():
+        return f"{c.ended()[0].name} ended while starting"
+    end = time.monotonic() + RUNNING_SECONDS
+    if not c.group.wait_until(
+        lambda: c.ended() or any(p is c.vmm and p.tail for p in c.group.processes), end
+    ):
+        return f"the guest said nothing within {RUNNING_SECONDS} s"
+    if not c.ended():
+        c.group.wait_until(c.ended, time.monotonic() + 0.5)
+    return f"{c.ended()[0].name} ended before it was killed" if c.ended() else None
+
+
+def kill_one(victim, fabric, build):
+    """Kills one process of a running cluster with SIGKILL; returns (what went wrong or None,
+    note).
+    """
+    before, lines, result = machine_state(), [], cl.Result()
+    with cl.Cluster(
+        options(fabric), build, on_line=lambda p, s, text: lines.append(f"{p.name:>10} | {text}")
+    ) as c:
+        c.end_seconds = LIMIT_SECONDS
+        wrong = run_until_started(c, result)
+        if not wrong:
+            target = next(p for p in c.group.processes if p.name == victim)
+            mark = len(lines)
+            target.send(signal.SIGKILL)
+            c.group.wait_until(c.ended, time.monotonic() + 5)
+            c.watch(result)
+            c.finish(result)
+            wrong = judge(victim, result, lines[mark:])
+    left = left_since(before)
+    if not wrong and left:
+        wrong = "left behind: " + ", ".join(left)
+    if wrong:
+        print("\n".join("       " + line for line in lines[-30:]))
+    return wrong, f"all gone after {result.ended_after:.2f} s"
+
+
+def judge(victim, result, lines):
+    if not result.died.startswith(victim + " "):
+        return f"the first to die was {result.died}"
+    if result.slow:
+        return f"{', '.join(result.slow)} still alive {LIMIT_SECONDS} s later"
+    said = [
+        line
+        for line in lines
+        if re.search(r"lost|ended|stopped|gone|closed", line, re.I)
+        and not line.lstrip().startswith(victim)
+    ]
+    return None if said else "no survivor said why it ended"
+
+
+def kill_harness(build):
+    """Kills the harness itself: the kernel ends its children; the next run removes files and
+    namespaces.
+    """
+    before = machine_state()
+    here = os.path.dirname(os.path.abspath(__file__))
+    argv = [sys.executable, os.path.join(here, "demo.py"), "--build", build] + options(
+        "af_packet"
+    ).words()
+    p = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    seen = []
+    for line in p.stdout:
+        seen.append(line.rstrip())
+        if line.startswith("guest |"):
+            break
+    else:
+        print("\n".join("       " + line for line in seen[-30:]))
+        return "the demonstration ended before it was killed", ""
+    children = [
+        int(n)
+        for n in open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii").read().split()
+    ]
+    p.kill()
+    p.wait()
+    end = time.monotonic() + 1.0
+    alive = children
+    while alive and time.monotonic() < end:
+        time.sleep(0.02)
+        alive = [pid for pid in children if not gone(pid)]
+    if not children or alive:
+        return f"of its children {children} still alive a second later: {alive}", ""
+    removed = workspace.clean_stale()
+    if os.path.isdir(workspace.BASE) and not os.listdir(workspace.BASE):
+        os.rmdir(workspace.BASE)
+    left = left_since(before)
+    if left:
+        return "left behind: " + ", ".join(left), ""
+    return None, f"{len(children)} children ended at once; removed later: {len(removed)} things"
+
+
+def gone(pid):
+    """Ended; a zombie that init has not collected yet counts."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+CASES = [
+    (victim, fabric)
+    for fabric in ("shm", "af_packet")
+    for victim in ("dataplane0", "dataplane1", "vcpud1", "vmm")
+]
+CASES += [("dataplane1", "memif")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--tally")
+    args = parser.parse_args()
+    failed = 0
+    for victim, fabric in CASES + [("harness", "af_packet")]:
+        start = time.monotonic()
+        try:
+            wrong, note = (
+                kill_harness(args.build)
+                if victim == "harness"
+                else kill_one(victim, fabric, args.build)
+            )
+        except cl.SetupError as e:
+            wrong, note = str(e), ""
+        name = f"kill/{fabric}/{victim}"
+        failed += wrong is not None
+        print(
+            f"{'FAIL' if wrong else 'ok  '} {name} "
+            f"({time.monotonic() - start:.1f} s): {wrong or note}",
+            flush=True,
+        )
+        if args.tally:
+            with open(args.tally, "a", encoding="utf-8") as f:
+                f.write(f"{'fail' if wrong else 'pass'}\t{name}\t{wrong or ''}\n")
+    return 3 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Guests x nodes x fabrics x faults on real KVM; exact results every time.
+
+The sample covers every pair of values of any two dimensions at least once (greedily, in an order
+that the seed gives), after a few cases that are always run. --full runs the whole product. What
+the budget leaves out is counted as skipped.
+"""
+import argparse
+import dataclasses
+import importlib.machinery
+import importlib.util
+import itertools
+import json
+import os
+import random
+import sys
+import time
+
+import cluster as cl
+import options
+import summary
+from options import Options
+
+CASE_SECONDS = 90
+
+# guest -> command line, guest RAM in MiB. Iteration counts are chosen so that a case takes seconds
+# on two cores.
+GUESTS = {
+    "smoke": ("", 64),
+    "counters": ("iters=2000", 64),
+    "falseshare": ("iters=2000", 64),
+    "locks": ("iters=300", 64),
+    "matrix": ("n=96", 64),
+    "sort": ("count=65536", 64),
+    "sweep": ("size=16 turns=2", 64),
+    "pageset": ("iters=300", 64),
+    "ipi": ("laps=50 rounds=5", 64),
+    "timer": ("", 64),
+    "outsb": ("", 64),
+    "mmio": ("iters=100 msis=20", 64),
+    "pingpong": ("n=50", 64),
+    "triplefault": ("", 64),
+}
+CRASHES = {
+    "triplefault"
+}  # the VM ends, and so do the others; everybody else passes with status 1, v = 0
+
+FAULTS = {
+    "none": {},
+    "loss1": {"loss": 1.0, "dup": 1.0, "reorder": 1.0},
+    "loss5": {"loss": 5.0, "dup": 2.0, "reorder": 5.0, "corrupt": 0.5},
+}
+
+DIMENSIONS = {
+    "guest": tuple(GUESTS),
+    "nodes": (1, 2, 3),
+    "fabric": options.FABRICS,
+    "faults": tuple(FAULTS),
+    "mtu": (9000, 1500),
+    "memory": ("all", "limited"),
+    "homes": ("interleave", "range"),
+}
+
+
+def possible(case):
+    """One node has no fabric: its other dimensions have one value each, or the same run comes
+    again and again.
+    """
+    if case["nodes"] == 1:
+        return (case["fabric"], case["faults"], case["mtu"], case["memory"], case["homes"]) == (
+            "shm",
+            "none",
+            9000,
+            "all",
+            "interleave",
+        )
+    return True
+
+
+def all_cases():
+    cases = (dict(zip(DIMENSIONS, values)) for values in itertools.product(*DIMENSIONS.values()))
+    return [c for c in cases if possible(c)]
+
+
+def pairs(case):
+    return {((a, case[a]), (b, case[b])) for a, b in itertools.combinations(DIMENSIONS, 2)}
+
+
+def pairwise(seed):
+    """Cases that cover every possible pair; each next one covers the most that are still uncovered
+    among a random sample, so the early part of the list covers much if the budget cuts it."""
+    rng = random.Random(seed)
+    cases = all_cases()
+    open_pairs = set().union(*(pairs(c) for c in cases))
+    chosen = []
+    while open_pairs:
+        sample = rng.sample(cases, min(200, len(cases)))
+        best = max(sample, key=lambda c: len(pairs(c) & open_pairs))
+        if not pairs(best) & open_pairs:
+            pair = rng.choice(sorted(open_pairs, key=repr))
+            best = rng.choice([c for c in cases if pair in pairs(c)])
+        open_pairs -= pairs(best)
+        chosen.append(best)
+    return chosen
+
+
+def always():
+    """What no sample may leave out: the acceptance shapes."""
+    base = {
+        "guest": "sweep",
+        "nodes": 2,
+        "fabric": "shm",
+        "faults": "none",
+        "mtu": 9000,
+        "memory": "all",
+        "homes": "interleave",
+    }
+    return [
+        base | {"guest": "smoke", "nodes": 1},
+        base | {"guest": "counters"},
+        base | {"guest": "ipi", "nodes": 3},
+        base | {"guest": "sweep", "nodes": 3, "memory": "limited"},
+        base | {"guest": "pageset", "faults": "loss5"},
+        base
+        | {"guest": "matrix", "nodes": 3, "fabric": "af_packet", "faults": "loss1", "mtu": 1500},
+        base | {"guest": "locks", "fabric": "memif", "faults": "loss1"},
+    ]
+
+
+def to_options(case, seed):
+    cmdline, ram = GUESTS[case["guest"]]
+    return Options(
+        nodes=case["nodes"],
+        vcpus=2 * case["nodes"],
+        fabric=case["fabric"],
+        mtu=case["mtu"],
+        ram=ram,
+        resident_pct=40 if case["memory"] == "limited" else 0,
+        homes=case["homes"],
+        seed=seed,
+        guest=case["guest"],
+        cmdline=cmdline,
+        timeout=CASE_SECONDS,
+        **FAULTS[case["faults"]],
+    )
+
+
+def title(case):
+    return "/".join(str(case[d]) for d in DIMENSIONS)
+
+
+@dataclasses.dataclass
+class Outcome:
+    name: str
+    result: str
+    seconds: float = 0.0
+    reason: str = ""
+    command: str = ""
+
+
+def load_guest_verdict():
+    """tests/kvm/run-guests knows what each guest must print, on whatever it runs."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kvm/run-guests")
+    loader = importlib.machinery.SourceFileLoader("run_guests", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("run_guests", loader))
+    loader.exec_module(module)
+    return module.verdict
+
+
+guest_verdict = load_guest_verdict()
+
+
+def judge(case, o, result, console, errors):
+    """None, or what is wrong: the guest's verdict, who died, and what the summaries must show."""
+    wrong = guest_verdict(case["guest"], result.status, console, errors, o.vcpus, False)
+    if wrong:
+        return f"{result.died}; {wrong}" if result.died else wrong
+    if result.died and case["guest"] not in CRASHES:
+        return result.died
+    if result.slow:
+        return f"still alive after the end: {', '.join(result.slow)}"
+    if result.left:
+        return f"left behind in the run directory: {', '.join(result.left)}"
+    return summary.problem(result, o)
+
+
+def run_case(case, build, seed):
+    o = to_options(case, seed)
+    output, vmm = [], {"out": "", "err": ""}
+
+    def on_line(process, stream, text):
+        output.append(f"{process.name:>10} | {text[:200]}")
+        if process.name == "vmm":
+            vmm[stream] += text + "\n"
+
+    start = time.monotonic()
+    try:
+        with cl.Cluster(o, build, on_line=on_line) as c:
+            result = c.run()
+        wrong = judge(case, o, result, vmm["out"], vmm["err"])
+    except cl.SetupError as e:
+        wrong = str(e)
+    outcome = Outcome(
+        title(case),
+        "pass" if wrong is None else "fail",
+        round(time.monotonic() - start, 2),
+        wrong or "",
+        o.command(),
+    )
+    if wrong:
+        for line in output[-40:]:
+            print("       " + line)
+    return outcome
+
+
+def missing_guest(case, build):
+    try:
+        cl.find_guest(build, case["guest"])
+    except cl.SetupError as e:
+        return str(e)
+    return None
+
+
+def report(outcome, tally):
+    mark = {"pass": "ok  ", "fail": "FAIL", "skip": "SKIP"}[outcome.result]
+    print(
+        f"{mark} kvm/{outcome.name} ({outcome.seconds:.1f} s)"
+        + (f": {outcome.reason}" if outcome.reason else "")
+    )
+    if outcome.result == "fail":
+        print(f"     again: {outcome.command}")
+    sys.stdout.flush()
+    if tally:
+        with open(tally, "a", encoding="utf-8") as f:
+            f.write(f"{outcome.result}\tkvm/{outcome.name}\t{outcome.reason}\n")
+
+
+def choose(args):
+    if args.full:
+        cases = all_cases()
+        random.Random(args.seed).shuffle(cases)
+        return cases
+    cases = always()
+    return cases + [c for c in pairwise(args.seed) if c not in cases]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=480, help="seconds")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--tally")
+    parser.add_argument("--json", help="result file")
+    parser.add_argument("--list", action="store_true", help="print the cases and run nothing")
+    args = parser.parse_args()
+    cases = choose(args)
+    if args.list:
+        print("\n".join(title(c) for c in cases))
+        print(f"{len(cases)} of {len(all_cases())} cases, seed {args.seed}")
+        return 0
+    print(f"{len(cases)} of {len(all_cases())} cases, seed {args.seed}")
+    start, outcomes = time.monotonic(), []
+    for case in cases:
+        missing = missing_guest(case, args.build)
+        if missing:
+            outcome = Outcome(title(case), "fail", reason=missing)
+        elif not args.full and time.monotonic() - start > args.budget:
+            outcome = Outcome(
+                title(case), "skip", reason=f"the budget of {args.budget:g} s is used up"
+            )
+        else:
+            outcome = run_case(case, args.build, args.seed)
+        outcomes.append(outcome)
+        report(outcome, args.tally)
+    failed = sum(o.result == "fail" for o in outcomes)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump(
+                {
+                    "schema": 1,
+                    "command": "kvm_tests",
+                    "seed": args.seed,
+                    "result": "fail" if failed else "pass",
+                    "seconds": round(time.monotonic() - start, 1),
+                    "cases": [dataclasses.asdict(o) for o in outcomes],
+                },
+                f,
+                indent=1,
+            )
+    return 3 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a run is made of, as a value: from a command line, to a command line, to a configuration
+file.
+"""
+import dataclasses
+import shlex
+
+FABRICS = ("shm", "memif", "af_packet")
+PPM = 10000  # one per cent
+
+
+@dataclasses.dataclass
+class Options:
+    nodes: int = 2
+    vcpus: int = 4
+    fabric: str = "shm"
+    mtu: int = 9000
+    loss: float = 0.0  # per cent, as are the next three
+    dup: float = 0.0
+    reorder: float = 0.0
+    corrupt: float = 0.0
+    seed: int = 1
+    ram: int = 128  # MiB
+    resident_pct: int = 0  # of ram, per node; 0: no limit
+    poll: str = "sleep"
+    homes: str = "interleave"
+    check: bool = True
+    bare: bool = False  # plain KVM, without Pando: what the guest does on one host
+    guest: str = ""  # file, or name of one of ours; "": the demonstration
+    cmdline: str = ""
+    timeout: int = 120  # seconds for the guest
+    # A development machine has fewer cores than a demonstration has threads: seconds of silence
+    # are possible there without anybody being dead.
+    dead_ms: int = 5000
+
+    def words(self):
+        """The same run as flags: only what differs from the default."""
+        words = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            flag = "--" + field.name.replace("_", "-")
+            if value == field.default:
+                continue
+            if field.name == "check":
+                words.append("--no-check")
+            elif isinstance(value, bool):
+                words.append(flag)
+            else:
+                words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+        return words
+
+    def command(self):
+        """The same run as a command to type."""
+        return shlex.join(["./dev", "demo"] + self.words())
+
+    def resident_mib(self):
+        """The limit of each node; rounded up, and never so small that the nodes together cannot
+        hold the RAM.
+        """
+        if not self.resident_pct:
+            return 0
+        return max(-(-self.ram * self.resident_pct // 100), -(-self.ram // self.nodes))
+
+    def home(self, vcpu):
+        return vcpu * self.nodes // self.vcpus
+
+    def config(self, run_dir, cluster, device):
+        """The cluster's configuration file."""
+        ppm = lambda pct: round(pct * PPM)
+        lines = [
+            f"cluster: {cluster}",
+            f"run_dir: {run_dir}",
+            f"vm: {{ram_mib: {self.ram}, vcpus: {self.vcpus}, homes: {self.homes}}}",
+            "nodes:",
+        ]
+        base, extra = divmod(self.ram, self.nodes)
+        for n in range(self.nodes):
+            node = f"id: {n}, name: n{n}, resident_mib: {self.resident_mib()}"
+            if self.homes == "range":
+                node += f", range_mib: {base + (n < extra)}"
+            if self.fabric == "af_packet":
+                node += f", device: {device}"
+            lines.append(f"- {{{node}}}")
+        lines += [
+            "fabric:",
+            f"  type: {self.fabric}",
+            f"  mtu: {self.mtu}",
+            f"  faults: {{seed: {self.seed}, "
+            f"drop_ppm: {ppm(self.loss)}, duplicate_ppm: {ppm(self.dup)}, "
+            f"reorder_ppm: {ppm(self.reorder)}, corrupt_ppm: {ppm(self.corrupt)}}}",
+            f"transport: {{heartbeat_ms: 100, dead_ms: {self.dead_ms}}}",
+            f"coherence: {{check: {'true' if self.check else 'false'}}}",
+            f"poll: {{mode: {self.poll}}}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def add_arguments(parser):
+    """The flags of `./dev demo` that describe a run; dest names are the fields."""
+    d = Options()
+    add = parser.add_argument
+    add(
+        "--nodes", type=int, default=d.nodes, metavar="N", help="nodes, 1..64 (default %(default)s)"
+    )
+    add(
+        "--vcpus",
+        type=int,
+        default=d.vcpus,
+        metavar="N",
+        help="vCPUs of the guest (default %(default)s)",
+    )
+    add(
+        "--fabric",
+        choices=FABRICS,
+        default=d.fabric,
+        help="what joins the nodes (default %(default)s)",
+    )
+    add("--mtu", type=int, default=d.mtu, help="frame size (default %(default)s)")
+    for name, what in (
+        ("loss", "lost"),
+        ("dup", "sent twice"),
+        ("reorder", "overtaken"),
+        ("corrupt", "corrupted"),
+    ):
+        add(
+            f"--{name}",
+            type=float,
+            default=0.0,
+            metavar="PCT",
+            help=f"per cent of the frames {what} (default 0)",
+        )
+    add(
+        "--seed",
+        type=int,
+        default=d.seed,
+        metavar="N",
+        help="seed of the fault filter (default %(default)s)",
+    )
+    add(
+        "--ram",
+        type=int,
+        default=d.ram,
+        metavar="MIB",
+        help="guest RAM in MiB (default %(default)s)",
+    )
+    add(
+        "--resident-pct",
+        type=int,
+        default=0,
+        metavar="PCT",
+        help="what a node may hold, in per cent of the guest RAM (default 0: no limit)",
+    )
+    add(
+        "--poll",
+        choices=("busy", "yield", "sleep"),
+        default=d.poll,
+        help="poll mode (default %(default)s)",
+    )
+    add(
+        "--homes",
+        choices=("interleave", "range"),
+        default=d.homes,
+        help="placement of the directory",
+    )
+    add(
+        "--no-check",
+        dest="check",
+        action="store_false",
+        help="do not check invariants after each step",
+    )
+    add("--bare", action="store_true", help="plain KVM, without Pando")
+    add(
+        "--guest",
+        default="",
+        metavar="FILE",
+        help="a multiboot ELF32, or the name of a guest of tests/kvm/guests",
+    )
+    add("--cmdline", default="", metavar="S", help="the guest's command line")
+    add(
+        "--dead-ms",
+        type=int,
+        default=d.dead_ms,
+        metavar="MS",
+        help="a node that is silent for this long is dead, and the VM stops (default %(default)s)",
+    )
+    add(
+        "--timeout",
+        type=int,
+        default=d.timeout,
+        metavar="S",
+        help="seconds for the guest (default %(default)s)",
+    )
+
+
+def from_arguments(args):
+    names = [f.name for f in dataclasses.fields(Options)]
+    return Options(**{n: getattr(args, n) for n in names})
+
+
+def problem(o):
+    """What is wrong with the options, or None."""
+    checks = (
+        (1 <= o.nodes <= 64, f"--nodes {o.nodes}; allowed: 1..64"),
+        (1 <= o.vcpus <= 64, f"--vcpus {o.vcpus}; allowed: 1..64"),
+        (
+            o.nodes <= o.vcpus or o.bare,
+            f"--nodes {o.nodes} with --vcpus {o.vcpus}; allowed: a vCPU on every node",
+        ),
+        (2 <= o.ram <= 65536, f"--ram {o.ram}; allowed: 2..65536 MiB"),
+        (0 <= o.resident_pct <= 100, f"--resident-pct {o.resident_pct}; allowed: 0..100"),
+        (576 <= o.mtu <= 9000, f"--mtu {o.mtu}; allowed: 576..9000"),
+        (300 <= o.dead_ms <= 600000, f"--dead-ms {o.dead_ms}; allowed: 300..600000"),
+        (1 <= o.timeout <= 86400, f"--timeout {o.timeout}; allowed: 1..86400 s"),
+    )
+    for ok, words in checks:
+        if not ok:
+            return words
+    for name in ("loss", "dup", "reorder", "corrupt"):
+        if not 0 <= getattr(o, name) <= 100:
+            return f"--{name} {getattr(o, name):g}; allowed: 0..100 per cent"
+    return None

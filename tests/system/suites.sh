@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash disable=SC2154
+# The suites of `./dev test`; read by ./dev, which defines say, die, build_one, OUT, TALLY and the
+# budgets.
+
+#help test
+# usage: ./dev test [--full] [--seed N] [SUITE...]
+# Suites: pure sim fuzz kvm kill bad (default: all), within these budgets: pure 3 minutes, sim 3, fuzz
+# 2, kvm 8 (a pairwise sample; with --full all cases, without a limit). --seed makes sim and kvm
+# choose the same again; the seed is printed. The last line is 'N passed, N failed, N skipped';
+# exit status 0 if nothing failed.
+
+tally() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$TALLY"; }
+failures() { grep -c '^fail' "$TALLY" || true; }
+skip() { echo "SKIP $1: $2"; tally skip "$1" "$2"; }
+
+# Runs a command as one test: one line of result, its output only if it fails.
+run_test() {
+    local name=$1 limit=$2 log status=0 start=$SECONDS
+    shift 2
+    log=$OUT/$(printf '%s' "$name" | tr -c 'A-Za-z0-9._-' _).log
+    timeout -k 10 "$limit" "$@" >"$log" 2>&1 || status=$?
+    if [ $status = 0 ]; then
+        echo "ok   $name ($((SECONDS - start)) s)"
+        tally pass "$name"
+    else
+        [ $status = 124 ] && echo "out of time after $limit s" >>"$log"
+        awk 'n++ < 12' "$log" # what was seen first, and how it ended
+        tail -n +13 "$log" | tail -n 25
+        echo "FAIL $name (status $status); again: $*"
+        tally fail "$name" "status $status"
+    fi
+}
+
+# run_meson DIR LIMIT OPTIONS...: runs the chosen meson tests of a build directory and counts each.
+run_meson() {
+    local dir=$1 limit=$2 status=0 start=$SECONDS failed_before
+    shift 2
+    rm -f "$dir/meson-logs/testlog.json"
+    timeout -k 10 "$limit" meson test -C "$dir" --no-rebuild --print-errorlogs "$@" \
+        >"$OUT/$dir.test.log" 2>&1 || status=$?
+    failed_before=$(failures)
+    python3 tests/system/tally.py "$dir" "$TALLY" ||
+        tally fail "$dir" "meson test gave no results; see $OUT/$dir.test.log"
+    if [ $status = 124 ]; then
+        echo "FAIL $dir: out of time after $limit s"
+        tally fail "$dir" "out of time"
+    elif [ $status != 0 ]; then
+        grep -v -E '^ninja:|OK  ' "$OUT/$dir.test.log" | tail -n 60 || true
+        [ "$(failures)" != "$failed_before" ] ||
+            tally fail "$dir" "meson test ended with status $status"
+    fi
+    echo "     $dir: $((SECONDS - start)) s"
+}
+
+suite_pure() {
+    say "pure: unit tests and lint; gcc, sanitizers, clang, no optional feature (budget $BUDGET_PURE s)"
+    local start=$SECONDS dir left name
+    for dir in build build-asan build-clang build-min; do
+        name=${dir#build-}
+        built "pure/$dir" "${name/#build/gcc}" || continue
+        left=$((BUDGET_PURE - (SECONDS - start)))
+        if [ $left -gt 0 ]; then
+            run_meson $dir $left --no-suite kvm --no-suite sim --no-suite fuzz
+        else
+            skip "pure/$dir" "the budget is used up"
+        fi
+    done
+    built pure/harness gcc || return 0
+    run_test pure/harness 60 python3 tests/system/test_harness.py
+}
+
+suite_sim() {
+    say "sim: seed $SEED (budget $BUDGET_SIM s)"
+    local seeds=2000
+    built sim gcc asan || return 0
+    [ "$FULL" = 1 ] && seeds=20000
+    if [ ! -x build/tests/sim/pando-sim ]; then
+        skip sim "build/tests/sim/pando-sim was not built"
+        return 0
+    fi
+    run_test "sim/gcc/$seeds-seeds" $((FULL ? 7200 : BUDGET_SIM * 2 / 3)) \
+        build/tests/sim/pando-sim --seeds $seeds --seed "$SEED" --jobs "$(nproc)"
+    run_test "sim/asan/200-seeds" $((FULL ? 3600 : BUDGET_SIM / 3)) \
+        build-asan/tests/sim/pando-sim --seeds 200 --seed $((SEED + seeds)) --jobs "$(nproc)"
+}
+
+suite_fuzz() {
+    local targets seconds t
+    targets=$(find build-clang/tests/fuzz -maxdepth 1 -type f -name 'fuzz_*' -perm -u+x 2>/dev/null |
+        sort)
+    say "fuzz (budget $BUDGET_FUZZ s)"
+    built fuzz clang || return 0
+    if [ -z "$targets" ]; then
+        skip fuzz "no target in build-clang/tests/fuzz"
+        return 0
+    fi
+    seconds=$((BUDGET_FUZZ * 3 / 4 / $(printf '%s\n' "$targets" | wc -l)))
+    for t in $targets; do
+        run_test "fuzz/${t##*/}" $((seconds + 30)) "$t" -max_total_time=$seconds -seed="$SEED" \
+            -artifact_prefix="$OUT/" -print_final_stats=1
+    done
+}
+
+# built SUITE NAME...: false, and the suite counted as skipped, if one of these builds failed.
+built() {
+    local suite=$1 b
+    shift
+    for b in "$@"; do
+        case " $BROKEN " in *" $b "*) skip "$suite" "build $b failed"; return 1 ;; esac
+    done
+}
+
+# What the tests on real KVM need; prints the first thing that is missing.
+kvm_missing() {
+    local p
+    [ "$(id -u)" = 0 ] || { echo "not root"; return; }
+    [ -e /dev/kvm ] || { echo "there is no /dev/kvm"; return; }
+    (exec 3<>/dev/kvm) 2>/dev/null || { echo "/dev/kvm cannot be opened"; return; }
+    python3 tests/system/doctor.py --uffd >"$OUT/uffd.log" 2>&1 ||
+        { tail -n 1 "$OUT/uffd.log"; return; }
+    for p in pando-dataplane pando-vcpud pando-testvmm libpando-kvm.so; do
+        [ -n "$(find build -name $p -type f)" ] || { echo "$p was not built"; return; }
+    done
+}
+
+# A script that adds its cases to the tally: 0 all well, 3 failures, which are in the tally; else
+# it broke.
+run_script() {
+    local name=$1 status=0
+    shift
+    python3 "tests/system/$name" "$@" || status=$?
+    case $status in
+    0 | 3) ;;
+    *)
+        echo "FAIL $name ended with status $status"
+        tally fail "$name" "ended with status $status"
+        ;;
+    esac
+}
+
+suite_kvm() {
+    local why limit="budget $BUDGET_KVM s"
+    [ "$FULL" = 1 ] && limit='all cases'
+    say "kvm: guests x nodes x fabrics x faults on /dev/kvm, seed $SEED ($limit)"
+    built kvm gcc || return 0
+    why=$(kvm_missing)
+    if [ -n "$why" ]; then skip kvm "$why"; return 0; fi
+    run_meson build 400 --suite kvm # the guests on plain KVM: what they do without Pando
+    set -- --build build --seed "$SEED" --budget "$BUDGET_KVM" --tally "$TALLY" --json "$OUT/kvm.json"
+    [ "$FULL" = 1 ] && set -- "$@" --full
+    run_script kvm_tests.py "$@"
+}
+
+suite_kill() {
+    say "kill: any process dies, all end within a second, nothing is left"
+    local why
+    built kill gcc || return 0
+    why=$(kvm_missing)
+    if [ -n "$why" ]; then skip kill "$why"; return 0; fi
+    run_script kill_tests.py --build build --tally "$TALLY"
+}
+
+suite_bad() {
+    say "bad: wrong configurations, missing nodes and garbage frames are refused in words"
+    local why
+    built bad gcc || return 0
+    why=$(kvm_missing)
+    if [ -n "$why" ]; then skip bad "$why"; return 0; fi
+    run_script bad_tests.py --build build --tally "$TALLY"
+}
+
+cmd_test() {
+    local suites='' builds='' s
+    FULL=0 SEED=$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --full) FULL=1 ;;
+        --seed) SEED=${2:?--seed needs a number}; shift ;;
+        pure | sim | fuzz | kvm | kill | bad) suites="$suites $1" ;;
+        *) help_of test >&2; die "no suite or option '$1'" ;;
+        esac
+        shift
+    done
+    suites=${suites:-pure sim fuzz kvm kill bad}
+    say "seed $SEED; suites: $suites"
+    for s in $suites; do
+        case $s in
+        pure) builds="gcc asan clang min" ;;
+        sim) builds="$builds gcc asan" ;;
+        fuzz) builds="$builds clang" ;;
+        kvm | kill | bad) builds="$builds gcc" ;;
+        esac
+    done
+    : >"$TALLY"
+    cmd_setup quiet
+    BROKEN=''
+    # shellcheck disable=SC2086
+    for s in $(printf '%s\n' $builds | sort -u); do
+        (build_one "$s") || { tally fail "build $s" "see above"; BROKEN="$BROKEN $s"; }
+    done
+    for s in $suites; do "suite_$s"; done
+    closing
+}
+
+# The one line that says it all, and the exit status.
+closing() {
+    local failed
+    awk -F '\t' '$1 == "skip" { printf "skipped: %s: %s\n", $2, $3 }
+        $1 == "fail" { printf "failed: %s: %s\n", $2, $3 }' "$TALLY"
+    failed=$(failures)
+    awk -F '\t' '{ n[$1]++ }
+        END { printf "%d passed, %d failed, %d skipped\n", n["pass"], n["fail"], n["skip"] }' "$TALLY"
+    [ "$failed" = 0 ]
+}

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The dataplanes' summaries: read, checked, printed.
+
+`pando-dataplane --summary FILE` writes one JSON object when it ends:
+
+    {"schema": 1, "node": 0, "name": "n0", "cluster": "...", "seconds": 1.5, "vcpus": [0, 1], "vmm": true,
+     "stop": "",                                  why it stopped; "" after an orderly end
+     "faults": {"read": {"n": 10, "p50_us": 1.0, "p90_us": 2.0, "p99_us": 3.0, "max_us": 4.0}, "write": ...,
+                "upgrade": ..., "spurious": {"n": 0, ...}},
+     "messages": {"gets": {"tx": 1, "rx": 1}, ...},            by kind
+     "classes": {"urgent": {"tx_frames": 1, "rx_frames": 1, "tx_bytes": 60, "rx_bytes": 60, "tx_messages": 1,
+                 "rx_messages": 1, "retransmit": 0, "retransmit_timeout": 0, "credit_stall": 0}, ...},
+     "drops": {"rrdp.duplicate": 3, "coherence.state": 0, ...}, by reason; zero may be left out
+     "fault_filter": {"dropped": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "delayed": 0},
+     "port": {"tx_frames": 1, ...},
+     "coherence": {"checks": 100, "violations": 0, "resident": 10, "resident_high": 20, "evict_puts": 0, ...}}
+"""
+
+KINDS = ("read", "write", "upgrade", "spurious")
+CLASSES = ("urgent", "request", "data", "bulk")
+
+
+def get(d, *path, default=0):
+    """d[path[0]][path[1]]..., or default where something is not there."""
+    for key in path:
+        if not isinstance(d, dict) or key not in d:
+            return default
+        d = d[key]
+    return d
+
+
+def total(summaries, *path):
+    return sum(get(s, *path) for s in summaries)
+
+
+def merged_counts(summaries, *path):
+    """Sum of a table of counters over the nodes, the zeros left out."""
+    sums = {}
+    for s in summaries:
+        for key, value in get(s, *path, default={}).items():
+            sums[key] = sums.get(key, 0) + value
+    return {k: v for k, v in sorted(sums.items()) if v}
+
+
+def count_words(counts, nothing="none"):
+    return ", ".join(f"{k} {v}" for k, v in counts.items()) or nothing
+
+
+def table(rows):
+    """Left-aligned first column, right-aligned others."""
+    width = [max(len(str(r[i])) for r in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            str(c).ljust(w) if i == 0 else str(c).rjust(w) for i, (c, w) in enumerate(zip(r, width))
+        )
+        for r in rows
+    ]
+
+
+def us(value):
+    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+
+
+def fault_rows(summaries):
+    rows = [("page faults", "node", "count", "p50 us", "p99 us", "max us")]
+    for kind in KINDS:
+        for s in summaries:
+            f = get(s, "faults", kind, default={})
+            if get(f, "n"):
+                rows.append(
+                    (
+                        kind,
+                        s.get("node", "?"),
+                        f["n"],
+                        us(get(f, "p50_us")),
+                        us(get(f, "p99_us")),
+                        us(get(f, "max_us")),
+                    )
+                )
+    return rows
+
+
+def class_rows(summaries):
+    rows = [("class", "messages", "frames", "bytes", "sent again")]
+    for cls in CLASSES:
+        rows.append(
+            (
+                cls,
+                total(summaries, "classes", cls, "tx_messages"),
+                total(summaries, "classes", cls, "tx_frames"),
+                total(summaries, "classes", cls, "tx_bytes"),
+                total(summaries, "classes", cls, "retransmit"),
+            )
+        )
+    return rows
+
+
+def text(result, o):
+    """The summary that a person reads, as lines."""
+    if o.bare:
+        return [
+            f"vCPUs: {o.vcpus}, all on this host's KVM; exits: {count_words(exits(result.vmm))}"
+        ]
+    summaries = [s for s in result.summaries if s]
+    lines = []
+    for n in range(o.nodes):
+        vcpus = " ".join(str(v) for v in range(o.vcpus) if o.home(v) == n)
+        s = result.summaries[n] if n < len(result.summaries) else {}
+        if s:
+            tail = f"resident at most {get(s, 'coherence', 'resident_high') * 4 // 1024} MiB"
+            tail += f" of {o.resident_mib()} allowed" if o.resident_pct else ""
+        else:
+            tail = "wrote no summary"
+        lines.append(f"node {n}: vCPU {vcpus}; {tail}")
+    if not summaries:
+        return lines
+    lines += table(fault_rows(summaries)) + table(class_rows(summaries))
+    lines.append(
+        f"retransmissions {total_classes(summaries, 'retransmit')} (by time-out "
+        f"{total_classes(summaries, 'retransmit_timeout')}); evictions "
+        f"{sum(total(summaries, 'coherence', 'evict_' + p) for p in ('puts', 'putm', 'puto'))}"
+    )
+    injected = merged_counts(summaries, "fault_filter")
+    if injected:
+        lines.append("injected: " + count_words(injected))
+    lines.append("frames and messages refused: " + count_words(merged_counts(summaries, "drops")))
+    lines.append(
+        f"invariant checks {total(summaries, 'coherence', 'checks')}, violations "
+        f"{total(summaries, 'coherence', 'violations')}"
+    )
+    return lines
+
+
+def total_classes(summaries, counter):
+    return sum(total(summaries, "classes", cls, counter) for cls in CLASSES)
+
+
+def exits(vmm):
+    counts = {}
+    for v in get(vmm, "vcpus", default=[]):
+        for kind, n in get(v, "exits", default={}).items():
+            counts[kind] = counts.get(kind, 0) + n
+    return {k: v for k, v in counts.items() if v}
+
+
+def problem(result, o):
+    """What the summaries of a passed run must show, or what is wrong. A distributed run that moved
+    no page, or a lossy one that lost nothing, has tested nothing."""
+    if o.bare:
+        return None
+    for n, s in enumerate(result.summaries):
+        if not s:
+            return f"node {n} wrote no summary"
+        if get(s, "coherence", "violations"):
+            return f"node {n}: {get(s, 'coherence', 'violations')} invariant violations"
+        if o.check and not get(s, "coherence", "checks"):
+            return f"node {n}: no invariant was checked"
+        limit = o.resident_mib() * 256
+        if (
+            limit and get(s, "coherence", "resident_high") > limit + 1024
+        ):  # soft by what is in flight
+            return (
+                f"node {n}: held {get(s, 'coherence', 'resident_high')} pages, {limit} are allowed"
+            )
+    if o.nodes == 1:
+        return None
+    s = result.summaries
+    if not sum(total(s, "faults", kind, "n") for kind in KINDS[:3]):
+        return "no page fault was served: nothing was distributed"
+    if not total_classes(s, "tx_messages"):
+        return "no message was sent between the nodes"
+    if o.loss and total_classes(s, "tx_frames") > 2000 / o.loss:
+        if not total(s, "fault_filter", "dropped"):
+            return f"{o.loss:g} % loss was asked for and no frame was lost"
+        if not total_classes(s, "retransmit"):
+            return "frames were lost and none was sent again"
+    return None
+
+
+def record(name, o, result, wrong):
+    """One run for --json."""
+    return {
+        "guest": name,
+        "result": "pass" if wrong is None else "fail",
+        "reason": wrong or "",
+        "status": result.status,
+        "seconds": round(result.seconds, 3),
+        "nodes": result.summaries,
+        "vmm": result.vmm,
+        "command": o.command(),
+    }

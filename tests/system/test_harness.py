@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tests of the harness itself: what it generates, what it notices, what it leaves."""
+import argparse
+import itertools
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import cluster
+import kvm_tests
+import options
+import procs
+import summary
+import workspace
+from options import Options
+
+BUILD = os.environ.get("PANDO_BUILD", "build")
+
+
+def good_summary(node):
+    return {
+        "node": node,
+        "faults": {"read": {"n": 10, "p50_us": 1, "p99_us": 2, "max_us": 3}},
+        "classes": {"urgent": {"tx_messages": 10, "tx_frames": 5000, "retransmit": 4}},
+        "fault_filter": {"dropped": 50},
+        "coherence": {"checks": 5, "violations": 0, "resident_high": 100},
+    }
+
+
+class OptionsTest(unittest.TestCase):
+    def test_command_round_trip(self):
+        parser = argparse.ArgumentParser()
+        options.add_arguments(parser)
+        for o in (
+            Options(),
+            Options(nodes=3, vcpus=6, fabric="af_packet", loss=2.5, dup=1, seed=7, guest="sweep"),
+            Options(
+                cmdline="size=16 turns=1", check=False, bare=True, poll="busy", resident_pct=40
+            ),
+        ):
+            words = shlex.split(o.command())
+            self.assertEqual(words[:2], ["./dev", "demo"])
+            self.assertEqual(options.from_arguments(parser.parse_args(words[2:])), o)
+
+    def test_generated_configurations_load(self):
+        program = cluster.find_program(BUILD, "pando-config")
+        for fabric, homes, nodes, pct in itertools.product(
+            options.FABRICS, ("interleave", "range"), (1, 2, 3, 7), (0, 10, 40, 100)
+        ):
+            o = Options(
+                nodes=nodes, vcpus=nodes, fabric=fabric, homes=homes, resident_pct=pct, ram=65
+            )
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+                f.write(o.config("/run/x", "c", "pando0"))
+                f.flush()
+                r = subprocess.run([program, "check", f.name], capture_output=True, text=True)
+                self.assertEqual((r.returncode, r.stderr), (0, ""))
+
+    def test_problems_are_named(self):
+        self.assertIsNone(options.problem(Options()))
+        for bad in (
+            Options(nodes=0),
+            Options(nodes=65),
+            Options(vcpus=0),
+            Options(nodes=3, vcpus=2),
+            Options(ram=1),
+            Options(loss=101),
+            Options(reorder=-1),
+            Options(resident_pct=101),
+            Options(mtu=100),
+            Options(timeout=0),
+            Options(dead_ms=1),
+        ):
+            self.assertIsNotNone(options.problem(bad), bad)
+
+
+class MatrixTest(unittest.TestCase):
+    def test_pairwise_covers_every_pair(self):
+        every = set().union(*(kvm_tests.pairs(c) for c in kvm_tests.all_cases()))
+        for seed in range(5):
+            cases = kvm_tests.pairwise(seed)
+            self.assertEqual(set().union(*(kvm_tests.pairs(c) for c in cases)), every)
+            self.assertLess(len(cases), 80)
+            self.assertEqual(cases, kvm_tests.pairwise(seed))
+
+    def test_cases_are_possible(self):
+        for case in kvm_tests.always() + kvm_tests.all_cases():
+            self.assertTrue(kvm_tests.possible(case))
+            self.assertIsNone(options.problem(kvm_tests.to_options(case, 1)))
+
+
+class SummaryTest(unittest.TestCase):
+    def problem(self, change, **more):
+        result = cluster.Result(status=1, summaries=[good_summary(0), good_summary(1)])
+        change(result.summaries)
+        return summary.problem(result, Options(**more))
+
+    def test_good(self):
+        self.assertIsNone(self.problem(lambda s: None))
+        self.assertIsNone(self.problem(lambda s: None, loss=1.0, resident_pct=50))
+
+    def test_each_problem_is_noticed(self):
+        def set_all(value, *path):
+            def change(summaries):
+                for s in summaries:
+                    for key in path[:-1]:
+                        s = s[key]
+                    s[path[-1]] = value
+
+            return change
+
+        cases = (
+            (lambda s: s.__setitem__(1, {}), {}),
+            (set_all(1, "coherence", "violations"), {}),
+            (set_all(0, "coherence", "checks"), {}),
+            (set_all(0, "faults", "read", "n"), {}),
+            (set_all(0, "classes", "urgent", "tx_messages"), {}),
+            (set_all(0, "fault_filter", "dropped"), {"loss": 1.0}),
+            (set_all(0, "classes", "urgent", "retransmit"), {"loss": 1.0}),
+            (set_all(32768, "coherence", "resident_high"), {"resident_pct": 50}),
+        )
+        for change, more in cases:
+            self.assertIsNotNone(self.problem(change, **more))
+
+
+class ProcessTest(unittest.TestCase):
+    def test_children_die_with_a_killed_parent(self):
+        script = (
+            "import procs, time\ng = procs.Group()\n"
+            "p = procs.Process(g, 'x', ['sleep', '60'])\nprint(p.pid, flush=True)\ntime.sleep(60)\n"
+        )
+        here = os.path.dirname(os.path.abspath(__file__))
+        parent = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=here
+        )
+        child = int(parent.stdout.readline())
+        start = workspace.start_time(child)
+        self.assertIsNotNone(start)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        parent.stdout.close()
+        end = time.monotonic() + 2
+        while time.monotonic() < end and workspace.start_time(child) == start:
+            with open(f"/proc/{child}/stat", encoding="ascii") as f:
+                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return
+            time.sleep(0.01)
+        self.assertNotEqual(workspace.start_time(child), start)
+
+    def test_end_all_ends_the_stubborn(self):
+        group = procs.Group()
+        lines = []
+        p = procs.Process(
+            group,
+            "stubborn",
+            ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"],
+            on_line=lambda process, stream, text: lines.append((stream, text)),
+        )
+        self.assertTrue(group.wait_until(lambda: lines, time.monotonic() + 5))
+        self.assertEqual(group.end_all(grace=0.3), ["stubborn"])
+        self.assertEqual(procs.exit_words(p.status), "was killed by SIGKILL")
+        group.close()
+
+    def test_output_and_status(self):
+        group = procs.Group()
+        lines = []
+        p = procs.Process(
+            group,
+            "x",
+            ["sh", "-c", "echo a; echo b >&2; printf c; exit 3"],
+            on_line=lambda process, stream, text: lines.append(stream + text),
+        )
+        self.assertTrue(group.wait_until(lambda: p.status is not None, time.monotonic() + 5))
+        self.assertEqual((p.status, sorted(lines)), (3, ["errb", "outa", "outc"]))
+        group.close()
+
+
+class WorkspaceTest(unittest.TestCase):
+    def test_stale_is_removed_and_live_is_not(self):
+        space = workspace.Workspace()
+        dead = subprocess.Popen(["true"])
+        dead.wait()
+        stale = os.path.join(workspace.BASE, f"{dead.pid}-1-1")
+        os.makedirs(stale)
+        removed = workspace.clean_stale()
+        self.assertIn(stale, removed)
+        self.assertFalse(os.path.exists(stale))
+        self.assertTrue(os.path.isdir(space.directory))
+        space.remove()
+        self.assertFalse(os.path.exists(space.directory))
+
+    def test_leftover_process_is_ended_only_if_it_is_the_same(self):
+        child = subprocess.Popen(["sleep", "60"])
+        with tempfile.TemporaryDirectory() as directory:
+            record = os.path.join(directory, "processes")
+            start = workspace.start_time(child.pid)
+            with open(record, "w", encoding="ascii") as f:
+                f.write(f"{child.pid} {start + 1}\n")
+            self.assertEqual(workspace.kill_leftovers(directory), [])
+            with open(record, "w", encoding="ascii") as f:
+                f.write(f"{child.pid} {start}\n")
+            self.assertEqual(workspace.kill_leftovers(directory), [child.pid])
+        self.assertEqual(child.wait(5), -signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Residency by page set, with artificial time: nodes that contend with an instruction of eight pages all
+ * advance, within a bounded number of steps, and the least served gets at least half of the mean.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/base/prng.h"
+#include "tests/unit/coherence_world.h"
+
+enum { PAGES = 8, HOLD_NS = 200000, HOLD_MAX_NS = 5000000, LATENCY_NS = 20000, EXEC_NS = 60000 };
+
+struct order {
+    bool reversed, shuffled;
+};
+
+static void load(struct cw_vcpu *v, uint8_t node, struct order o, struct prng *rng)
+{
+    v->n = PAGES;
+    for (unsigned k = 0; k < PAGES; k++) {
+        v->page[k] = o.reversed && node % 2 ? PAGES - 1 - k : k;
+        v->write[k] = true;
+    }
+    for (unsigned k = PAGES - 1; o.shuffled && k > 0; k--) {
+        unsigned j = prng_below(rng, k + 1);
+        uint32_t t = v->page[k];
+        v->page[k] = v->page[j];
+        v->page[j] = t;
+    }
+}
+
+/* One round of LATENCY_NS: all that was sent or issued before arrives or completes. */
+static void round_of(struct cw *w)
+{
+    static uint32_t todo[CW_QUEUES];
+    static uint32_t count[CW_QUEUES];
+    uint32_t n = w->active_n;
+    for (uint32_t i = 0; i < n; i++) {
+        todo[i] = w->active[i];
+        count[i] = w->queue[w->active[i]].n;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < count[i]; k++)
+            cw_deliver(w, (uint8_t)(todo[i] / CW_CLASSES / COH_NODES_MAX),
+                       (uint8_t)(todo[i] / CW_CLASSES % COH_NODES_MAX), todo[i] % CW_CLASSES);
+    for (uint8_t d = 0; d < w->cfg.nodes; d++) {
+        for (uint32_t p = 0; p < w->cfg.pages; p++)
+            cw_edge_done(w, d, p);
+        if (coh_deadline(w->node[d].coh) <= w->now)
+            cw_tick(w, d);
+    }
+}
+
+static void contend(uint8_t nodes, uint64_t rounds, struct order o)
+{
+    struct coh_config cfg = cw_config(nodes, PAGES);
+    struct prng rng = {.state = 7};
+    cfg.hold_ns = HOLD_NS;
+    cfg.hold_max_ns = HOLD_MAX_NS;
+    struct cw *w = cw_new(&cfg);
+    for (uint8_t n = 0; n < nodes; n++)
+        load(&w->node[n].vcpu[0], n, o, &rng);
+    uint64_t longest = 0, last[COH_NODES_MAX] = {0};
+    for (uint64_t r = 0; r < rounds && w->broken[0] == '\0'; r++) {
+        w->now += LATENCY_NS;
+        round_of(w);
+        for (uint8_t n = 0; n < nodes; n++) {
+            struct cw_vcpu *v = &w->node[n].vcpu[0];
+            if (v->blocked) {
+                v->ready_at = w->now + EXEC_NS; /* a woken vCPU takes a while to look again */
+                continue;
+            }
+            if (w->now < v->ready_at || !cw_vcpu_run(w, n, 0))
+                continue;
+            longest = max_u64(longest, w->now - last[n]);
+            last[n] = w->now;
+        }
+    }
+    assert_string_equal(w->broken, "");
+    uint64_t sum = 0, least = UINT64_MAX, expired = 0;
+    for (uint8_t n = 0; n < nodes; n++) {
+        uint64_t done = w->node[n].vcpu[0].done;
+        print_message("  node %u of %u: %llu instructions\n", n, nodes, (unsigned long long)done);
+        sum += done;
+        least = min_u64(least, done);
+        expired += coh_counters(w->node[n].coh)->hold_expired;
+        longest = max_u64(longest, w->now - last[n]);
+    }
+    print_message("  longest wait %llu us, sets expired %llu\n", (unsigned long long)longest / 1000,
+                  (unsigned long long)expired);
+    assert_true(least * 2 * nodes >= sum);
+    assert_true(least >= 20);
+    cw_free(w);
+}
+
+static void test_two_same_order(void **state)
+{
+    (void)state;
+    contend(2, 40000, (struct order){false, false});
+}
+
+static void test_two_opposite_order(void **state)
+{
+    (void)state;
+    contend(2, 200000, (struct order){true, false});
+}
+
+static void test_four(void **state)
+{
+    (void)state;
+    contend(4, 80000, (struct order){false, false});
+}
+
+static void test_four_opposite_order(void **state)
+{
+    (void)state;
+    contend(4, 400000, (struct order){true, false});
+}
+
+static void test_four_any_order(void **state)
+{
+    (void)state;
+    contend(4, 400000, (struct order){false, true});
+}
+
+/* A granted page stays for hold_ns, whoever faulted; coh_deadline says when the parked message is due. */
+static void test_minimum_residency(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(2, 2);
+    struct coh_page_view v;
+    cfg.hold_ns = 1000;
+    cfg.hold_max_ns = 5000;
+    struct cw *w = cw_new(&cfg);
+    cw_fault(w, 1, COH_VCPU_NONE, 0, true);
+    cw_settle(w);
+    uint64_t granted = w->now;
+    w->now += 10;
+    assert_true(coh_deadline(w->node[1].coh) == UINT64_MAX);
+    cw_fault(w, 0, 0, 0, false);
+    cw_settle(w);
+    coh_view(w->node[1].coh, 0, &v);
+    assert_int_equal(v.state, COH_M);
+    assert_int_equal(coh_counters(w->node[1].coh)->held, 1);
+    assert_int_equal(coh_deadline(w->node[1].coh), granted + 1000);
+    w->now = granted + 999;
+    cw_tick(w, 1);
+    coh_view(w->node[1].coh, 0, &v);
+    assert_int_equal(v.state, COH_M);
+    w->now = granted + 1000;
+    cw_tick(w, 1);
+    cw_settle(w);
+    coh_view(w->node[1].coh, 0, &v);
+    assert_int_equal(v.state, COH_S);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
+/* A set stays while its vCPU is blocked in a fault, and gives way when its bound has passed. */
+static void test_set_bound(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(2, 4);
+    struct coh_page_view v;
+    cfg.hold_ns = 1000;
+    cfg.hold_max_ns = 50000;
+    struct cw *w = cw_new(&cfg);
+    cw_fault(w, 0, 3, 0, true); /* homed at 0 */
+    cw_settle(w);
+    uint64_t opened = w->now;
+    w->now += 100;
+    cw_fault(w, 0, 3, 1, true); /* homed at 1: not delivered, so vCPU 3 stays blocked */
+    w->now += 100;
+    cw_fault(w, 1, 0, 0, true);
+    while (cw_deliver(w, 1, 0, WIRE_CLASS_REQUEST))
+        ;
+    w->now = opened + 1000; /* the minimum residency is over, the set is not */
+    cw_tick(w, 0);
+    coh_view(w->node[0].coh, 0, &v);
+    assert_int_equal(v.state, COH_M);
+    assert_int_equal(coh_deadline(w->node[0].coh), opened + 50000);
+    w->now = opened + 50000;
+    cw_tick(w, 0);
+    coh_view(w->node[0].coh, 0, &v);
+    assert_int_equal(v.state, COH_MI_U);
+    assert_int_equal(coh_counters(w->node[0].coh)->hold_expired, 1);
+    cw_settle(w);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_minimum_residency), cmocka_unit_test(test_set_bound),
+        cmocka_unit_test(test_two_same_order),    cmocka_unit_test(test_two_opposite_order),
+        cmocka_unit_test(test_four),              cmocka_unit_test(test_four_opposite_order),
+        cmocka_unit_test(test_four_any_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

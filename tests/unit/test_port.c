@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The pair port and the fault filter. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/port/port.h"
+
+static uint64_t now_value;
+
+static uint64_t fake_now(void)
+{
+    return now_value;
+}
+
+static bool send_number(struct port *p, uint64_t number, uint32_t len)
+{
+    uint8_t *b = p->ops->tx_reserve(p, 1, NULL);
+    if (b == NULL)
+        return false;
+    memset(b, (int)(number & 0xFF), len);
+    put_le64(b, number);
+    p->ops->tx_commit(p, len);
+    p->ops->flush(p);
+    return true;
+}
+
+static void pair_delivers_in_order_and_refuses_when_full(void **state)
+{
+    (void)state;
+    struct port *a, *b;
+    struct port_frame f[PORT_BURST];
+    assert_int_equal(port_open_pair(1500, &a, &b), 0);
+    assert_true(b->ops->arm(b));
+    uint64_t sent = 0, got = 0;
+    while (send_number(a, sent, 100 + sent % 1400))
+        sent++;
+    assert_int_equal(sent, 256);
+    assert_int_equal(a->counters.tx_full, 1);
+    assert_false(b->ops->arm(b));
+    for (uint32_t n; (n = port_rx(b, f, PORT_BURST)) > 0;)
+        for (uint32_t i = 0; i < n; i++, got++) {
+            assert_int_equal(f[i].len, 100 + got % 1400);
+            assert_int_equal(get_le64(f[i].data), got);
+            assert_int_equal(f[i].data[f[i].len - 1], got & 0xFF);
+            assert_memory_equal(&f[i].src, &a->mac, sizeof(a->mac));
+        }
+    assert_int_equal(got, sent);
+    assert_true(send_number(a, 1, 8));
+    a = port_close(a);
+    assert_null(a);
+    assert_false(send_number(b, 1, 8)); /* nobody there: refused, not a crash */
+    port_close(b);
+}
+
+/* ---- fault filter -------------------------------------------------------------------------- */
+
+enum { FRAMES = 20000, FRAME_LEN = 200 };
+
+struct outcome {
+    uint32_t received, seen_once, seen_twice, lost, damaged, late;
+    uint64_t hash;
+    struct port_fault_counters counters;
+};
+
+static void take(struct port *p, struct outcome *o, uint8_t *seen, uint64_t *highest)
+{
+    struct port_frame f[PORT_BURST];
+    uint32_t n = port_rx(p, f, PORT_BURST);
+    for (uint32_t i = 0; i < n; i++) {
+        o->received++;
+        for (uint32_t k = 0; k < f[i].len; k++)
+            o->hash = (o->hash ^ f[i].data[k]) * UINT64_C(0x100000001B3);
+        o->hash = (o->hash ^ f[i].len) * UINT64_C(0x100000001B3);
+        uint64_t number = f[i].len >= 8 ? get_le64(f[i].data) : UINT64_MAX;
+        bool good = f[i].len == FRAME_LEN && number < FRAMES;
+        for (uint32_t k = 8; good && k < FRAME_LEN; k++)
+            good = f[i].data[k] == (uint8_t)number;
+        if (!good) {
+            o->damaged++;
+            continue;
+        }
+        seen[number]++;
+        if (number < *highest)
+            o->late++;
+        *highest = max_u64(*highest, number);
+    }
+}
+
+static struct outcome run(const struct port_faults *faults)
+{
+    struct port *a, *b, *f;
+    struct outcome o = {.hash = UINT64_C(0xCBF29CE484222325)};
+    uint8_t *seen = calloc(FRAMES, 1);
+    uint64_t highest = 0;
+    assert_int_equal(port_open_pair(1500, &a, &b), 0);
+    assert_int_equal(port_open_faulty(b, faults, fake_now, &f), 0);
+    now_value = 1;
+    for (uint64_t i = 0; i < FRAMES; i++) {
+        assert_true(send_number(a, i, FRAME_LEN));
+        now_value += 1000;
+        take(f, &o, seen, &highest);
+    }
+    for (uint32_t i = 0; i < 2000; i++, now_value += 10000)
+        take(f, &o, seen, &highest);
+    assert_true(f->ops->arm(f)); /* nothing is held back for ever */
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        o.seen_once += seen[i] == 1;
+        o.seen_twice += seen[i] == 2;
+        o.lost += seen[i] == 0;
+        assert_true(seen[i] <= 2);
+    }
+    o.counters = *port_fault_counters(f);
+    assert_null(port_fault_counters(a));
+    assert_int_equal(f->counters.rx_frames, FRAMES);
+    free(seen);
+    port_close(f);
+    port_close(a);
+    return o;
+}
+
+static void near_ppm(uint64_t n, uint32_t ppm)
+{
+    uint64_t expected = (uint64_t)FRAMES * ppm / 1000000;
+    assert_in_range(n, expected * 7 / 10, expected * 13 / 10);
+}
+
+static void no_faults_change_nothing(void **state)
+{
+    (void)state;
+    struct outcome o = run(&(struct port_faults){.seed = 1});
+    assert_int_equal(o.seen_once, FRAMES);
+    assert_int_equal(o.late + o.damaged, 0);
+}
+
+static void each_fault_does_what_it_says(void **state)
+{
+    (void)state;
+    struct outcome o = run(&(struct port_faults){.seed = 2, .drop_ppm = 50000});
+    near_ppm(o.lost, 50000);
+    assert_int_equal(o.lost, o.counters.dropped);
+    assert_int_equal(o.late + o.damaged + o.seen_twice, 0);
+
+    o = run(&(struct port_faults){.seed = 3, .duplicate_ppm = 50000});
+    near_ppm(o.seen_twice, 50000);
+    assert_int_equal(o.seen_twice, o.counters.duplicated);
+    assert_int_equal(o.lost + o.damaged, 0);
+
+    o = run(&(struct port_faults){.seed = 4, .reorder_ppm = 50000});
+    near_ppm(o.late, 50000);
+    assert_int_equal(o.late, o.counters.reordered);
+    assert_int_equal(o.seen_once, FRAMES);
+
+    o = run(&(struct port_faults){.seed = 5, .corrupt_ppm = 50000});
+    near_ppm(o.counters.corrupted, 50000);
+    /* Two flips of one bit undo each other now and then. */
+    assert_in_range(o.damaged, o.counters.corrupted * 95 / 100, o.counters.corrupted);
+    assert_int_equal(o.received, FRAMES);
+
+    o = run(&(struct port_faults){.seed = 6, .delay_ppm = 50000, .delay_max_us = 50});
+    near_ppm(o.counters.delayed, 50000);
+    assert_true(o.late > o.counters.delayed / 2);
+    assert_int_equal(o.seen_once, FRAMES);
+}
+
+static void a_seed_replays(void **state)
+{
+    (void)state;
+    struct port_faults all = {.seed = 7, .drop_ppm = 20000, .duplicate_ppm = 20000, .reorder_ppm = 20000,
+                              .corrupt_ppm = 20000, .delay_ppm = 20000, .delay_max_us = 30};
+    uint64_t first = run(&all).hash;
+    assert_true(run(&all).hash == first);
+    all.seed = 8;
+    assert_true(run(&all).hash != first);
+}
+
+static void a_full_store_loses_and_counts(void **state)
+{
+    (void)state;
+    struct port *a, *b, *f;
+    struct port_frame out[PORT_BURST];
+    uint32_t got = 0;
+    struct port_faults all = {.seed = 9, .delay_ppm = 1000000, .delay_max_us = 1000000};
+    assert_int_equal(port_open_pair(1500, &a, &b), 0);
+    assert_int_equal(port_open_faulty(b, &all, fake_now, &f), 0);
+    now_value = 1;
+    for (uint32_t i = 0; i < 1000; i++) {
+        assert_true(send_number(a, i, FRAME_LEN));
+        assert_int_equal(port_rx(f, out, PORT_BURST), 0);
+    }
+    const struct port_fault_counters *c = port_fault_counters(f);
+    assert_false(f->ops->arm(f));
+    now_value += UINT64_C(2000000000);
+    for (uint32_t n; (n = port_rx(f, out, PORT_BURST)) > 0;)
+        got += n;
+    assert_int_equal(got + c->dropped, 1000);
+    assert_true(got > 0 && c->dropped > 0);
+    port_close(f);
+    port_close(a);
+}
+
+static void one_way_block_drops_what_is_sent_only(void **state)
+{
+    (void)state;
+    struct port *a, *b, *f;
+    struct port_frame out[PORT_BURST];
+    assert_int_equal(port_open_pair(1500, &a, &b), 0);
+    assert_int_equal(port_open_faulty(a, &(struct port_faults){.one_way_block = bit64(1)}, fake_now, &f), 0);
+    assert_true(send_number(f, 1, FRAME_LEN));
+    assert_int_equal(port_rx(b, out, PORT_BURST), 0);
+    assert_true(send_number(b, 1, FRAME_LEN));
+    assert_int_equal(port_rx(f, out, PORT_BURST), 1);
+    assert_int_equal(port_fault_counters(f)->dropped, 1);
+    port_close(f);
+    port_close(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pair_delivers_in_order_and_refuses_when_full),
+        cmocka_unit_test(no_faults_change_nothing),
+        cmocka_unit_test(each_fault_does_what_it_says),
+        cmocka_unit_test(a_seed_replays),
+        cmocka_unit_test(a_full_store_loses_and_counts),
+        cmocka_unit_test(one_way_block_drops_what_is_sent_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
