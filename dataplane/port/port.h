@@ -75,10 +75,17 @@ static inline uint32_t port_rx(struct port *p, struct port_frame *out, uint32_t 
 int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu, struct port **ret_port,
                   char err[PORT_ERROR_MAX]);
 /* ethdev: any DPDK port, by device arguments ("net_memif0,role=server,...", "net_af_packet0,iface=veth0").
- *   EAL is initialised by the caller. One device, many peers (Ethernet), or, for memif, one device per peer:
- *   devargs[n] for peer n, NULL for none. */
+ *   EAL is initialised by the caller (eal.h). One device for all peers (peer_of NULL), or, for memif, one device
+ *   per peer: devargs[i] leads to node peer_of[i]. Frames have this EtherType; all others, and those that are
+ *   tagged, not for our address, or our own, are counted (rx_foreign). */
 int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *peer_of, uint16_t ethertype,
                      uint16_t mtu, struct port **ret_port, char err[PORT_ERROR_MAX]);
+/* The two that need no hardware. memif: sockets "memif-<low>-<high>.sock" in `dir`, the lower number serves; a peer
+ *   that was killed is not connected again. af_packet: any kernel interface that carries mtu. */
+int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ethertype, uint16_t mtu,
+                    struct port **ret_port, char err[PORT_ERROR_MAX]);
+int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu, struct port **ret_port,
+                        char err[PORT_ERROR_MAX]);
 /* pair: in memory, both ends in one process, for tests. */
 int port_open_pair(uint16_t mtu, struct port **ret_a, struct port **ret_b);
 

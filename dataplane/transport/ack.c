@@ -8,17 +8,20 @@ static void rtt_sample(const struct rrdp *r, struct peer *p, uint64_t rtt)
     if (p->srtt == 0) {
         p->srtt = rtt;
         p->rttvar = rtt / 2;
+        p->rtt_min = rtt;
     } else {
         uint64_t delta = rtt > p->srtt ? rtt - p->srtt : p->srtt - rtt;
         p->rttvar = (3 * p->rttvar + delta) / 4;
         p->srtt = (7 * p->srtt + rtt) / 8;
+        p->rtt_min = min_u64(p->rtt_min, rtt);
     }
     /* The peer may sit on a lone ACK for the agreed delay. */
     uint64_t rto = p->srtt + 4 * p->rttvar + r->cfg.ack_delay_ns;
     p->rto = min_u64(max_u64(rto, r->cfg.rto_min_ns), r->cfg.rto_max_ns);
 }
 
-static void frame_acked(const struct rrdp *r, struct peer *p, struct stream *s, uint64_t seq, uint64_t now)
+static void frame_acked(const struct rrdp *r, struct peer *p, struct stream *s, uint64_t seq,
+                        uint64_t now)
 {
     struct sent_frame *f = frame_at(s, seq);
     if (f->acked)
@@ -28,62 +31,84 @@ static void frame_acked(const struct rrdp *r, struct peer *p, struct stream *s, 
         f->lost = false;
         s->lost_count--;
     }
-    s->backoff = 0;
-    if (f->order > s->acked_order) {
-        s->acked_order = f->order;
-        s->acked_sent_at = f->sent_at;
-        if (!f->again && now > f->sent_at)
-            rtt_sample(r, p, now - f->sent_at);
-    }
+    /* Only a frame sent once proves that the time-out is long enough: the backoff stays until then. */
+    if (!f->again)
+        s->backoff = 0;
+    if (f->order <= s->acked_order)
+        return;
+    /* An ACK sooner than any round trip is for the first transmission, not for the second. */
+    if (f->again && now - f->sent_at < p->rtt_min)
+        return;
+    s->acked_order = f->order;
+    if (!f->again && now > f->sent_at)
+        rtt_sample(r, p, now - f->sent_at);
 }
 
-/* A frame is lost when others that left later have arrived: enough of them, or by enough time. */
-void ack_mark_lost(struct peer *p, struct stream *s)
+void frame_lost(struct rrdp *r, struct peer *p, unsigned cls, struct sent_frame *f)
 {
-    uint64_t slack = p->srtt / 4;
+    f->lost = true;
+    p->stream[cls].lost_count++;
+    r->ready[cls] |= bit64(p->id);
+}
+
+/* RFC 8985: a frame is lost when others that left later have arrived: enough of them, or when a
+ * round trip and a quarter is over since it left. */
+void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
+{
+    struct stream *s = &p->stream[cls];
+    uint64_t patience = p->srtt != 0 ? p->srtt + p->srtt / 4 : p->rto;
+    p->rack_at[cls] = NO_TIME;
     for (uint64_t q = s->snd_una; q < s->snd_nxt; q++) {
         struct sent_frame *f = frame_at(s, q);
         if (f->acked || f->lost || f->order >= s->acked_order)
             continue;
-        if (s->acked_order - f->order < REORDER_FRAMES && s->acked_sent_at < f->sent_at + slack)
-            continue;
-        f->lost = true;
-        s->lost_count++;
+        if (s->acked_order - f->order >= REORDER_FRAMES || now >= f->sent_at + patience)
+            frame_lost(r, p, cls, f);
+        else
+            p->rack_at[cls] = min_u64(p->rack_at[cls], f->sent_at + patience);
     }
 }
 
-uint64_t stream_rto_at(const struct peer *p, const struct stream *s)
+static bool ack_in_range(const struct stream *s, const struct wire_rrdp *h, int32_t ahead)
 {
-    uint64_t first = NO_TIME;
-    for (uint64_t q = s->snd_una; q < s->snd_nxt; q++) {
-        const struct sent_frame *f = &s->frame[q % RRDP_WINDOW];
-        if (!f->acked && !f->lost)
-            first = min_u64(first, f->sent_at);
-    }
-    return first == NO_TIME ? NO_TIME : first + (p->rto << s->backoff);
+    int32_t most = (int32_t)(s->snd_nxt - s->snd_una);
+    if (ahead > most || ahead < -(1 << 30))
+        return false;
+    if (ahead < 0 || !h->eack)
+        return true;
+    /* Bit i is frame ack + 1 + i; what was not sent cannot have arrived. */
+    unsigned sent = ahead == most ? 0 : (unsigned)(most - ahead - 1);
+    return sent >= 64 || h->eack_bits >> sent == 0;
 }
 
-bool ack_receive(struct rrdp *r, struct peer *p, struct stream *s, uint64_t now, const struct wire_rrdp *h)
+bool ack_receive(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
+                 const struct wire_rrdp *h)
 {
+    struct stream *s = &p->stream[cls];
     int32_t ahead = (int32_t)(h->ack - (uint32_t)s->snd_una);
-    if (ahead > (int32_t)(s->snd_nxt - s->snd_una) || ahead < -(int32_t)(1 << 30)) {
+    if (!ack_in_range(s, h, ahead)) {
         drop(p, RRDP_DROP_ACK_RANGE);
         return false;
     }
     if (ahead < 0)
         return true; /* overtaken by a newer one */
-    uint64_t ack = s->snd_una + (uint64_t)ahead;
+    uint64_t ack = s->snd_una + (uint64_t)ahead, before = s->acked_order;
     if (h->eack)
-        for (uint64_t left = h->eack_bits; left != 0; left &= left - 1) {
-            uint64_t seq = ack + 1 + bit64_first(left);
-            if (seq < s->snd_nxt)
-                frame_acked(r, p, s, seq, now);
-        }
+        for (uint64_t left = h->eack_bits; left != 0; left &= left - 1)
+            frame_acked(r, p, s, ack + 1 + bit64_first(left), now);
     for (uint64_t q = s->snd_una; q < ack; q++)
         frame_acked(r, p, s, q, now);
-    s->snd_una = ack;
     s->snd_limit = max_u64(s->snd_limit, ack + h->credit);
-    send_acked(r, p, s);
-    ack_mark_lost(p, s);
+    if (ahead > 0) {
+        s->snd_una = ack;
+        send_acked(r, p, s);
+        p->rto_at[cls] = in_flight(s) ? now + rto_of(r, p, s) : NO_TIME;
+        if (s->q_cut != s->q_head)
+            r->ready[cls] |= bit64(p->id);
+    } else if (s->stalled) {
+        r->ready[cls] |= bit64(p->id);
+    }
+    if (s->acked_order != before)
+        ack_mark_lost(r, p, cls, now);
     return true;
 }

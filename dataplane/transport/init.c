@@ -15,14 +15,16 @@ static size_t round64(size_t n)
 static bool valid(const struct rrdp_config *c)
 {
     return c->nodes >= 1 && c->nodes <= WIRE_NODES_MAX && c->self < c->nodes && c->epoch != 0 &&
-           c->mtu >= RRDP_MTU_MIN && c->mtu <= RRDP_MTU_MAX && c->credit >= 1 && c->credit <= RRDP_WINDOW &&
+           c->mtu >= RRDP_MTU_MIN && c->mtu <= RRDP_MTU_MAX && c->credit >= 1 &&
+           c->credit <= RRDP_WINDOW &&
            c->rto_min_ns > 0 && c->rto_min_ns <= c->rto_max_ns && c->rto_max_ns < UINT64_C(1) << 40 &&
-           c->ack_delay_ns < c->rto_min_ns && c->heartbeat_ns > 0 && c->dead_ns > c->heartbeat_ns && c->syn_ns > 0;
+           c->ack_delay_ns < c->rto_min_ns && c->heartbeat_ns > 0 && c->dead_ns > c->heartbeat_ns &&
+           c->dead_ns < UINT64_C(1) << 60 && c->syn_ns > 0 && c->syn_ns < UINT64_C(1) << 60;
 }
 
 static uint32_t event_count(const struct rrdp_config *c)
 {
-    return (uint32_t)c->nodes * (WIRE_CLASSES * RRDP_QUEUE * 2 + 16);
+    return (uint32_t)c->nodes * (WIRE_CLASSES * RRDP_QUEUE * 2 + RRDP_EVENTS_SPARE);
 }
 
 static size_t slot_bytes(const struct rrdp_config *c)
@@ -35,7 +37,8 @@ size_t rrdp_size(const struct rrdp_config *c)
     if (!valid(c))
         return 0;
     return round64(sizeof(struct rrdp)) + round64(c->nodes * sizeof(struct peer)) +
-           round64(event_count(c) * sizeof(struct rrdp_event)) + (size_t)(c->nodes - 1) * slot_bytes(c);
+           round64(event_count(c) * sizeof(struct rrdp_event)) +
+           (size_t)(c->nodes - 1) * slot_bytes(c);
 }
 
 struct rrdp *rrdp_init(void *mem, const struct rrdp_config *c, uint64_t now)
@@ -55,6 +58,7 @@ struct rrdp *rrdp_init(void *mem, const struct rrdp_config *c, uint64_t now)
         struct peer *p = &r->peer[n];
         p->id = n;
         p->mtu = c->mtu;
+        p->own_epoch = c->epoch;
         p->syn_at = now;
         if (n == c->self)
             continue;
@@ -69,24 +73,30 @@ struct rrdp *rrdp_init(void *mem, const struct rrdp_config *c, uint64_t now)
     return r;
 }
 
+/* Tells a peer, after what is queued (closed) or at once, that the connection ends. */
+static void end_connections(struct rrdp *r, bool closed)
+{
+    for (uint8_t n = 0; n < r->cfg.nodes; n++) {
+        struct peer *p = &r->peer[n];
+        if (n == r->cfg.self || p->state != PEER_UP)
+            continue;
+        p->rst_left = RST_COPIES;
+        p->rst_closed = closed;
+        p->rst_tag = p->tag;
+        r->control |= bit64(n);
+    }
+}
+
 void rrdp_close(struct rrdp *r, uint64_t now)
 {
     (void)now;
     r->closing = true;
-    for (uint8_t n = 0; n < r->cfg.nodes; n++)
-        if (r->peer[n].state == PEER_UP && n != r->cfg.self) {
-            r->peer[n].rst_left = RST_COPIES;
-            r->peer[n].rst_closed = true;
-        }
+    end_connections(r, true);
 }
 
 void rrdp_reset(struct rrdp *r)
 {
-    for (uint8_t n = 0; n < r->cfg.nodes; n++)
-        if (r->peer[n].state == PEER_UP && n != r->cfg.self) {
-            r->peer[n].rst_left = RST_COPIES;
-            r->peer[n].rst_closed = false;
-        }
+    end_connections(r, false);
 }
 
 bool rrdp_idle(const struct rrdp *r)

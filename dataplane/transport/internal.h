@@ -2,21 +2,35 @@
 /*
  * Inside of RRDP. One struct peer per other node, one struct stream per class of it.
  *
- *            SYN (epoch) received              SYN that echoes our epoch, or any frame with our tag
- *   OPENING ----------------------> HALF_OPEN --------------------------------------------------> UP
- *      ^   \____________________________SYN that echoes our epoch________________________________/ |
- *      |                                                                                            |
- *      +----- time-out, RST, RST|NUL (closed), SYN with a larger epoch (restarted) -----------------+
+ *             its SYN             its SYN echoes our epoch, or a frame has our tag
+ *   OPENING ------------> HALF_OPEN ----------------------------------------------> UP
+ *                          ^  ^  |                                                  | |
+ *                          |  |  +-- SYN with a larger epoch: HALF_OPEN anew        | |
+ *                          |  +-- SYN with a larger epoch: the peer restarted ------+ |
+ *                          +-- time-out | RST | RST|NUL (closed) | broken segmentation:
+ *                              our epoch towards the peer + 1 ------------------------+
  *
+ * OPENING: nothing is known of the peer. HALF_OPEN: its epoch, MAC, MTU and credit are, and so is the
+ * tag; that the peer knows ours is not.
  * Both sides open at once: each repeats its SYN until it knows that the other knows its epoch. The
- * connection tag is a hash of the cluster id and both epochs, so a frame of an older incarnation of either side
- * never matches. Both sides derive the first sequence numbers from the tag.
+ * connection tag is a hash of the cluster id and both epochs, so a frame of an older incarnation of
+ * either side never matches. Both sides derive the first sequence numbers from the tag.
  *
- * Invariants (rrdp_check):
- *  1. snd_una <= snd_nxt <= snd_una + RRDP_WINDOW, and snd_nxt <= the peer's limit.
- *  2. A message leaves the queue only when its last frame is acknowledged, or the connection is gone.
- *  3. Each frame in [snd_una, snd_nxt) belongs to a queued message.
+ * A connection that ended is never continued: the side that gave it up counts its own epoch towards
+ * that peer up by one. Its next SYN therefore looks like that of a restarted peer, and ends the
+ * connection on the other side too, if that one still believed in it.
+ *
+ * Invariants (rrdp_check executes them):
+ *  1. snd_una <= snd_nxt <= snd_una + RRDP_WINDOW, and snd_nxt <= snd_limit, the peer's promise.
+ *  2. q_tail <= q_cut <= q_head <= q_tail + RRDP_QUEUE; a message leaves the queue only when its
+ *     last frame is acknowledged, or with the connection.
+ *  3. Each frame in [snd_una, snd_nxt) belongs to a queued message, in order and without a hole;
+ *     lost_count is the number of those marked lost.
  *  4. Parked frames lie in (rcv_nxt, rcv_nxt + our credit).
+ *  5. What is unacknowledged has a retransmission time or is marked lost: nothing waits for ever.
+ *  6. A peer that is not UP has nothing queued, in flight or parked.
+ *  7. A stream with something to do now has its bit in `ready`.
+ *  8. The event ring has room for every SENT event that is owed.
  */
 #ifndef PANDO_TRANSPORT_INTERNAL_H
 #define PANDO_TRANSPORT_INTERNAL_H
@@ -30,12 +44,13 @@
 #define NO_TIME UINT64_MAX
 
 enum {
-    SYN_BYTES = 48,
-    URGENT_SLOT = 64,    /* class 0 carries no payloads: a parked frame is at most this long */
-    ACK_EVERY = 16,      /* frames received before an ACK is due at once */
-    REORDER_FRAMES = 3,  /* a frame is lost when one sent this many later has arrived (RFC 8985) */
+    URGENT_SLOT = 64,   /* class 0 carries no payloads: a parked frame is at most this long */
+    ACK_EVERY = 16,     /* frames received before an ACK is due at once */
+    REORDER_FRAMES = 3, /* a frame is lost when one sent this many later has arrived (RFC 8985) */
     BACKOFF_MAX = 10,
-    RST_COPIES = 3,      /* a RST is not acknowledged: copies against loss */
+    RST_COPIES = 3,     /* a RST is not acknowledged: copies against loss */
+    SEQ_BEFORE_WRAP = 1024,
+    EVENTS_A_FRAME = 4, /* a received frame causes at most this many besides SENT */
 };
 
 enum peer_state { PEER_OPENING, PEER_HALF_OPEN, PEER_UP };
@@ -52,8 +67,8 @@ struct message {
 
 struct sent_frame {
     uint64_t sent_at;
-    uint64_t order;  /* of transmission, over all frames of the stream */
-    uint32_t message;/* index into the queue, free-running */
+    uint64_t order;   /* of transmission, over all frames of the stream */
+    uint32_t message; /* index into the queue, free-running */
     uint32_t offset;
     uint16_t len;
     bool first, last, acked, lost, again;
@@ -62,39 +77,48 @@ struct sent_frame {
 struct stream {
     /* sender */
     uint64_t snd_una, snd_nxt, snd_limit;
-    uint64_t tx_order, acked_order, acked_sent_at;
+    uint64_t tx_order;
+    uint64_t acked_order;   /* the latest transmission known to have arrived */
     uint32_t q_tail, q_cut, q_head; /* oldest unacknowledged, next to cut, next free; free-running */
     uint32_t lost_count;
     uint8_t backoff;
     bool stalled;
     /* receiver */
-    uint64_t rcv_nxt;
-    uint64_t parked; /* bit i: frame rcv_nxt + 1 + i is in its slot */
-    uint64_t ack_due;
-    uint32_t rx_offset; /* bytes of the message under way */
-    uint16_t unacked;
     bool in_message;
+    uint16_t unacked;
+    uint32_t rx_offset; /* bytes of the message under way */
+    uint64_t rcv_nxt;
+    uint64_t parked;    /* bit i: frame rcv_nxt + 1 + i is in its slot */
+    uint8_t *slot;      /* RRDP_WINDOW slots of slot_size bytes */
+    uint32_t slot_size;
+    /* both, by sequence or queue number */
     struct sent_frame frame[RRDP_WINDOW];
-    struct message queue[RRDP_QUEUE];
     uint16_t slot_len[RRDP_WINDOW];
     uint8_t slot_flags[RRDP_WINDOW]; /* bit 0 first, bit 1 last */
-    uint8_t *slot;                   /* RRDP_WINDOW slots of slot_size bytes */
-    uint32_t slot_size;
+    struct message queue[RRDP_QUEUE];
 };
 
 struct peer {
-    enum peer_state state;
+    /* what rrdp_deadline looks at, in each loop */
+    uint64_t ack_due[WIRE_CLASSES];  /* a lone ACK must leave */
+    uint64_t rto_at[WIRE_CLASSES];   /* retransmission time-out */
+    uint64_t rack_at[WIRE_CLASSES];  /* a frame overtaken by others counts as lost */
+    uint64_t last_tx, last_rx, syn_at;
+    uint8_t state; /* enum peer_state */
     uint8_t id;
-    bool mac_known;
-    struct rrdp_mac mac;
-    uint64_t epoch; /* the peer's; 0: not known */
-    uint32_t tag;
-    uint16_t mtu;   /* the lower of both */
     uint8_t rst_left;
     bool rst_closed; /* the RST says that the VM ended, not that something is wrong */
-    bool syn_now, nul_now;
-    uint64_t syn_at, last_tx, last_rx, refused_at;
-    uint64_t srtt, rttvar, rto;
+    bool syn_now, nul_now, mac_known;
+    struct rrdp_mac mac;
+    uint8_t credit; /* frames a class that it promised in its SYN */
+    uint16_t mtu;   /* the lower of both */
+    uint32_t tag, rst_tag;
+    uint32_t unread; /* UP and DOWN events that the owner has not taken */
+    uint64_t epoch;  /* the peer's; 0: not known */
+    uint64_t own_epoch; /* ours towards it */
+    uint64_t srtt, rttvar, rto, rtt_min;
+    uint64_t refused_at;
+    uint8_t syn[RRDP_SYN_BYTES];
     struct rrdp_counters counters;
     struct stream stream[WIRE_CLASSES];
 };
@@ -104,45 +128,57 @@ struct rrdp {
     struct peer *peer; /* by node number; the own one only counts what belongs to nobody */
     struct rrdp_event *event;
     uint32_t event_head, event_tail, event_size;
+    uint32_t owed; /* SENT events that queued messages will cause */
+    uint64_t ready[WIRE_CLASSES]; /* bit n: the stream of peer n may have a frame to send */
+    uint64_t control;             /* bit n: peer n may have a SYN, RST or NUL to send */
     uint8_t rotor[WIRE_CLASSES];
     bool closing;
-};
-
-struct rrdp_syn {
-    uint16_t revision;
-    uint8_t nodes, credit;
-    uint16_t mtu;
-    bool ack; /* echo_epoch is meant */
-    uint64_t cluster_id, epoch, echo_epoch, config_hash;
 };
 
 /* setup.c */
 void setup_receive(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data,
                    struct rrdp_mac mac);
+void setup_stranger(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h);
+void setup_own_number(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data);
 void setup_build(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out);
 void setup_up(struct rrdp *r, struct peer *p, uint64_t now);
 void setup_down(struct rrdp *r, struct peer *p, enum rrdp_down why);
+void setup_abort(struct rrdp *r, struct peer *p, enum rrdp_down why);
 void setup_reset_streams(struct rrdp *r, struct peer *p);
-uint64_t setup_first_seq(const struct peer *p, uint8_t from, unsigned cls);
+
+/* event.c */
+void push_event(struct rrdp *r, enum rrdp_event_type type, struct peer *p, uint64_t value);
+uint32_t event_room(const struct rrdp *r);
 
 /* send.c */
 void send_acked(struct rrdp *r, struct peer *p, struct stream *s);
-void push_event(struct rrdp *r, enum rrdp_event_type type, uint8_t peer, uint64_t value);
-struct wire_rrdp frame_header(const struct rrdp *r, const struct peer *p, unsigned cls);
 
 /* ack.c */
-bool ack_receive(struct rrdp *r, struct peer *p, struct stream *s, uint64_t now, const struct wire_rrdp *h);
-void ack_mark_lost(struct peer *p, struct stream *s);
-uint64_t stream_rto_at(const struct peer *p, const struct stream *s);
+bool ack_receive(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
+                 const struct wire_rrdp *h);
+void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now);
+void frame_lost(struct rrdp *r, struct peer *p, unsigned cls, struct sent_frame *f);
 
 static inline struct sent_frame *frame_at(struct stream *s, uint64_t seq)
 {
     return &s->frame[seq % RRDP_WINDOW];
 }
 
+static inline bool in_flight(const struct stream *s)
+{
+    return s->snd_nxt != s->snd_una;
+}
+
 static inline void drop(struct peer *p, enum rrdp_drop why)
 {
     p->counters.drop[why]++;
+}
+
+/* The time at which the stream's oldest transmission is given up; never an overflow: rto <= 2^40 ns
+ * is validated, backoff <= BACKOFF_MAX. */
+static inline uint64_t rto_of(const struct rrdp *r, const struct peer *p, const struct stream *s)
+{
+    return min_u64(p->rto << s->backoff, r->cfg.rto_max_ns);
 }
 
 #endif

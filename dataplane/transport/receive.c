@@ -22,27 +22,24 @@ static enum rrdp_drop drop_of(enum wire_error e)
     }
 }
 
-/* The peer broke the rules of segmentation: nothing after this can be trusted. */
-static void reset(struct peer *p)
-{
-    drop(p, RRDP_DROP_SEGMENT);
-    p->rst_left = RST_COPIES;
-    p->rst_closed = false;
-}
-
-static bool deliver(struct peer *p, unsigned cls, bool first, bool last, const uint8_t *data, uint32_t len,
-                    struct rrdp_segments *out)
+/* False: the peer broke the rules of segmentation. Nothing after this can be trusted. */
+static bool deliver(struct peer *p, unsigned cls, bool first, bool last, const uint8_t *data,
+                    uint32_t len, struct rrdp_segments *out)
 {
     struct stream *s = &p->stream[cls];
-    if (first == s->in_message || (first ? 0 : s->rx_offset) + len > WIRE_MSG_MAX ||
-        (first && len < WIRE_MSG_HEADER)) {
-        reset(p);
-        return false;
-    }
     uint32_t offset = first ? 0 : s->rx_offset;
+    if (first == s->in_message || offset + len > WIRE_MSG_MAX || (first && len < WIRE_MSG_HEADER))
+        return false;
     PANDO_CHECK(out->n < RRDP_SEGMENTS_MAX);
-    out->seg[out->n++] = (struct rrdp_segment){.peer = p->id, .cls = (uint8_t)cls, .first = first, .last = last,
-                                               .offset = offset, .len = len, .data = data};
+    out->seg[out->n++] = (struct rrdp_segment){
+        .peer = p->id,
+        .cls = (uint8_t)cls,
+        .first = first,
+        .last = last,
+        .offset = offset,
+        .len = len,
+        .data = data,
+    };
     s->in_message = !last;
     s->rx_offset = last ? 0 : offset + len;
     s->rcv_nxt++;
@@ -51,7 +48,7 @@ static bool deliver(struct peer *p, unsigned cls, bool first, bool last, const u
     return true;
 }
 
-static void deliver_parked(struct peer *p, unsigned cls, struct rrdp_segments *out)
+static bool deliver_parked(struct peer *p, unsigned cls, struct rrdp_segments *out)
 {
     struct stream *s = &p->stream[cls];
     /* Bit 0 of parked is the frame after the one just delivered. */
@@ -59,15 +56,16 @@ static void deliver_parked(struct peer *p, unsigned cls, struct rrdp_segments *o
         bool next = s->parked & 1;
         s->parked >>= 1;
         if (!next)
-            return;
+            return true;
         uint32_t i = s->rcv_nxt % RRDP_WINDOW;
-        if (!deliver(p, cls, s->slot_flags[i] & 1, s->slot_flags[i] & 2, s->slot + (size_t)i * s->slot_size,
-                     s->slot_len[i], out))
-            return;
+        if (!deliver(p, cls, s->slot_flags[i] & 1, s->slot_flags[i] & 2,
+                     s->slot + (size_t)i * s->slot_size, s->slot_len[i], out))
+            return false;
     }
 }
 
-static void park(struct peer *p, unsigned cls, uint64_t seq, const struct wire_rrdp *h, const uint8_t *data)
+static void park(struct peer *p, unsigned cls, uint64_t seq, const struct wire_rrdp *h,
+                 const uint8_t *data)
 {
     struct stream *s = &p->stream[cls];
     uint64_t bit = bit64((unsigned)(seq - s->rcv_nxt - 1));
@@ -76,10 +74,7 @@ static void park(struct peer *p, unsigned cls, uint64_t seq, const struct wire_r
         drop(p, RRDP_DROP_DUPLICATE);
         return;
     }
-    if (h->data_len > s->slot_size) {
-        drop(p, RRDP_DROP_LENGTH);
-        return;
-    }
+    PANDO_CHECK(h->data_len <= s->slot_size);
     memcpy(s->slot + (size_t)i * s->slot_size, data, h->data_len);
     s->slot_len[i] = h->data_len;
     s->slot_flags[i] = (uint8_t)((h->first ? 1 : 0) | (h->last ? 2 : 0));
@@ -88,94 +83,116 @@ static void park(struct peer *p, unsigned cls, uint64_t seq, const struct wire_r
     p->counters.ooo_copied_bytes += h->data_len;
 }
 
+static void ack_now(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
+{
+    p->ack_due[cls] = now;
+    r->ready[cls] |= bit64(p->id);
+}
+
 static void receive_data(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h,
                          const uint8_t *data, struct rrdp_segments *out)
 {
     struct stream *s = &p->stream[h->cls];
     int32_t ahead = (int32_t)(h->seq - (uint32_t)s->rcv_nxt);
     if (ahead < 0) {
-        drop(p, ahead >= -2 * RRDP_WINDOW ? RRDP_DROP_DUPLICATE : RRDP_DROP_WINDOW);
-        s->ack_due = now; /* our ACK was lost */
+        bool recent = ahead >= -RRDP_WINDOW;
+        drop(p, recent ? RRDP_DROP_DUPLICATE : RRDP_DROP_WINDOW);
+        if (recent)
+            ack_now(r, p, h->cls, now); /* our ACK was lost */
         return;
     }
     if (ahead >= r->cfg.credit) {
         drop(p, RRDP_DROP_WINDOW);
         return;
     }
-    if (h->cls == WIRE_CLASS_URGENT && h->data_len > URGENT_SLOT) {
+    if (h->data_len > (h->cls == WIRE_CLASS_URGENT ? URGENT_SLOT : p->mtu - WIRE_RRDP_HEADER)) {
         drop(p, RRDP_DROP_LENGTH);
         return;
     }
     if (ahead > 0) {
         park(p, h->cls, s->rcv_nxt + (uint64_t)ahead, h, data);
-        s->ack_due = now; /* the gap is news for the sender */
+        ack_now(r, p, h->cls, now); /* the gap is news for the sender */
         return;
     }
     bool gap = s->parked != 0;
-    if (!deliver(p, h->cls, h->first, h->last, data, h->data_len, out))
+    if (!deliver(p, h->cls, h->first, h->last, data, h->data_len, out) ||
+        !deliver_parked(p, h->cls, out)) {
+        drop(p, RRDP_DROP_SEGMENT);
+        setup_abort(r, p, RRDP_DOWN_RST);
         return;
-    deliver_parked(p, h->cls, out);
+    }
     s->unacked++;
     if (gap || s->unacked >= ACK_EVERY || s->unacked * 2 >= r->cfg.credit)
-        s->ack_due = now;
-    else if (s->ack_due == NO_TIME)
-        s->ack_due = now + r->cfg.ack_delay_ns;
+        ack_now(r, p, h->cls, now);
+    else if (p->ack_due[h->cls] == NO_TIME)
+        p->ack_due[h->cls] = now + r->cfg.ack_delay_ns;
 }
 
-static void receive_up(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h,
-                       const uint8_t *data, struct rrdp_segments *out)
+/* A frame of the connection that we have. */
+static void receive_known(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h,
+                          const uint8_t *data, struct rrdp_segments *out)
 {
-    p->last_rx = now;
     if (h->rst) {
         setup_down(r, p, h->nul ? RRDP_DOWN_CLOSED : RRDP_DOWN_RST);
         return;
     }
-    if (h->ack_valid && !ack_receive(r, p, &p->stream[h->cls], now, h))
+    if (p->state == PEER_HALF_OPEN)
+        setup_up(r, p, now); /* who knows the tag knows our epoch */
+    p->last_rx = now;
+    if (h->ack_valid && !ack_receive(r, p, h->cls, now, h))
         return;
     p->counters.rx_frames[h->cls]++;
     p->counters.rx_bytes[h->cls] += WIRE_RRDP_HEADER + (h->eack ? 8u : 0u) + h->data_len;
-    if (h->data_len > 0)
+    if (h->data_len == 0)
+        return;
+    if (p->unread > 0)
+        drop(p, RRDP_DROP_EVENTS);
+    else
         receive_data(r, p, now, h, data, out);
 }
 
-void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame, size_t len,
-                  struct rrdp_segments *out)
+/* The node's own number, other nodes' frames; false: not for us, and counted. */
+static bool addressed(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data)
+{
+    struct peer *self = &r->peer[r->cfg.self];
+    if (h->src == r->cfg.self) {
+        if (h->syn)
+            setup_own_number(r, now, h, data);
+        else
+            drop(self, RRDP_DROP_SELF);
+        return false;
+    }
+    if (h->src >= r->cfg.nodes || h->dst != r->cfg.self) {
+        drop(self, RRDP_DROP_NOT_FOR_US);
+        return false;
+    }
+    return true;
+}
+
+void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame,
+                  size_t len, struct rrdp_segments *out)
 {
     struct wire_rrdp h;
     const uint8_t *data;
-    struct peer *self = &r->peer[r->cfg.self];
     out->n = 0;
     enum wire_error e = wire_rrdp_unpack(frame, len, (uint8_t)r->cfg.cluster_id, &h, &data);
     if (e != WIRE_OK) {
-        drop(self, drop_of(e));
+        drop(&r->peer[r->cfg.self], drop_of(e));
         return;
     }
-    if (h.src == r->cfg.self) {
-        drop(self, RRDP_DROP_SELF);
+    if (!addressed(r, now, &h, data))
         return;
-    }
-    if (h.src >= r->cfg.nodes || h.dst != r->cfg.self) {
-        drop(self, RRDP_DROP_NOT_FOR_US);
-        return;
-    }
     struct peer *p = &r->peer[h.src];
-    if (h.syn) {
+    if (event_room(r) < EVENTS_A_FRAME + (uint32_t)r->cfg.nodes)
+        drop(p, RRDP_DROP_EVENTS); /* the owner does not take its events: see event.c */
+    else if (h.syn)
         setup_receive(r, now, &h, data, mac);
-        return;
-    }
-    if (p->state == PEER_OPENING) {
-        drop(p, RRDP_DROP_NO_CONNECTION);
-        return;
-    }
-    if (h.tag != p->tag) {
+    else if (p->state == PEER_OPENING || (p->state == PEER_HALF_OPEN && h.tag != p->tag))
+        setup_stranger(r, p, now, &h);
+    else if (h.tag != p->tag)
         drop(p, RRDP_DROP_TAG);
-        return;
-    }
-    if (memcmp(&p->mac, &mac, sizeof(mac)) != 0) {
+    else if (memcmp(&p->mac, &mac, sizeof(mac)) != 0)
         drop(p, RRDP_DROP_MAC_MOVED);
-        return;
-    }
-    if (p->state == PEER_HALF_OPEN && !h.rst)
-        setup_up(r, p, now); /* who knows the tag knows our epoch */
-    receive_up(r, p, now, &h, data, out);
+    else
+        receive_known(r, p, now, &h, data, out);
 }

@@ -15,6 +15,12 @@
  * later. Payload bytes are never touched on the way out: they are named by a handle that the owner
  * resolves when it builds the frame (from guest memory), until RRDP_EV_SENT gives the handle back.
  *
+ * A connection that was given up (time-out, RST, close, broken segmentation) is not continued; both sides
+ * open a new one, with a new epoch, at once. A peer that breaks the rules of segmentation, or whose
+ * acknowledgement does not fit, is malfunctioning: the former resets the connection (SEGMENT), the latter
+ * drops the frame (ACK_RANGE). Data that arrives while an UP or DOWN event of its peer is unread is dropped
+ * and comes again (EVENTS), so that no byte of a new epoch is seen before its event.
+ *
  * Numbers: window 64 frames a class and peer; EACK covers the 64 frames after the cumulative ack;
  * logical sequence numbers have 64 bits, of which 32 travel; a frame whose 32 bits lie outside
  * [expected - window, expected + window] is counted (RRDP_DROP_WINDOW) and dropped, so 2^31 frames
@@ -35,6 +41,25 @@ enum {
     RRDP_MSG_INLINE = 64,   /* bytes of a message kept by copy (its header) */
     RRDP_MTU_MIN = 576,     /* bytes after the Ethernet header */
     RRDP_MTU_MAX = 9000,
+    RRDP_SYN_BYTES = 48,
+    RRDP_EVENTS_SPARE = 256, /* events a node beyond those of its queues */
+};
+
+/*
+ * The segment bytes of a SYN, little-endian, reserved bytes 0:
+ *   0 revision 2 | 2 nodes 1 | 3 credit 1 | 4 mtu 2 | 6 reserved 2 | 8 cluster id 8 | 16 epoch 8 |
+ *  24 echoed epoch of the receiver 8 (0: not known) | 32 configuration hash 8 | 40 reserved 8
+ * The ACK flag of a SYN says that the echoed epoch is not 0.
+ */
+struct rrdp_syn {
+    uint16_t revision;    /* WIRE_REVISION */
+    uint8_t nodes;        /* of the cluster */
+    uint8_t credit;       /* frames a class that the sender takes, 1..RRDP_WINDOW */
+    uint16_t mtu;
+    uint64_t cluster_id;
+    uint64_t epoch;       /* of the sender, towards the receiver: cfg.epoch + connections given up */
+    uint64_t echo_epoch;
+    uint64_t config_hash;
 };
 
 struct rrdp_config {
@@ -63,7 +88,7 @@ struct rrdp_mac {
     X(CLUSTER, "cluster") X(CRC, "crc") X(RANGE, "range") X(NOT_FOR_US, "not_for_us")              \
     X(SELF, "from_self") X(NO_CONNECTION, "no_connection") X(TAG, "tag") X(EPOCH, "old_epoch")     \
     X(MAC_MOVED, "mac_moved") X(DUPLICATE, "duplicate") X(WINDOW, "window") X(ACK_RANGE, "ack_range") \
-    X(SEGMENT, "segment") X(REFUSED, "refused")
+    X(SEGMENT, "segment") X(REFUSED, "refused") X(EVENTS, "events_unread")
 
 #define X(ID, name) RRDP_DROP_##ID,
 enum rrdp_drop { RRDP_DROP_LIST(X) RRDP_DROPS };
@@ -101,7 +126,7 @@ struct rrdp_segments {
 
 enum rrdp_event_type {
     RRDP_EV_NONE,
-    RRDP_EV_UP,      /* peer connected; value = its boot epoch */
+    RRDP_EV_UP,      /* peer connected; value = its epoch, see struct rrdp_syn */
     RRDP_EV_DOWN,    /* connection gone; value = enum rrdp_down. All unsent messages were dropped:
                         their SENT events come first */
     RRDP_EV_REFUSED, /* a peer's SYN does not fit; value = enum rrdp_refusal. At most once a second a peer */
@@ -166,7 +191,8 @@ void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8
  * now. A frame handed out counts as sent: if the port refuses it, that is a loss like any other. */
 bool rrdp_transmit(struct rrdp *r, uint64_t now, struct rrdp_frame *out);
 
-/* The next event; false when there is none. */
+/* The next event; false when there is none. Events are to be drained after each burst of frames: while
+ * too many are unread, rrdp_receive drops what it gets and rrdp_send answers -EAGAIN. */
 bool rrdp_event(struct rrdp *r, struct rrdp_event *out);
 
 /* Time at which rrdp_tick must run at the latest (UINT64_MAX: never); rrdp_tick handles time-outs,
@@ -180,6 +206,9 @@ void rrdp_close(struct rrdp *r, uint64_t now);
 void rrdp_reset(struct rrdp *r);
 /* True when nothing is queued or unacknowledged towards any live peer. */
 bool rrdp_idle(const struct rrdp *r);
+
+/* Checks every invariant of transport/internal.h with PANDO_CHECK: for tests, fuzzing, debugging. */
+void rrdp_check(const struct rrdp *r);
 
 bool rrdp_peer_up(const struct rrdp *r, uint8_t peer);
 uint64_t rrdp_peer_epoch(const struct rrdp *r, uint8_t peer);

@@ -2,39 +2,33 @@
 /* The sending side: queues, segmentation, the choice of the next frame. */
 #include "dataplane/transport/internal.h"
 
-void push_event(struct rrdp *r, enum rrdp_event_type type, uint8_t peer, uint64_t value)
+int rrdp_send(struct rrdp *r, uint8_t peer, uint8_t cls, const void *inline_data,
+              uint16_t inline_len, uint64_t payload, uint32_t payload_len, bool want_sent,
+              uint64_t cookie)
 {
-    PANDO_CHECK(r->event_head - r->event_tail < r->event_size);
-    r->event[r->event_head++ % r->event_size] =
-        (struct rrdp_event){.type = type, .peer = peer, .value = value};
-}
-
-bool rrdp_event(struct rrdp *r, struct rrdp_event *out)
-{
-    if (r->event_head == r->event_tail)
-        return false;
-    *out = r->event[r->event_tail++ % r->event_size];
-    return true;
-}
-
-int rrdp_send(struct rrdp *r, uint8_t peer, uint8_t cls, const void *inline_data, uint16_t inline_len,
-              uint64_t payload, uint32_t payload_len, bool want_sent, uint64_t cookie)
-{
-    if (peer >= r->cfg.nodes || peer == r->cfg.self || cls >= WIRE_CLASSES || inline_len < WIRE_MSG_HEADER ||
-        inline_len > RRDP_MSG_INLINE || payload_len > WIRE_BYTES_MAX ||
+    if (peer >= r->cfg.nodes || peer == r->cfg.self || cls >= WIRE_CLASSES ||
+        inline_len < WIRE_MSG_HEADER || inline_len > RRDP_MSG_INLINE ||
+        payload_len > WIRE_BYTES_MAX || inline_len + payload_len > WIRE_MSG_MAX ||
         (cls == WIRE_CLASS_URGENT && inline_len + payload_len > URGENT_SLOT))
         return -EINVAL;
     struct peer *p = &r->peer[peer];
     struct stream *s = &p->stream[cls];
     if (p->state != PEER_UP || p->rst_left > 0)
         return -ENOTCONN;
-    /* SENT events of a whole queue fit into the event ring: what is accepted can always be answered. */
-    if (s->q_head - s->q_tail >= RRDP_QUEUE)
+    if (s->q_head - s->q_tail >= RRDP_QUEUE ||
+        (want_sent && event_room(r) <= (uint32_t)r->cfg.nodes * RRDP_EVENTS_SPARE))
         return -EAGAIN;
     struct message *m = &s->queue[s->q_head++ % RRDP_QUEUE];
-    *m = (struct message){.payload = payload, .cookie = cookie, .total = inline_len + payload_len,
-                          .inline_len = inline_len, .want_sent = want_sent};
+    m->payload = payload;
+    m->cookie = cookie;
+    m->last_seq = 0;
+    m->total = inline_len + payload_len;
+    m->cut = 0;
+    m->inline_len = inline_len;
+    m->want_sent = want_sent;
     memcpy(m->inline_data, inline_data, inline_len);
+    r->owed += want_sent;
+    r->ready[cls] |= bit64(peer);
     p->counters.tx_messages[cls]++;
     return 0;
 }
@@ -65,43 +59,64 @@ uint32_t rrdp_rebind(struct rrdp *r, uint64_t from, uint64_t to)
 /* Messages whose last frame is acknowledged leave the queue. */
 void send_acked(struct rrdp *r, struct peer *p, struct stream *s)
 {
-    while (s->q_tail != s->q_cut) {
-        struct message *m = &s->queue[s->q_tail % RRDP_QUEUE];
-        if (m->cut < m->total || m->last_seq >= s->snd_una)
+    for (; s->q_tail != s->q_cut; s->q_tail++) {
+        const struct message *m = &s->queue[s->q_tail % RRDP_QUEUE];
+        if (m->last_seq >= s->snd_una)
             return;
-        if (m->want_sent)
-            push_event(r, RRDP_EV_SENT, p->id, m->cookie);
-        s->q_tail++;
+        if (!m->want_sent)
+            continue;
+        r->owed--;
+        push_event(r, RRDP_EV_SENT, p, m->cookie);
     }
+    if (p->rst_left > 0)
+        r->control |= bit64(p->id); /* a closing RST waits for empty queues */
 }
 
 /* ---- frames -------------------------------------------------------------------------------- */
 
-struct wire_rrdp frame_header(const struct rrdp *r, const struct peer *p, unsigned cls)
+static struct wire_rrdp frame_header(const struct rrdp *r, const struct peer *p, unsigned cls)
 {
     const struct stream *s = &p->stream[cls];
-    return (struct wire_rrdp){.ack_valid = true, .eack = s->parked != 0, .eack_bits = s->parked,
-                              .src = r->cfg.self, .dst = p->id, .cls = (uint8_t)cls, .credit = r->cfg.credit,
-                              .cluster_tag = (uint8_t)r->cfg.cluster_id, .seq = (uint32_t)s->snd_nxt,
-                              .ack = (uint32_t)s->rcv_nxt, .tag = p->tag};
+    return (struct wire_rrdp){
+        .ack_valid = true,
+        .eack = s->parked != 0,
+        .eack_bits = s->parked,
+        .src = r->cfg.self,
+        .dst = p->id,
+        .cls = (uint8_t)cls,
+        .credit = r->cfg.credit,
+        .cluster_tag = (uint8_t)r->cfg.cluster_id,
+        .seq = (uint32_t)s->snd_nxt,
+        .ack = (uint32_t)s->rcv_nxt,
+        .tag = p->tag,
+    };
 }
 
-static void finish(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now, struct wire_rrdp *h,
+/* Every frame of a connection passes here: it carries the class's ACK, and shows that we live. */
+static void finish(struct peer *p, unsigned cls, uint64_t now, const struct wire_rrdp *h,
                    struct rrdp_frame *out)
 {
-    struct stream *s = &p->stream[cls];
-    (void)r;
     out->peer = p->id;
     out->cls = (uint8_t)cls;
     out->mac_known = true;
     out->mac = p->mac;
     out->header_len = (uint8_t)wire_rrdp_pack(h, out->header);
-    s->ack_due = NO_TIME;
-    s->unacked = 0;
+    p->stream[cls].unacked = 0;
+    p->ack_due[cls] = NO_TIME;
     p->last_tx = now;
     p->nul_now = false;
     p->counters.tx_frames[cls]++;
     p->counters.tx_bytes[cls] += out->header_len + h->data_len;
+}
+
+static void empty_frame(struct rrdp_frame *out)
+{
+    out->inline_data = NULL;
+    out->inline_len = 0;
+    out->payload = 0;
+    out->payload_offset = 0;
+    out->payload_len = 0;
+    out->retransmission = false;
 }
 
 static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint64_t now,
@@ -109,27 +124,28 @@ static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq
 {
     struct stream *s = &p->stream[cls];
     struct sent_frame *f = frame_at(s, seq);
-    struct message *m = &s->queue[f->message % RRDP_QUEUE];
+    const struct message *m = &s->queue[f->message % RRDP_QUEUE];
     struct wire_rrdp h = frame_header(r, p, cls);
     h.seq = (uint32_t)seq;
     h.first = f->first;
     h.last = f->last;
     h.data_len = f->len;
-    *out = (struct rrdp_frame){.retransmission = f->again};
     uint32_t from_inline = f->offset < m->inline_len ? m->inline_len - f->offset : 0;
-    if (from_inline > f->len)
-        from_inline = f->len;
-    out->inline_data = m->inline_data + (from_inline ? f->offset : 0);
+    from_inline = from_inline < f->len ? from_inline : f->len;
+    out->inline_data = m->inline_data + (from_inline > 0 ? f->offset : 0);
     out->inline_len = (uint16_t)from_inline;
     out->payload = m->payload;
     out->payload_len = (uint16_t)(f->len - from_inline);
-    out->payload_offset = f->offset + from_inline - m->inline_len;
+    out->payload_offset = out->payload_len > 0 ? f->offset + from_inline - m->inline_len : 0;
+    out->retransmission = f->again;
     f->sent_at = now;
     f->order = ++s->tx_order;
-    finish(r, p, cls, now, &h, out);
+    if (p->rto_at[cls] == NO_TIME)
+        p->rto_at[cls] = now + rto_of(r, p, s);
+    finish(p, cls, now, &h, out);
 }
 
-/* The next frame of new data: cuts it from the oldest message that is not cut completely. */
+/* The next frame of new data: cut from the oldest message that is not cut completely. */
 static bool cut_next(struct peer *p, struct stream *s, unsigned cls)
 {
     if (s->q_cut == s->q_head || s->snd_nxt - s->snd_una >= RRDP_WINDOW)
@@ -146,8 +162,13 @@ static bool cut_next(struct peer *p, struct stream *s, unsigned cls)
     if (most > WIRE_RRDP_DATA_MAX)
         most = WIRE_RRDP_DATA_MAX;
     uint32_t len = m->total - m->cut < most ? m->total - m->cut : most;
-    *frame_at(s, s->snd_nxt) = (struct sent_frame){.message = s->q_cut, .offset = m->cut, .len = (uint16_t)len,
-                                                   .first = m->cut == 0, .last = m->cut + len == m->total};
+    *frame_at(s, s->snd_nxt) = (struct sent_frame){
+        .message = s->q_cut,
+        .offset = m->cut,
+        .len = (uint16_t)len,
+        .first = m->cut == 0,
+        .last = m->cut + len == m->total,
+    };
     m->cut += len;
     m->last_seq = s->snd_nxt;
     if (m->cut == m->total)
@@ -156,34 +177,40 @@ static bool cut_next(struct peer *p, struct stream *s, unsigned cls)
     return true;
 }
 
-static bool transmit_stream(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now, struct rrdp_frame *out)
+static void send_again(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
+                       struct rrdp_frame *out)
+{
+    struct stream *s = &p->stream[cls];
+    uint64_t q = s->snd_una;
+    while (!frame_at(s, q)->lost)
+        q++;
+    PANDO_CHECK(q < s->snd_nxt);
+    struct sent_frame *f = frame_at(s, q);
+    f->lost = false;
+    f->again = true;
+    s->lost_count--;
+    p->counters.retransmit[cls]++;
+    emit_data(r, p, cls, q, now, out);
+}
+
+/* What is lost, then what is new, then a lone ACK. */
+static bool transmit_stream(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
+                            struct rrdp_frame *out)
 {
     struct stream *s = &p->stream[cls];
     if (s->lost_count > 0) {
-        for (uint64_t q = s->snd_una; q < s->snd_nxt; q++) {
-            struct sent_frame *f = frame_at(s, q);
-            if (!f->lost)
-                continue;
-            f->lost = false;
-            f->again = true;
-            s->lost_count--;
-            p->counters.retransmit[cls]++;
-            emit_data(r, p, cls, q, now, out);
-            return true;
-        }
-    }
-    if (cut_next(p, s, cls)) {
+        send_again(r, p, cls, now, out);
+    } else if (cut_next(p, s, cls)) {
         emit_data(r, p, cls, s->snd_nxt - 1, now, out);
-        return true;
-    }
-    if (s->ack_due <= now) {
+    } else if (p->ack_due[cls] <= now) {
         struct wire_rrdp h = frame_header(r, p, cls);
-        *out = (struct rrdp_frame){0};
-        finish(r, p, cls, now, &h, out);
+        empty_frame(out);
+        finish(p, cls, now, &h, out);
         p->counters.ack_frames++;
-        return true;
+    } else {
+        return false;
     }
-    return false;
+    return true;
 }
 
 /* An orderly close waits until everything was delivered. */
@@ -195,50 +222,64 @@ static bool has_queued(const struct peer *p)
     return false;
 }
 
+static void emit_rst(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out)
+{
+    struct wire_rrdp h = frame_header(r, p, WIRE_CLASS_URGENT);
+    h.eack = h.ack_valid = false;
+    h.rst = true;
+    h.nul = p->rst_closed;
+    h.tag = p->rst_tag;
+    empty_frame(out);
+    finish(p, WIRE_CLASS_URGENT, now, &h, out);
+    p->counters.rst_frames++;
+    if (--p->rst_left == 0 && p->state == PEER_UP)
+        setup_down(r, p, p->rst_closed ? RRDP_DOWN_CLOSED : RRDP_DOWN_RST);
+}
+
 static bool transmit_control(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out)
 {
+    if (p->rst_left > 0 && !(p->rst_closed && has_queued(p))) {
+        emit_rst(r, p, now, out);
+        return true;
+    }
     if (p->state != PEER_UP) {
         if (!p->syn_now || r->closing)
             return false;
         setup_build(r, p, now, out);
         return true;
     }
-    if (p->rst_left > 0 && !(p->rst_closed && has_queued(p))) {
-        struct wire_rrdp h = frame_header(r, p, WIRE_CLASS_URGENT);
-        h.rst = true;
-        h.nul = p->rst_closed;
-        *out = (struct rrdp_frame){0};
-        finish(r, p, WIRE_CLASS_URGENT, now, &h, out);
-        p->counters.rst_frames++;
-        if (--p->rst_left == 0)
-            setup_down(r, p, p->rst_closed ? RRDP_DOWN_CLOSED : RRDP_DOWN_RST);
-        return true;
-    }
     if (!p->nul_now)
         return false;
     struct wire_rrdp h = frame_header(r, p, WIRE_CLASS_URGENT);
     h.nul = true;
-    *out = (struct rrdp_frame){0};
-    finish(r, p, WIRE_CLASS_URGENT, now, &h, out);
+    empty_frame(out);
+    finish(p, WIRE_CLASS_URGENT, now, &h, out);
     p->counters.nul_frames++;
     return true;
 }
 
+/* The members of a set of peers, beginning with the one whose turn it is. */
+static uint8_t next_of(uint64_t set, uint8_t rotor)
+{
+    uint64_t later = rotor < 64 ? set >> rotor << rotor : 0;
+    return (uint8_t)bit64_first(later != 0 ? later : set);
+}
+
 bool rrdp_transmit(struct rrdp *r, uint64_t now, struct rrdp_frame *out)
 {
+    while (r->control != 0) {
+        uint8_t n = (uint8_t)bit64_first(r->control);
+        if (transmit_control(r, &r->peer[n], now, out))
+            return true;
+        r->control &= ~bit64(n);
+    }
     for (unsigned k = 0; k < WIRE_CLASSES; k++)
-        for (uint8_t i = 0; i < r->cfg.nodes; i++) {
-            uint8_t n = (uint8_t)((r->rotor[k] + i) % r->cfg.nodes);
-            struct peer *p = &r->peer[n];
-            if (n == r->cfg.self)
-                continue;
-            bool sent = k == WIRE_CLASS_URGENT && transmit_control(r, p, now, out);
-            if (!sent && p->state == PEER_UP)
-                sent = transmit_stream(r, p, k, now, out);
-            if (sent) {
-                r->rotor[k] = (uint8_t)(n + 1);
+        while (r->ready[k] != 0) {
+            uint8_t n = next_of(r->ready[k], r->rotor[k]);
+            r->rotor[k] = (uint8_t)(n + 1);
+            if (transmit_stream(r, &r->peer[n], k, now, out))
                 return true;
-            }
+            r->ready[k] &= ~bit64(n);
         }
     return false;
 }

@@ -7,12 +7,8 @@ static uint64_t peer_deadline(const struct rrdp *r, const struct peer *p)
     if (p->state != PEER_UP)
         return r->closing ? NO_TIME : p->syn_at;
     uint64_t at = min_u64(p->last_tx + r->cfg.heartbeat_ns, p->last_rx + r->cfg.dead_ns);
-    for (unsigned k = 0; k < WIRE_CLASSES; k++) {
-        const struct stream *s = &p->stream[k];
-        at = min_u64(at, s->ack_due);
-        if (s->snd_nxt != s->snd_una)
-            at = min_u64(at, stream_rto_at(p, s));
-    }
+    for (unsigned k = 0; k < WIRE_CLASSES; k++)
+        at = min_u64(at, min_u64(p->ack_due[k], min_u64(p->rto_at[k], p->rack_at[k])));
     return at;
 }
 
@@ -25,44 +21,67 @@ uint64_t rrdp_deadline(const struct rrdp *r)
     return at;
 }
 
-static void stream_timeout(struct peer *p, unsigned cls, uint64_t now)
+/*
+ * The first time-out gives up all that is as old as the time-out: a whole burst may have been lost.
+ * From the second in a row on only the oldest frame is sent, as a probe: the path is down or full,
+ * and the answer says by its EACK bitmap what else is missing.
+ */
+static void stream_timeout(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
 {
     struct stream *s = &p->stream[cls];
-    if (s->snd_nxt == s->snd_una || stream_rto_at(p, s) > now)
+    uint64_t rto = rto_of(r, p, s), oldest = NO_TIME;
+    for (uint64_t q = s->snd_una; q < s->snd_nxt; q++)
+        if (!frame_at(s, q)->acked && !frame_at(s, q)->lost)
+            oldest = min_u64(oldest, frame_at(s, q)->sent_at);
+    if (oldest == NO_TIME || oldest + rto > now) {
+        /* What was in flight longest has been sent again since: it gets its own time. */
+        p->rto_at[cls] = (oldest == NO_TIME ? now : oldest) + rto;
         return;
-    uint64_t rto = p->rto << s->backoff;
+    }
+    bool probe = s->backoff > 0;
     for (uint64_t q = s->snd_una; q < s->snd_nxt; q++) {
         struct sent_frame *f = frame_at(s, q);
         if (f->acked || f->lost || f->sent_at + rto > now)
             continue;
-        f->lost = true;
-        s->lost_count++;
+        frame_lost(r, p, cls, f);
         p->counters.retransmit_timeout[cls]++;
+        if (probe)
+            break;
     }
     if (s->backoff < BACKOFF_MAX)
         s->backoff++;
+    p->rto_at[cls] = now + rto_of(r, p, s);
+}
+
+static void peer_tick(struct rrdp *r, struct peer *p, uint64_t now)
+{
+    if (p->state == PEER_UP && now >= p->last_rx + r->cfg.dead_ns)
+        setup_down(r, p, RRDP_DOWN_TIMEOUT);
+    if (p->state != PEER_UP) {
+        if (now >= p->syn_at && !r->closing) {
+            p->syn_now = true;
+            p->syn_at = now + r->cfg.syn_ns;
+            r->control |= bit64(p->id);
+        }
+        return;
+    }
+    if (now >= p->last_tx + r->cfg.heartbeat_ns) {
+        p->nul_now = true;
+        r->control |= bit64(p->id);
+    }
+    for (unsigned k = 0; k < WIRE_CLASSES; k++) {
+        if (now >= p->ack_due[k])
+            r->ready[k] |= bit64(p->id);
+        if (now >= p->rack_at[k])
+            ack_mark_lost(r, p, k, now);
+        if (now >= p->rto_at[k])
+            stream_timeout(r, p, k, now);
+    }
 }
 
 void rrdp_tick(struct rrdp *r, uint64_t now)
 {
-    for (uint8_t n = 0; n < r->cfg.nodes; n++) {
-        struct peer *p = &r->peer[n];
-        if (n == r->cfg.self)
-            continue;
-        if (p->state != PEER_UP) {
-            if (now >= p->syn_at)
-                p->syn_now = true;
-            if (p->syn_now)
-                p->syn_at = now + r->cfg.syn_ns;
-            continue;
-        }
-        if (now >= p->last_rx + r->cfg.dead_ns) {
-            setup_down(r, p, RRDP_DOWN_TIMEOUT);
-            continue;
-        }
-        if (now >= p->last_tx + r->cfg.heartbeat_ns)
-            p->nul_now = true;
-        for (unsigned k = 0; k < WIRE_CLASSES; k++)
-            stream_timeout(p, k, now);
-    }
+    for (uint8_t n = 0; n < r->cfg.nodes; n++)
+        if (n != r->cfg.self)
+            peer_tick(r, &r->peer[n], now);
 }

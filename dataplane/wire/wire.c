@@ -198,7 +198,13 @@ static enum wire_error check_rrdp_ranges(const struct wire_rrdp *h)
     /* A frame carries data, opens, resets, beats or acknowledges: one that does nothing is not ours. */
     if (h->data_len == 0 && !h->syn && !h->rst && !h->nul && !h->ack_valid)
         return WIRE_E_RANGE;
-    if (h->eack && !h->ack_valid)
+    if (h->syn && (h->rst || h->nul || h->eack))
+        return WIRE_E_RANGE;
+    if ((h->rst || h->nul) && h->data_len != 0)
+        return WIRE_E_RANGE;
+    if ((h->first || h->last) && h->data_len == 0)
+        return WIRE_E_RANGE;
+    if (!h->ack_valid && (h->eack || (h->data_len != 0 && !h->syn)))
         return WIRE_E_RANGE;
     return WIRE_OK;
 }

@@ -126,8 +126,9 @@ struct glue_chan {
     struct glue_ring to_glue;
 };
 
-/* APIC addresses of all vCPUs as announced (WIRE_APIC_SET: chan = vCPU announced, seq = announcer's channel + number,
- * arg and op = packed announcement; the dataplane stores it here and answers WIRE_APIC_ACK). Sequence-locked. */
+/* APIC addresses of all vCPUs as announced (WIRE_APIC_SET: chan = vCPU announced, seq = announcer's channel << 16 |
+ * number, arg and op = packed announcement; the dataplane stores it here and answers WIRE_APIC_ACK with the same
+ * chan, op, seq and arg, into the announcer's channel). Sequence-locked. */
 struct glue_apic {
     _Atomic uint32_t lock; /* odd while being written */
     uint32_t op;
@@ -135,7 +136,8 @@ struct glue_apic {
 };
 
 /* Unmap requests, dataplane -> agent thread: SPSC; done is the agent's answer: all requests before it are
- * carried out (madvise(MADV_DONTNEED) on the registered mapping returned). */
+ * carried out (madvise(MADV_DONTNEED) on the registered mapping returned). After storing done the agent rings the
+ * doorbell if dp_sleeping says so, as the producers of rings do. The agent sleeps with FUTEX_WAIT(&sleeping, 1). */
 struct glue_zap {
     uint64_t page;  /* coherence unit */
     uint64_t pages; /* contiguous units within one block */

@@ -78,6 +78,17 @@ void check_write(struct sim_world *w, struct sim_node *n, uint32_t page)
     w->latest[page] = value;
 }
 
+/* Invariant 6: a node never gives a transaction id out twice. */
+void check_request(struct sim_world *w, struct sim_node *n, const struct wire_msg *m)
+{
+    if (m->kind != WIRE_GETS && m->kind != WIRE_GETM && m->kind != WIRE_PUTS && m->kind != WIRE_PUTM &&
+        m->kind != WIRE_PUTO)
+        return;
+    if (m->txn <= n->last_txn)
+        check_fail(w, SIM_SAFETY, "node %u uses transaction id %llu again", n->id, (unsigned long long)m->txn);
+    n->last_txn = m->txn;
+}
+
 void check_node(struct sim_world *w, struct sim_node *n, uint64_t page)
 {
     const char *broken = coh_check(n->coh, page);

@@ -168,6 +168,7 @@ static void act_send(struct sim_world *w, struct sim_node *n, const struct coh_a
     const struct wire_kind_info *info = wire_kind_info(a->msg.kind);
     struct sim_backlog b = {.msg = a->msg};
     PANDO_CHECK(a->dst != n->id && a->dst < w->opt.nodes);
+    check_request(w, n, &a->msg);
     if (info->payload == WIRE_PAGE) {
         b.handle = a->msg.page + 1;
         b.pin = pin_take(n, b.handle);

@@ -118,6 +118,7 @@ struct sim_node {
     struct sim_rx rx[SIM_NODES_MAX][WIRE_CLASSES];
     struct sim_vcpu vcpu[SIM_VCPUS_MAX];
     uint64_t next_wake;
+    uint64_t last_txn; /* of the requests that left this node */
 };
 
 enum sim_event_type { EV_FRAME, EV_EFFECT, EV_DONE, EV_WAKE, EV_VCPU, EV_FAULT, EV_CHAOS, EV_HEAL, EV_CRASH };
@@ -193,6 +194,7 @@ void check_fail(struct sim_world *w, enum sim_result kind, const char *fmt, ...)
 void check_mapping(struct sim_world *w, uint32_t page);
 void check_read(struct sim_world *w, struct sim_node *n, uint32_t page);
 void check_write(struct sim_world *w, struct sim_node *n, uint32_t page);
+void check_request(struct sim_world *w, struct sim_node *n, const struct wire_msg *m);
 void check_node(struct sim_world *w, struct sim_node *n, uint64_t page);
 void check_end(struct sim_world *w);
 void coverage_add(struct sim_world *w);

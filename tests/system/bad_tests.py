@@ -222,7 +222,7 @@ def noisy_segment(build):
     o = Options(fabric="af_packet", guest="counters", cmdline="iters=2000", ram=64)
     lines = []
     with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
-        make = c.space.make_segment
+        make, c.noise = c.space.make_segment, None
 
         def make_and_disturb(nodes, mtu):
             names = make(nodes, mtu)
@@ -243,8 +243,9 @@ def noisy_segment(build):
         try:
             result = c.run()
         finally:
-            c.noise.kill()
-            c.noise.wait()
+            if c.noise:
+                c.noise.kill()
+                c.noise.wait()
     if not result.passed:
         return f"{result.died or result.status}; " + "; ".join(lines[-5:])
     drops = summary.merged_counts(result.summaries[1:], "drops")

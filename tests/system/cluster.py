@@ -173,6 +173,14 @@ class Cluster:
     def ended(self):
         return [p for p in self.group.processes if p.status is not None]
 
+    def first_to_end(self):
+        """Who ended first. A killed process is seen to end only when its memory is gone, which can be
+        after others have noticed its closed sockets: among those who end together it is the cause."""
+        if not any(p is self.vmm for p in self.ended()):
+            self.group.wait_until(lambda: False, time.monotonic() + 0.1)
+        killed = [p for p in self.ended() if p.status < 0]
+        return min(killed or self.ended(), key=lambda p: p.ended_at)
+
     def watch(self, result):
         """Until the guest has ended, somebody has died, or the time is over."""
         deadline = time.monotonic() + self.o.timeout + 10  # the VMM's own time-out comes first
@@ -184,7 +192,7 @@ class Cluster:
         if not ok:
             result.died = f"nothing: no end after {self.o.timeout + 10} s"
             return
-        first = min(self.ended(), key=lambda p: p.ended_at)
+        first = self.first_to_end()
         if first is not self.vmm and first.status == 0 and self.vmm:
             # The VM's end travels through the dataplanes and may reach one before the VMM has
             # exited.

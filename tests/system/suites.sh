@@ -5,7 +5,7 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim fuzz kvm kill bad (default: all), within these budgets: pure 3 minutes, sim 3, fuzz
+# Suites: pure sim fuzz net kvm kill bad (default: all), within these budgets: pure 3 minutes, sim 3, fuzz
 # 2, kvm 8 (a pairwise sample; with --full all cases, without a limit). --seed makes sim and kvm
 # choose the same again; the seed is printed. The last line is 'N passed, N failed, N skipped';
 # exit status 0 if nothing failed.
@@ -61,7 +61,7 @@ suite_pure() {
         built "pure/$dir" "${name/#build/gcc}" || continue
         left=$((BUDGET_PURE - (SECONDS - start)))
         if [ $left -gt 0 ]; then
-            run_meson $dir $left --no-suite kvm --no-suite sim --no-suite fuzz
+            run_meson $dir $left --no-suite kvm --no-suite sim --no-suite fuzz --no-suite net
         else
             skip "pure/$dir" "the budget is used up"
         fi
@@ -161,6 +161,12 @@ suite_kill() {
     run_script kill_tests.py --build build --tally "$TALLY"
 }
 
+suite_net() {
+    say "net: dataplanes and guest memory without a guest"
+    built net gcc || return 0
+    run_meson build 300 --suite net
+}
+
 suite_bad() {
     say "bad: wrong configurations, missing nodes and garbage frames are refused in words"
     local why
@@ -177,19 +183,19 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | fuzz | kvm | kill | bad) suites="$suites $1" ;;
+        pure | sim | fuzz | net | kvm | kill | bad) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
-    suites=${suites:-pure sim fuzz kvm kill bad}
+    suites=${suites:-pure sim fuzz net kvm kill bad}
     say "seed $SEED; suites: $suites"
     for s in $suites; do
         case $s in
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        kvm | kill | bad) builds="$builds gcc" ;;
+        net | kvm | kill | bad) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"

@@ -107,8 +107,9 @@ def text(result, o):
         vcpus = " ".join(str(v) for v in range(o.vcpus) if o.home(v) == n)
         s = result.summaries[n] if n < len(result.summaries) else {}
         if s:
-            tail = f"resident at most {get(s, 'coherence', 'resident_high') * 4 // 1024} MiB"
-            tail += f" of {o.resident_mib()} allowed" if o.resident_pct else ""
+            high = get(s, "coherence", "resident_high") / 256
+            tail = f"held at most {high:.1f} MiB"
+            tail += f", {o.resident_mib()} allowed" if o.resident_pct else ""
         else:
             tail = "wrote no summary"
         lines.append(f"node {n}: vCPU {vcpus}; {tail}")

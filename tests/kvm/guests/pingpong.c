@@ -5,7 +5,7 @@
  * mode=write     a page that the peer just modified is written
  * mode=upgrade   a page that this CPU and sharers=K others have read is written
  * mode=ipi       an interrupt to the peer and back; a sample is half a round trip
- * mode=all       (default) all of them. n=samples, peer=CPU (default the last), gap_us=pause before
+ * mode=all       (default) all of them. n=samples (raw=1 prints every one), peer=CPU (default the last), gap_us=pause before
  *                each sample of read, write and upgrade; break=1 makes the peer's value wrong once
  *
  * CPU 0 measures. Before each sample the peers bring the page into the wanted state; they are told
@@ -145,6 +145,14 @@ static void swap_first(uint64_t *v, uint64_t end)
 	sift(v, 0, end);
 }
 
+/* For whoever merges several runs: percentiles of percentiles would be wrong. */
+static void print_samples(const char *name)
+{
+	for (uint64_t i = 0; i < count; i += 4)
+		printf("SAMPLES %s %lu %lu %lu %lu\n", name, samples[i], samples[i + 1 < count ? i + 1 : i],
+		       samples[i + 2 < count ? i + 2 : i], samples[i + 3 < count ? i + 3 : i]);
+}
+
 /* All samples are kept, so the percentiles are exact (nearest rank). */
 static void report(const char *name)
 {
@@ -159,6 +167,8 @@ static void report(const char *name)
 	       "sharers=%u\n", name, count, samples[(count * 50 + 99) / 100 - 1],
 	       samples[(count * 90 + 99) / 100 - 1], samples[(count * 99 + 99) / 100 - 1],
 	       samples[count - 1], tsc_khz(), peer, sharers);
+	if (cmdline_u64("raw", 0) != 0)
+		print_samples(name);
 	count = 0;
 }
 

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Start-up as an ordered table, the poll loop on one page, the end. */
+#include "dataplane/engine/engine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/base/check.h"
+#include "dataplane/memory/uffd.h"
+
+#define US UINT64_C(1000)
+#define MS UINT64_C(1000000)
+
+enum {
+    SYN_MS = 20,
+    EVICTIONS = 32,       /* of a node in flight: coherence's COH_EVICT_MAX */
+    HOLD_RECORDS = 2048,  /* pages that coherence may be busy with beyond its transactions */
+    LATE_MAX = 1 << 22,
+};
+
+static volatile sig_atomic_t interrupted;
+
+void engine_interrupt(void)
+{
+    interrupted = 1;
+}
+
+bool engine_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+uint64_t engine_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t wall_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* Zeroed and aligned to a page. What is never touched costs nothing; it lives as long as the process. */
+static void *allocate(struct engine *e, size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p != MAP_FAILED)
+        return p;
+    snprintf(e->err, sizeof(e->err), "%zu bytes of memory: %s", size, strerror(errno));
+    return NULL;
+}
+
+static uint32_t next_pow2(uint64_t n)
+{
+    uint32_t p = 64;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+/* ---- start-up ------------------------------------------------------------------------------ */
+
+static struct coh_config coherence_config(const struct engine *e)
+{
+    const struct pando_config *cfg = e->cfg;
+    uint64_t deferred = max_u64(64, (uint64_t)e->nodes * cfg->coherence.txn_max), end = 0;
+    struct coh_config c = {
+        .self = e->self,
+        .nodes = e->nodes,
+        .home_mode = cfg->vm.homes == CONFIG_HOME_RANGE ? COH_HOME_RANGE : COH_HOME_INTERLEAVE,
+        .interleave_shift = cfg->vm.interleave_shift,
+        .pages = cfg->vm.ram_pages,
+        /* When a node leaves, the VM ends: ids of two boots never meet. The clock tells them apart in traces. */
+        .epoch_txn = 1 + (wall_ns() >> 14) % (UINT64_C(1) << 46),
+        .txn_max = cfg->coherence.txn_max,
+        .deferred_max = (uint32_t)deferred,
+        .hold_ns = cfg->coherence.hold_us * US,
+        .hold_max_ns = cfg->coherence.hold_max_us * US,
+    };
+    for (uint32_t i = 0; i < cfg->node_count; i++) {
+        if (cfg->node[i].id == e->self)
+            c.resident_max = cfg->node[i].resident_pages;
+        c.range_end[cfg->node[i].id] = cfg->node[i].range_pages;
+    }
+    for (uint8_t n = 0; n < e->nodes; n++)
+        c.range_end[n] = end += c.range_end[n];
+    return c;
+}
+
+static int start_probe(struct engine *e)
+{
+    char err[UFFD_ERROR_MAX];
+    int rc = uffd_probe(err);
+    if (rc != 0)
+        snprintf(e->err, sizeof(e->err), "%s", err);
+    return rc;
+}
+
+static int start_coherence(struct engine *e)
+{
+    struct coh_config c = coherence_config(e);
+    uint64_t open = (uint64_t)c.txn_max + c.deferred_max + EVICTIONS + HOLD_RECORDS;
+    size_t size = coh_size(&c);
+    if (size == 0) {
+        snprintf(e->err, sizeof(e->err), "coherence: the configuration is out of its range");
+        return -EINVAL;
+    }
+    void *mem = allocate(e, size);
+    e->actions = allocate(e, sizeof(*e->actions));
+    e->done_mask = next_pow2(open) - 1;
+    e->done = allocate(e, ((size_t)e->done_mask + 1) * sizeof(*e->done));
+    if (mem == NULL || e->actions == NULL || e->done == NULL)
+        return -ENOMEM;
+    e->coh = coh_init(mem, &c);
+    PANDO_CHECK(e->coh != NULL);
+    return 0;
+}
+
+static int start_transport(struct engine *e)
+{
+    const struct pando_config *cfg = e->cfg;
+    struct rrdp_config c = {
+        .self = e->self,
+        .nodes = e->nodes,
+        .cluster_id = cfg->cluster_id,
+        .epoch = wall_ns(),
+        .config_hash = cfg->hash,
+        .mtu = e->port->mtu,
+        .credit = (uint8_t)cfg->transport.credit,
+        .rto_min_ns = cfg->transport.rto_min_us * US,
+        .rto_max_ns = cfg->transport.rto_max_us * US,
+        .ack_delay_ns = cfg->transport.ack_delay_us * US,
+        .heartbeat_ns = cfg->transport.heartbeat_ms * MS,
+        .dead_ns = cfg->transport.dead_ms * MS,
+        .syn_ns = SYN_MS * MS,
+    };
+    size_t size = rrdp_size(&c);
+    if (size == 0) {
+        snprintf(e->err, sizeof(e->err), "transport: the configuration is out of its range");
+        return -EINVAL;
+    }
+    void *mem = allocate(e, size);
+    e->segments = allocate(e, sizeof(*e->segments));
+    if (mem == NULL || e->segments == NULL)
+        return -ENOMEM;
+    e->rrdp = rrdp_init(mem, &c, engine_now());
+    PANDO_CHECK(e->rrdp != NULL);
+    return 0;
+}
+
+/* Messages under way belong to transactions: as home, owner or sharer this node owes at most one message for
+ * each to each peer, and each payload is one of a transaction or an eviction, or one that is not yet acknowledged. */
+static int start_pools(struct engine *e)
+{
+    uint64_t each = e->cfg->coherence.txn_max + EVICTIONS;
+    uint32_t late = (uint32_t)min_u64((uint64_t)e->nodes * each * (e->nodes + 2u), LATE_MAX);
+    uint32_t pins = (uint32_t)((uint64_t)e->nodes * (each + RRDP_QUEUE));
+    uint8_t *bytes = allocate(e, (size_t)e->nodes * WIRE_CLASSES * WIRE_BYTES_MAX);
+    void *frozen = allocate(e, freeze_size(pins));
+    uint32_t *next = allocate(e, (size_t)late * sizeof(uint32_t));
+    e->late = allocate(e, (size_t)late * sizeof(*e->late));
+    e->buffer = allocate(e, (size_t)ENGINE_BUFFERS * WIRE_BYTES_MAX);
+    uint32_t zaps = e->done_mask + 1;
+    uint64_t *zap = allocate(e, (size_t)zaps * sizeof(uint64_t));
+    if (bytes == NULL || frozen == NULL || next == NULL || e->late == NULL || e->buffer == NULL || zap == NULL)
+        return -ENOMEM;
+    freeze_init(&e->freeze, frozen, pins);
+    pool_init(&e->late_pool, next, late);
+    pool_init(&e->buffers, e->buffer_next, ENGINE_BUFFERS);
+    zap_init(&e->zap, &e->shared->agent, zap, zaps);
+    for (uint8_t n = 0; n < e->nodes; n++)
+        for (uint8_t c = 0; c < WIRE_CLASSES; c++) {
+            e->rx[n][c].bytes = bytes + ((size_t)n * WIRE_CLASSES + c) * WIRE_BYTES_MAX;
+            e->backlog[n][c] = (struct engine_fifo){POOL_NONE, POOL_NONE};
+        }
+    return 0;
+}
+
+/* The order matters: the socket shows that no other process is this node, before the fabric's files are
+ * touched; and it exists before the join, so that the VMM can be started at any time. */
+static const struct {
+    const char *name;
+    int (*start)(struct engine *e);
+} start_up[] = {
+    {"userfaultfd", start_probe},  {"descriptors", idle_open},    {"glue socket", control_open},
+    {"DPDK", fabric_start_eal},    {"fabric", fabric_open},       {"coherence", start_coherence},
+    {"transport", start_transport}, {"pools", start_pools},       {"telemetry", telemetry_open},
+};
+
+int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self, bool verbose)
+{
+    *e = (struct engine){.cfg = cfg, .self = self, .nodes = (uint8_t)cfg->node_count, .verbose = verbose,
+                         .segment_fd = -1, .doorbell_fd = -1, .listen_fd = -1, .conn_fd = -1, .epoll_fd = -1};
+    e->ram.pages_max = cfg->vm.ram_pages;
+    for (size_t i = 0; i < PANDO_ARRAY_LEN(start_up); i++) {
+        int rc = start_up[i].start(e);
+        if (verbose)
+            fprintf(stderr, "pando-dataplane: node %u: %s: %s\n", self, start_up[i].name, rc == 0 ? "ready" : "failed");
+        if (rc != 0)
+            return rc;
+    }
+    e->started_at = e->now = engine_now();
+    e->deadline = e->now + cfg->transport.join_timeout_ms * MS;
+    return 0;
+}
+
+/* ---- the loop ------------------------------------------------------------------------------ */
+
+static bool found(struct engine *e, enum engine_step_id step, bool useful)
+{
+    e->count.found[step] += useful;
+    return useful;
+}
+
+int engine_run(struct engine *e)
+{
+    while (!peers_finished(e)) {
+        e->now = engine_now();
+        /* 1. Frames from peers: acknowledgements, pages into guest frames, messages into coherence steps. */
+        bool useful = found(e, ENGINE_STEP_FRAMES, receive_frames(e));
+        /* 2. Peers that came, went or were refused; payloads that are acknowledged and may change again. */
+        useful |= found(e, ENGINE_STEP_PEERS, peers_events(e));
+        /* 3. Page faults of the guest, and the glue's control socket. */
+        useful |= found(e, ENGINE_STEP_FDS, idle_poll_fds(e, 0));
+        /* 4. Entries of the glue's rings: interrupts, remote I/O, vCPU commands. */
+        useful |= found(e, ENGINE_STEP_GLUE, glue_poll(e));
+        /* 5. Unmappings that the agent finished; new ones for it, in one batch. */
+        useful |= found(e, ENGINE_STEP_UNMAPPED, faults_unmapped(e));
+        /* 6. Coherence's timers: residency, deferred work, eviction. */
+        useful |= found(e, ENGINE_STEP_TICK, engine_tick(e));
+        /* 7. The transport's timers: retransmission, lone acknowledgements, heartbeats, dead peers. */
+        if (rrdp_deadline(e->rrdp) <= e->now)
+            rrdp_tick(e->rrdp, e->now);
+        /* 8. Everything that this round produced leaves, most urgent class first. */
+        useful |= found(e, ENGINE_STEP_BACKLOG, transmit_backlog(e));
+        useful |= found(e, ENGINE_STEP_SEND, transmit_frames(e));
+        /* 9. Join time-out, the last peer's arrival, signals. */
+        peers_watch(e);
+        /* 10. Nothing to do: spin, give the core away, or sleep until a descriptor or a deadline. */
+        e->count.rounds++;
+        e->count.rounds_useful += useful;
+        idle_round(e, useful);
+    }
+    return e->status;
+}
+
+void engine_close(struct engine *e)
+{
+    fabric_close(e);
+    control_close(e);
+    ram_close(&e->ram);
+    if (e->epoll_fd >= 0)
+        close(e->epoll_fd);
+}
+
+const char *engine_step_name(enum engine_step_id s)
+{
+    static const char *const names[ENGINE_STEPS] = {
+#define X(ID, name) name,
+        ENGINE_STEP_LIST(X)
+#undef X
+    };
+    return (unsigned)s < ENGINE_STEPS ? names[s] : "?";
+}
+
+const char *engine_drop_name(enum engine_drop d)
+{
+    static const char *const names[ENGINE_DROPS] = {
+#define X(ID, name) name,
+        ENGINE_DROP_LIST(X)
+#undef X
+    };
+    return (unsigned)d < ENGINE_DROPS ? names[d] : "?";
+}

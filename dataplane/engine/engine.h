@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The engine: one polling thread that joins guest memory (userfaultfd), coherence, transport, port and glue. EDGE.
+ *
+ *   main.c      options, signals                    engine.c    start-up table, the poll loop
+ *   act.c       carries out coherence's actions     faults.c    userfaultfd and agent -> events
+ *   freeze.c    page bytes in flight                receive.c   frames -> segments -> messages
+ *   transmit.c  messages -> frames; the backlog     peers.c     join, refusals, losses, the end of the VM
+ *   control.c   the glue's socket                   glue.c      the glue's rings, interrupts, waking
+ *   idle.c      poll modes                          summary.c   JSON     telemetry.c  DPDK telemetry
+ *
+ * One thread owns all of it (telemetry reads counters). Everything is allocated before the glue is welcomed.
+ */
+#ifndef PANDO_ENGINE_ENGINE_H
+#define PANDO_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "dataplane/base/hist.h"
+#include "dataplane/base/pool.h"
+#include "dataplane/coherence/coherence.h"
+#include "dataplane/config/config.h"
+#include "dataplane/engine/freeze.h"
+#include "dataplane/memory/ram.h"
+#include "dataplane/memory/zap.h"
+#include "dataplane/port/port.h"
+#include "dataplane/transport/rrdp.h"
+#include "hypervisor-glue/link/glue_abi.h"
+
+enum {
+    ENGINE_ERROR_MAX = 512,
+    ENGINE_RX_BURSTS = 2,     /* bursts of PORT_BURST frames a round */
+    ENGINE_TX_FRAMES = 64,    /* frames sent a round */
+    ENGINE_GLUE_ENTRIES = 16, /* entries taken from one channel a round */
+    ENGINE_TICKS = 8,         /* coherence ticks a round */
+    ENGINE_BUFFERS = 64,      /* payloads of the glue on their way to peers */
+    ENGINE_FDS = 16,          /* descriptors ready at a time */
+    ENGINE_LINGER_MS = 300,   /* at the end: for peers to hear of it, at most */
+    ENGINE_LAST_MS = 10,      /* after the last frame */
+};
+
+/* Why something that the glue or a peer said changed nothing (the transport and the coherence core count their own). */
+#define ENGINE_DROP_LIST(X)                                                                        \
+    X(MSG_LENGTH, "message_length") X(MSG_KIND, "message_kind") X(MSG_CLASS, "message_class")      \
+    X(MSG_RESERVED, "message_reserved") X(MSG_RANGE, "message_range")                              \
+    X(NO_FRAME, "no_frame") X(GLUE_KIND, "glue_kind") X(GLUE_NODE, "glue_node") X(GLUE_CHAN, "glue_chan")                  \
+    X(GLUE_FIELD, "glue_field") X(GLUE_LENGTH, "glue_length") X(GLUE_PEER, "glue_peer_down")       \
+    X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
+#define X(ID, name) ENGINE_DROP_##ID,
+enum engine_drop { ENGINE_DROP_LIST(X) ENGINE_DROPS };
+#undef X
+const char *engine_drop_name(enum engine_drop d);
+
+/* The steps of a round that can find work. */
+#define ENGINE_STEP_LIST(X)                                                                        \
+    X(FRAMES, "frames") X(PEERS, "peers") X(FDS, "descriptors") X(GLUE, "glue") X(UNMAPPED, "unmapped") \
+    X(TICK, "tick") X(BACKLOG, "backlog") X(SEND, "send")
+#define X(ID, name) ENGINE_STEP_##ID,
+enum engine_step_id { ENGINE_STEP_LIST(X) ENGINE_STEPS };
+#undef X
+const char *engine_step_name(enum engine_step_id s);
+
+struct engine_counters {
+    uint64_t drop[ENGINE_DROPS];
+    uint64_t rounds, rounds_useful, sleeps, yields, found[ENGINE_STEPS];
+    uint64_t uffd_messages, kicks, futex_wakes, irqs;
+    uint64_t to_glue, from_glue, buffer_stalls;
+    uint64_t page_bytes_in, page_bytes_out; /* copied by us: frame -> guest page, guest page -> frame */
+    uint64_t put_bytes, puts_not_copied, data_not_copied, glue_bytes, backlog_high, tx_no_room, violations;
+};
+
+/* A message under way from one (peer, class). */
+enum engine_rx_mode { RX_NONE, RX_CONTROL, RX_IN_PLACE, RX_STAGED, RX_GLUE, RX_SWALLOW };
+struct engine_rx {
+    enum engine_rx_mode mode;
+    struct wire_msg msg;
+    uint8_t header[WIRE_MSG_HEADER];
+    uint8_t *bytes; /* WIRE_BYTES_MAX */
+};
+
+/* A coherence message that the transport had no room for. */
+struct engine_late {
+    uint8_t header[WIRE_MSG_HEADER];
+    bool paged;
+    uint32_t pin, next;
+};
+struct engine_fifo {
+    uint32_t first, last;
+};
+
+struct engine_done { /* an edge action carried out at once: the event follows after the present step */
+    uint64_t page;
+    uint8_t type;
+};
+
+enum engine_phase { ENGINE_JOINING, ENGINE_RUNNING, ENGINE_LEAVING };
+enum engine_conn { CONN_NONE, CONN_NEW, CONN_HELLO, CONN_WELCOMED };
+
+struct engine {
+    const struct pando_config *cfg;
+    uint8_t self, nodes;
+    bool verbose;
+    uint64_t now, started_at, deadline; /* deadline: of joining, or of leaving */
+    enum engine_phase phase;
+    int status;
+    bool orderly, refused;
+    char stop_text[GLUE_ERROR_TEXT];
+    char err[ENGINE_ERROR_MAX]; /* of start-up */
+
+    struct coh *coh;
+    struct coh_actions *actions;
+    struct rrdp *rrdp;
+    struct rrdp_segments *segments;
+    struct port *port;
+    bool eal;
+    struct ram ram;
+    struct zap zap;
+    struct freeze freeze;
+
+    struct engine_done *done;
+    uint32_t done_head, done_tail, done_mask;
+
+    struct engine_rx rx[WIRE_NODES_MAX][WIRE_CLASSES];
+    struct engine_late *late;
+    struct pool late_pool;
+    struct engine_fifo backlog[WIRE_NODES_MAX][WIRE_CLASSES];
+    struct pool buffers;
+    uint32_t buffer_next[ENGINE_BUFFERS];
+    uint8_t (*buffer)[WIRE_BYTES_MAX];
+
+    /* glue */
+    struct glue_shared *shared;
+    size_t shared_size;
+    int segment_fd, doorbell_fd, listen_fd, conn_fd;
+    enum engine_conn conn;
+    pid_t glue_pid;
+    uint32_t next_chan;
+    char socket_path[160];
+    bool socket_bound;
+
+    int epoll_fd;
+    bool wait_fd_known;
+    uint32_t empty_rounds;
+    uint64_t idle_since;
+
+    struct engine_counters count;
+    struct hist latency[COH_FAULT_KINDS];
+    char violation[256];
+};
+
+/* engine.c. Starts everything but the join; 0, or -errno with a sentence in e->err. */
+int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self, bool verbose);
+/* Polls until the VM has ended or cannot go on; the exit status: 0 after an orderly end. */
+int engine_run(struct engine *e);
+void engine_close(struct engine *e);
+uint64_t engine_now(void);
+/* Asynchronous-signal-safe: makes engine_run end. */
+void engine_interrupt(void);
+bool engine_interrupted(void);
+
+/* act.c */
+void engine_step(struct engine *e, struct coh_event *ev);
+bool engine_tick(struct engine *e);
+
+/* faults.c */
+void faults_read(struct engine *e, uint32_t block);
+bool faults_unmapped(struct engine *e);
+
+/* receive.c */
+bool receive_frames(struct engine *e);
+
+/* transmit.c */
+void transmit_message(struct engine *e, uint8_t dst, const struct wire_msg *m);
+void transmit_sent(struct engine *e, uint64_t cookie);
+bool transmit_backlog(struct engine *e);
+bool transmit_frames(struct engine *e);
+/* A glue message with its payload; 0, -EAGAIN (try later), or -errno (dropped). */
+int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload, uint32_t len);
+
+/* peers.c */
+bool peers_events(struct engine *e);
+void peers_watch(struct engine *e);
+bool peers_finished(struct engine *e);
+const char *node_name(const struct engine *e, uint8_t node);
+/* The VM ends here and everywhere; the first call decides. orderly: it ended by itself. */
+void engine_stop(struct engine *e, bool orderly, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* control.c */
+int control_open(struct engine *e);
+void control_ready(struct engine *e, int fd);
+void control_welcome(struct engine *e); /* all peers are up */
+void control_stop(struct engine *e);    /* tells the glue */
+void control_close(struct engine *e);
+
+/* glue.c */
+bool glue_poll(struct engine *e);
+bool glue_pending(struct engine *e); /* something to take: for who is about to sleep */
+void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, const uint8_t *payload, uint32_t len);
+void glue_wake(struct engine *e, uint32_t chan);
+
+/* idle.c */
+int idle_open(struct engine *e);
+int idle_watch(struct engine *e, int fd, uint64_t tag);
+bool idle_poll_fds(struct engine *e, uint64_t timeout_ns);
+void idle_round(struct engine *e, bool useful);
+
+/* fabric.c */
+int fabric_start_eal(struct engine *e);
+int fabric_open(struct engine *e);
+void fabric_close(struct engine *e);
+
+/* summary.c, telemetry.c */
+int summary_write(const struct engine *e, const char *path);
+char *summary_text(const struct engine *e, const char *section); /* malloc'd JSON; NULL section: all */
+int telemetry_open(struct engine *e);
+
+/* Tags of watched descriptors: a kind and, for blocks, an index. */
+enum { WATCH_DOORBELL = 1, WATCH_LISTEN, WATCH_CONN, WATCH_PORT, WATCH_BLOCK = 16 };
+
+static inline void engine_drop(struct engine *e, enum engine_drop why)
+{
+    e->count.drop[why]++;
+}
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What guest memory reports: faults and finished unmappings.
+ *
+ * A userfaultfd message is a hint (race 1 in memory/ram.h): it may be a duplicate, or stale. It becomes a
+ * READ_FAULT or WRITE_FAULT, and the core decides by the page's state; for a page that is mapped already
+ * the core asks to map it again, which wakes the waiter.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "dataplane/engine/engine.h"
+#include "dataplane/memory/uffd.h"
+
+/* The vCPU that a thread runs; COH_VCPU_NONE for other threads of the VMM. */
+static uint8_t vcpu_of(const struct engine *e, uint32_t tid)
+{
+    uint32_t n = e->cfg->vm.vcpus < COH_VCPUS_MAX ? e->cfg->vm.vcpus : COH_VCPUS_MAX;
+    for (uint32_t v = 0; v < n; v++)
+        if (e->cfg->vm.vcpu_home[v] == e->self &&
+            atomic_load_explicit(&e->shared->chan[v].tid, memory_order_relaxed) == tid)
+            return (uint8_t)v;
+    return COH_VCPU_NONE;
+}
+
+void faults_read(struct engine *e, uint32_t block)
+{
+    struct uffd_fault f[UFFD_BATCH];
+    const struct ram_block *b = &e->ram.block[block];
+    int n = uffd_read(b->uffd, f);
+    e->now = engine_now();
+    if (n < 0) {
+        engine_stop(e, false, "node %u: reading userfaultfd: %s", e->self, strerror(-n));
+        return;
+    }
+    e->count.uffd_messages += (uint64_t)n;
+    for (int i = 0; i < n; i++) {
+        struct coh_event ev = {.type = f[i].write ? COH_EV_WRITE_FAULT : COH_EV_READ_FAULT,
+                               .vcpu = vcpu_of(e, f[i].tid)};
+        if (ram_page_at(b, f[i].address, &ev.page))
+            engine_step(e, &ev);
+        else
+            engine_drop(e, ENGINE_DROP_UFFD_RANGE);
+    }
+}
+
+bool faults_unmapped(struct engine *e)
+{
+    bool useful = false;
+    uint64_t page;
+    int rc;
+    while ((rc = zap_done(&e->zap, &page)) > 0) {
+        struct coh_event ev = {.type = COH_EV_UNMAPPED, .page = page};
+        engine_step(e, &ev);
+        useful = true;
+    }
+    if (rc == -EPROTO)
+        engine_stop(e, false, "node %u: the agent thread's counter is impossible", e->self);
+    else if (rc < 0)
+        engine_stop(e, false, "node %u: the agent thread cannot unmap: %s", e->self, strerror(-rc));
+    return useful || zap_publish(&e->zap, &e->ram);
+}

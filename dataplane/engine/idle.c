@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Descriptors, and what the loop does when there is nothing to do.
+ *
+ * All descriptors (userfaultfds, control socket, doorbell, the port's) sit in one epoll set. A round asks it
+ * without waiting; a sleeping loop waits in it. Poll modes (50-fabrics of the design, measured): busy never gives
+ * the core away; yield gives it away after some empty rounds; sleep also blocks after some idle time.
+ *
+ * [S] Before sleeping: dp_sleeping = 1, full fence, one more look at rings, agent and port. The glue publishes, full
+ * fence, looks at dp_sleeping and rings the doorbell: one of the two sees the other.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/engine/engine.h"
+
+#define US UINT64_C(1000)
+
+enum {
+    NO_WAIT_FD_US = 50,   /* a port without a descriptor is polled at this interval */
+    SLEEP_MAX_US = 50000, /* signals and the watch over joining are looked at this often */
+    SLEEP_MIN_US = 20,    /* shorter is not worth the system call */
+    AGENT_MAX_US = 1000,  /* bound while unmappings are under way, should the agent's doorbell be lost */
+};
+
+int idle_open(struct engine *e)
+{
+    e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (e->epoll_fd >= 0)
+        return 0;
+    snprintf(e->err, sizeof(e->err), "epoll: %s", strerror(errno));
+    return -errno;
+}
+
+int idle_watch(struct engine *e, int fd, uint64_t tag)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag};
+    if (epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0)
+        return 0;
+    snprintf(e->err, sizeof(e->err), "epoll: %s", strerror(errno));
+    return -errno;
+}
+
+static void ready(struct engine *e, uint64_t tag)
+{
+    uint64_t value;
+    if (tag >= WATCH_BLOCK) {
+        faults_read(e, (uint32_t)(tag - WATCH_BLOCK));
+    } else if (tag == WATCH_LISTEN) {
+        control_ready(e, e->listen_fd);
+    } else if (tag == WATCH_CONN) {
+        control_ready(e, e->conn_fd);
+    } else if (tag == WATCH_DOORBELL) {
+        (void)!read(e->doorbell_fd, &value, sizeof(value));
+    }
+    /* WATCH_PORT: disarm drains it. */
+}
+
+bool idle_poll_fds(struct engine *e, uint64_t timeout_ns)
+{
+    struct epoll_event ev[ENGINE_FDS];
+    struct timespec t = {.tv_sec = (time_t)(timeout_ns / 1000000000u), .tv_nsec = (long)(timeout_ns % 1000000000u)};
+    int n = timeout_ns == 0 ? epoll_wait(e->epoll_fd, ev, ENGINE_FDS, 0)
+                            : epoll_pwait2(e->epoll_fd, ev, ENGINE_FDS, &t, NULL);
+    for (int i = 0; i < n; i++)
+        ready(e, ev[i].data.u64);
+    return n > 0;
+}
+
+/* How long nothing can be due; 0: do not sleep. */
+static uint64_t sleep_time(const struct engine *e)
+{
+    uint64_t until = min_u64(rrdp_deadline(e->rrdp), coh_deadline(e->coh));
+    uint64_t most = zap_pending(&e->zap) ? AGENT_MAX_US * US : SLEEP_MAX_US * US;
+    if (e->phase != ENGINE_RUNNING)
+        until = min_u64(until, e->deadline);
+    if (e->port->ops->wait_fd(e->port) < 0)
+        most = NO_WAIT_FD_US * US;
+    if (until <= e->now + SLEEP_MIN_US * US || e->late_pool.used > 0)
+        return 0;
+    return min_u64(until - e->now, most);
+}
+
+static void block(struct engine *e)
+{
+    int fd = e->port->ops->wait_fd(e->port);
+    uint64_t ns = sleep_time(e);
+    if (fd >= 0 && !e->wait_fd_known) {
+        e->wait_fd_known = true;
+        (void)idle_watch(e, fd, WATCH_PORT);
+    }
+    if (ns == 0) {
+        sched_yield();
+        return;
+    }
+    atomic_store_explicit(&e->shared->dp_sleeping, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* [S] */
+    if (e->port->ops->arm(e->port)) {
+        if (!glue_pending(e)) {
+            e->count.sleeps++;
+            idle_poll_fds(e, ns);
+        }
+        e->port->ops->disarm(e->port);
+    } else {
+        sched_yield();
+    }
+    atomic_store_explicit(&e->shared->dp_sleeping, 0, memory_order_relaxed);
+}
+
+void idle_round(struct engine *e, bool useful)
+{
+    enum config_poll mode = e->cfg->poll.mode;
+    if (useful) {
+        e->empty_rounds = 0;
+        return;
+    }
+    if (e->empty_rounds++ == 0)
+        e->idle_since = e->now;
+    if (mode == CONFIG_POLL_BUSY || e->empty_rounds < e->cfg->poll.empty_polls)
+        return;
+    if (mode == CONFIG_POLL_SLEEP && e->now - e->idle_since >= e->cfg->poll.sleep_after_us * US) {
+        block(e);
+        return;
+    }
+    e->count.yields++;
+    sched_yield();
+}

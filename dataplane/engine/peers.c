@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Peers: joining, refusals, losses; and the end of the VM.
+ *
+ *   JOINING --all peers up--> RUNNING --the VM ended, or cannot go on--> LEAVING --peers told--> exit
+ *      \_______________ time-out, refusal, a peer left ___________________^
+ */
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/engine/engine.h"
+
+#define MS UINT64_C(1000000)
+
+const char *node_name(const struct engine *e, uint8_t node)
+{
+    for (uint32_t i = 0; i < e->cfg->node_count; i++)
+        if (e->cfg->node[i].id == node)
+            return e->cfg->node[i].name;
+    return "?";
+}
+
+void engine_stop(struct engine *e, bool orderly, const char *fmt, ...)
+{
+    va_list args;
+    if (e->phase == ENGINE_LEAVING)
+        return;
+    va_start(args, fmt);
+    vsnprintf(e->stop_text, sizeof(e->stop_text), fmt, args);
+    va_end(args);
+    fprintf(stderr, "pando-dataplane: node %u (%s): %s\n", e->self, node_name(e, e->self), e->stop_text);
+    e->phase = ENGINE_LEAVING;
+    e->orderly = orderly;
+    e->status = orderly ? 0 : 1;
+    e->now = engine_now();
+    e->deadline = e->now + ENGINE_LINGER_MS * MS;
+    control_stop(e);
+    if (orderly)
+        rrdp_close(e->rrdp, e->now);
+    else
+        rrdp_reset(e->rrdp);
+}
+
+static bool any_up(const struct engine *e)
+{
+    for (uint8_t n = 0; n < e->nodes; n++)
+        if (n != e->self && rrdp_peer_up(e->rrdp, n))
+            return true;
+    return false;
+}
+
+static void missing(const struct engine *e, char *buf, size_t size)
+{
+    size_t len = 0;
+    buf[0] = '\0';
+    for (uint8_t n = 0; n < e->nodes && len < size; n++)
+        if (n != e->self && !rrdp_peer_up(e->rrdp, n))
+            len += (size_t)snprintf(buf + len, size - len, "%snode %u (%s)", len ? ", " : "", n, node_name(e, n));
+}
+
+/* The end is reached when everybody was told, or the time for it is over. A refused peer is not up and needs the
+ * whole time to hear our SYN; the others need a moment to take our last frames out of the fabric. */
+bool peers_finished(struct engine *e)
+{
+    if (e->phase != ENGINE_LEAVING)
+        return false;
+    if (!e->refused && !any_up(e) && e->deadline > e->now + ENGINE_LAST_MS * MS)
+        e->deadline = e->now + ENGINE_LAST_MS * MS;
+    return e->now >= e->deadline;
+}
+
+/* Time and readiness: what no event says. */
+void peers_watch(struct engine *e)
+{
+    if (e->phase == ENGINE_JOINING) {
+        for (uint8_t n = 0; n < e->nodes; n++)
+            if (n != e->self && !rrdp_peer_up(e->rrdp, n)) {
+                char who[128];
+                if (e->now < e->deadline)
+                    return;
+                missing(e, who, sizeof(who));
+                engine_stop(e, false, "did not come within transport.join_timeout_ms = %u: %s",
+                            e->cfg->transport.join_timeout_ms, who);
+                return;
+            }
+        e->phase = ENGINE_RUNNING;
+        if (e->verbose)
+            fprintf(stderr, "pando-dataplane: node %u: all %u nodes are here\n", e->self, e->nodes);
+        control_welcome(e);
+    }
+    if (engine_interrupted())
+        engine_stop(e, false, "node %u (%s) was stopped by a signal", e->self, node_name(e, e->self));
+}
+
+static void refused(struct engine *e, uint8_t peer, uint64_t why)
+{
+    static const char *const text[] = {
+        [RRDP_REFUSE_REVISION] = "has another version of Pando; install the same one on all nodes",
+        [RRDP_REFUSE_CONFIG] = "has another configuration; give all nodes the same configuration file",
+        [RRDP_REFUSE_NODES] = "has a configuration with another number of nodes",
+        [RRDP_REFUSE_SAME_NODE] = "says that it is this node: two nodes have the same id",
+    };
+    const char *what = why < sizeof(text) / sizeof(text[0]) && text[why] ? text[why] : "does not fit";
+    e->refused = true;
+    engine_stop(e, false, "refused: node %u (%s) %s", peer, node_name(e, peer), what);
+}
+
+static void down(struct engine *e, uint8_t peer, uint64_t why)
+{
+    const char *name = node_name(e, peer);
+    if (e->phase == ENGINE_LEAVING)
+        return;
+    if (e->phase == ENGINE_JOINING && why != RRDP_DOWN_RESTARTED) {
+        char who[128];
+        missing(e, who, sizeof(who));
+        engine_stop(e, false, "node %u (%s) left before all nodes were here; missing: %s", peer, name, who);
+        return;
+    }
+    switch (why) {
+    case RRDP_DOWN_CLOSED:
+        engine_stop(e, true, "the VM has ended, says node %u (%s)", peer, name);
+        return;
+    case RRDP_DOWN_RST:
+        engine_stop(e, false, "node %u (%s) stopped the VM; its own message says why", peer, name);
+        return;
+    case RRDP_DOWN_RESTARTED:
+        if (e->phase == ENGINE_JOINING)
+            return; /* it joins again at once */
+        engine_stop(e, false, "node %u (%s) was lost: its dataplane was restarted", peer, name);
+        return;
+    default:
+        engine_stop(e, false, "node %u (%s) was lost: nothing was heard of it for %u ms", peer, name,
+                    e->cfg->transport.dead_ms);
+        return;
+    }
+}
+
+bool peers_events(struct engine *e)
+{
+    struct rrdp_event ev;
+    bool useful = false;
+    while (rrdp_event(e->rrdp, &ev)) {
+        useful = true;
+        switch (ev.type) {
+        case RRDP_EV_SENT:
+            transmit_sent(e, ev.value);
+            break;
+        case RRDP_EV_DOWN:
+            down(e, ev.peer, ev.value);
+            break;
+        case RRDP_EV_REFUSED:
+            refused(e, ev.peer, ev.value);
+            break;
+        case RRDP_EV_UP:
+            if (e->verbose)
+                fprintf(stderr, "pando-dataplane: node %u: node %u (%s) is here\n", e->self, ev.peer,
+                        node_name(e, ev.peer));
+            break;
+        case RRDP_EV_NONE:
+            break;
+        }
+    }
+    return useful;
+}

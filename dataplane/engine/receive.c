@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Frames in: port -> RRDP -> segments in order -> messages.
+ *
+ * A page that is awaited is copied once, from the port's buffer straight into the guest frame; whether it is
+ * awaited is asked again at every segment. An evicted page (PUTM, PUTO) is collected aside and copied when the
+ * core takes it. Messages for the glue are collected aside as well. Peers' bytes are validated here, once.
+ */
+#include <string.h>
+
+#include "dataplane/engine/engine.h"
+
+static void refuse(struct engine *e, struct engine_rx *rx, enum wire_error why)
+{
+    rx->mode = RX_SWALLOW;
+    switch (why) {
+    case WIRE_E_SHORT:
+    case WIRE_E_LENGTH:
+        engine_drop(e, ENGINE_DROP_MSG_LENGTH);
+        break;
+    case WIRE_E_KIND:
+        engine_drop(e, ENGINE_DROP_MSG_KIND);
+        break;
+    case WIRE_E_CLASS:
+        engine_drop(e, ENGINE_DROP_MSG_CLASS);
+        break;
+    case WIRE_E_RESERVED:
+        engine_drop(e, ENGINE_DROP_MSG_RESERVED);
+        break;
+    default:
+        engine_drop(e, ENGINE_DROP_MSG_RANGE);
+        break;
+    }
+}
+
+/* The first segment holds the header; the transport refuses shorter ones. */
+static void begin(struct engine *e, struct engine_rx *rx, const struct rrdp_segment *s)
+{
+    memcpy(rx->header, s->data, WIRE_MSG_HEADER);
+    const struct wire_kind_info *info = wire_kind_info(rx->header[0]);
+    if (info->name == NULL) {
+        refuse(e, rx, WIRE_E_KIND);
+        return;
+    }
+    if (info->glue) {
+        rx->mode = RX_GLUE;
+        return;
+    }
+    uint32_t payload = info->payload == WIRE_PAGE ? WIRE_PAGE_SIZE : 0;
+    enum wire_error err = wire_msg_unpack(rx->header, WIRE_MSG_HEADER, s->cls, payload, &rx->msg);
+    if (err != WIRE_OK)
+        refuse(e, rx, err);
+    else if (rx->msg.page >= e->cfg->vm.ram_pages)
+        refuse(e, rx, WIRE_E_RANGE);
+    else if (payload == 0)
+        rx->mode = RX_CONTROL;
+    else
+        rx->mode = rx->msg.kind == WIRE_DATA ? RX_IN_PLACE : RX_STAGED;
+}
+
+/* len bytes of the payload, at offset `at` of it. */
+static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32_t at, const uint8_t *data,
+                    uint32_t len)
+{
+    uint32_t limit = rx->mode == RX_GLUE ? WIRE_BYTES_MAX : rx->mode == RX_CONTROL ? 0 : WIRE_PAGE_SIZE;
+    if (rx->mode == RX_SWALLOW)
+        return;
+    if (at + len > limit) {
+        refuse(e, rx, WIRE_E_LENGTH);
+        return;
+    }
+    if (rx->mode != RX_IN_PLACE) {
+        memcpy(rx->bytes + at, data, len);
+        return;
+    }
+    uint8_t *frame = ram_frame(&e->ram, rx->msg.page);
+    if (frame == NULL || !coh_wants_data(e->coh, peer, &rx->msg)) {
+        if (frame == NULL)
+            engine_drop(e, ENGINE_DROP_NO_FRAME);
+        e->count.data_not_copied++;
+        /* Not swallowed: the core gets the message, without its bytes, and counts why it is not acceptable. */
+        return;
+    }
+    freeze_thaw(&e->freeze, e->rrdp, &e->ram, rx->msg.page);
+    memcpy(frame + at, data, len);
+    e->count.page_bytes_in += len;
+}
+
+static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
+{
+    if (!coh_takes_put(e->coh, peer, &rx->msg)) {
+        e->count.puts_not_copied++; /* stale, or the home has the bytes itself */
+        return;
+    }
+    uint8_t *frame = ram_frame(&e->ram, rx->msg.page);
+    if (frame == NULL) {
+        engine_stop(e, false,
+                    "node %u (%s) evicts page 0x%llx to its home, node %u, which has no guest RAM for it yet", peer,
+                    node_name(e, peer), (unsigned long long)rx->msg.page, e->self);
+        return;
+    }
+    freeze_thaw(&e->freeze, e->rrdp, &e->ram, rx->msg.page);
+    memcpy(frame, rx->bytes, WIRE_PAGE_SIZE);
+    e->count.put_bytes += WIRE_PAGE_SIZE;
+}
+
+static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_segment *s, uint32_t total)
+{
+    enum engine_rx_mode mode = rx->mode;
+    uint32_t len = total - WIRE_MSG_HEADER;
+    rx->mode = RX_NONE;
+    if (mode == RX_SWALLOW || mode == RX_NONE)
+        return;
+    if (mode == RX_GLUE) {
+        struct wire_glue g;
+        enum wire_error err = wire_glue_unpack(rx->header, WIRE_MSG_HEADER, s->cls, len, &g);
+        if (err != WIRE_OK)
+            refuse(e, rx, err);
+        else
+            glue_deliver(e, s->peer, &g, rx->bytes, len);
+        rx->mode = RX_NONE;
+        return;
+    }
+    if (mode != RX_CONTROL && len != WIRE_PAGE_SIZE) {
+        engine_drop(e, ENGINE_DROP_MSG_LENGTH);
+        return;
+    }
+    if (mode == RX_STAGED)
+        take_put(e, rx, s->peer);
+    struct coh_event ev = {.type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
+    engine_step(e, &ev);
+}
+
+static void segment(struct engine *e, const struct rrdp_segment *s)
+{
+    struct engine_rx *rx = &e->rx[s->peer][s->cls];
+    const uint8_t *data = s->data;
+    uint32_t len = s->len, at = s->offset;
+    if (s->first) {
+        begin(e, rx, s);
+        data += WIRE_MSG_HEADER;
+        len -= WIRE_MSG_HEADER;
+        at += WIRE_MSG_HEADER;
+    }
+    if (len > 0)
+        payload(e, rx, s->peer, at - WIRE_MSG_HEADER, data, len);
+    if (s->last)
+        finish(e, rx, s, s->offset + s->len);
+}
+
+bool receive_frames(struct engine *e)
+{
+    struct port_frame f[PORT_BURST];
+    bool useful = false;
+    for (uint32_t burst = 0; burst < ENGINE_RX_BURSTS; burst++) {
+        uint32_t n = port_rx(e->port, f, PORT_BURST);
+        if (n == 0)
+            break;
+        useful = true;
+        e->now = engine_now();
+        for (uint32_t i = 0; i < n; i++) {
+            rrdp_receive(e->rrdp, e->now, f[i].src, f[i].data, f[i].len, e->segments);
+            for (uint32_t k = 0; k < e->segments->n && e->phase != ENGINE_LEAVING; k++)
+                segment(e, &e->segments->seg[k]);
+        }
+    }
+    return useful;
+}

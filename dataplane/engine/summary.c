@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Everything that is counted, as JSON: one object at the end (--summary), or one section of it for telemetry.
+ * The keys are a contract with tests/system/summary.py.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/engine/engine.h"
+
+static void put(json_t *o, const char *key, uint64_t value)
+{
+    json_object_set_new(o, key, json_integer((json_int_t)value));
+}
+
+static void put_text(json_t *o, const char *key, const char *text)
+{
+    json_t *s = json_string(text);
+    json_object_set_new(o, key, s != NULL ? s : json_string("(not UTF-8)"));
+}
+
+static void put_us(json_t *o, const char *key, uint64_t ns)
+{
+    json_object_set_new(o, key, json_real((double)ns / 1e3));
+}
+
+static json_t *faults(const struct engine *e)
+{
+    static const char *const name[COH_FAULT_KINDS] = {"read", "write", "upgrade", "spurious"};
+    json_t *all = json_object();
+    const struct coh_counters *c = coh_counters(e->coh);
+    for (unsigned k = 0; k < COH_FAULT_KINDS; k++) {
+        const struct hist *h = &e->latency[k];
+        json_t *o = json_object();
+        put(o, "n", h->count);
+        put(o, "started", c->faults[k]);
+        put_us(o, "p50_us", hist_quantile(h, 500));
+        put_us(o, "p90_us", hist_quantile(h, 900));
+        put_us(o, "p99_us", hist_quantile(h, 990));
+        put_us(o, "max_us", h->max);
+        json_object_set_new(all, name[k], o);
+    }
+    return all;
+}
+
+static json_t *messages(const struct engine *e)
+{
+    json_t *all = json_object();
+    const struct coh_counters *c = coh_counters(e->coh);
+    for (unsigned k = 0; k < WIRE_KIND_LIMIT; k++) {
+        const struct wire_kind_info *info = wire_kind_info((uint8_t)k);
+        if (info->name == NULL || info->glue)
+            continue;
+        json_t *o = json_object();
+        put(o, "tx", c->tx[k]);
+        put(o, "rx", c->rx[k]);
+        json_object_set_new(all, info->name, o);
+    }
+    return all;
+}
+
+static void add_counters(struct rrdp_counters *sum, const struct rrdp_counters *c)
+{
+    const uint64_t *from = (const uint64_t *)(const void *)c;
+    uint64_t *to = (uint64_t *)(void *)sum;
+    for (size_t i = 0; i < sizeof(*c) / sizeof(uint64_t); i++)
+        to[i] += from[i];
+}
+
+static struct rrdp_counters transport_sum(const struct engine *e)
+{
+    struct rrdp_counters sum = {0};
+    for (uint8_t n = 0; n < e->nodes; n++)
+        add_counters(&sum, rrdp_counters(e->rrdp, n));
+    return sum;
+}
+
+static json_t *classes(const struct rrdp_counters *c)
+{
+    json_t *all = json_object();
+    for (unsigned k = 0; k < WIRE_CLASSES; k++) {
+        json_t *o = json_object();
+        put(o, "tx_frames", c->tx_frames[k]);
+        put(o, "rx_frames", c->rx_frames[k]);
+        put(o, "tx_bytes", c->tx_bytes[k]);
+        put(o, "rx_bytes", c->rx_bytes[k]);
+        put(o, "tx_messages", c->tx_messages[k]);
+        put(o, "rx_messages", c->rx_messages[k]);
+        put(o, "retransmit", c->retransmit[k]);
+        put(o, "retransmit_timeout", c->retransmit_timeout[k]);
+        put(o, "credit_stall", c->credit_stall[k]);
+        json_object_set_new(all, wire_class_name(k), o);
+    }
+    return all;
+}
+
+static void put_drop(json_t *all, const char *part, const char *name, uint64_t n)
+{
+    char key[64];
+    if (n == 0)
+        return;
+    snprintf(key, sizeof(key), "%s.%s", part, name);
+    put(all, key, n);
+}
+
+static json_t *drops(const struct engine *e, const struct rrdp_counters *t)
+{
+    json_t *all = json_object();
+    const struct coh_counters *c = coh_counters(e->coh);
+    for (unsigned i = 0; i < RRDP_DROPS; i++)
+        put_drop(all, "rrdp", rrdp_drop_name(i), t->drop[i]);
+    for (unsigned i = 0; i < COH_DROPS; i++)
+        put_drop(all, "coherence", coh_drop_name(i), c->drop[i]);
+    for (unsigned i = 0; i < ENGINE_DROPS; i++)
+        put_drop(all, "engine", engine_drop_name(i), e->count.drop[i]);
+    put_drop(all, "port", "foreign", e->port->counters.rx_foreign);
+    return all;
+}
+
+static json_t *fault_filter(const struct engine *e)
+{
+    const struct port_fault_counters *f = port_fault_counters(e->port);
+    json_t *o = json_object();
+    put(o, "dropped", f ? f->dropped : 0);
+    put(o, "duplicated", f ? f->duplicated : 0);
+    put(o, "reordered", f ? f->reordered : 0);
+    put(o, "corrupted", f ? f->corrupted : 0);
+    put(o, "delayed", f ? f->delayed : 0);
+    return o;
+}
+
+static json_t *port(const struct engine *e)
+{
+    const struct port_counters *c = &e->port->counters;
+    json_t *o = json_object();
+    put_text(o, "name", e->port->name);
+    put(o, "mtu", e->port->mtu);
+    put(o, "tx_frames", c->tx_frames);
+    put(o, "rx_frames", c->rx_frames);
+    put(o, "tx_bytes", c->tx_bytes);
+    put(o, "rx_bytes", c->rx_bytes);
+    put(o, "tx_full", c->tx_full);
+    put(o, "rx_foreign", c->rx_foreign);
+    put(o, "copied_bytes", c->copied_bytes);
+    put(o, "peer_restarts", c->peer_restarts);
+    return o;
+}
+
+static json_t *coherence(const struct engine *e)
+{
+    const struct coh_counters *c = coh_counters(e->coh);
+    json_t *o = json_object();
+    put(o, "checks", c->checks);
+    put(o, "violations", e->count.violations);
+    put_text(o, "violation", e->violation);
+    put(o, "resident", c->resident);
+    put(o, "resident_high", c->resident_high);
+    put(o, "txn_high", c->txn_high);
+    put(o, "txn_full", c->txn_full);
+    put(o, "deferred", c->deferred);
+    put(o, "deferred_high", c->deferred_high);
+    put(o, "held", c->held);
+    put(o, "hold_expired", c->hold_expired);
+    put(o, "evict_puts", c->evict_puts);
+    put(o, "evict_putm", c->evict_putm);
+    put(o, "evict_puto", c->evict_puto);
+    put(o, "put_stale", c->put_stale);
+    put(o, "punches", c->punches);
+    return o;
+}
+
+static json_t *peers(const struct engine *e)
+{
+    json_t *all = json_object();
+    for (uint8_t n = 0; n < e->nodes; n++) {
+        if (n == e->self)
+            continue;
+        const struct rrdp_counters *c = rrdp_counters(e->rrdp, n);
+        json_t *o = json_object();
+        put(o, "node", n);
+        put(o, "up", rrdp_peer_up(e->rrdp, n));
+        put(o, "rtt_ns", rrdp_peer_rtt_ns(e->rrdp, n));
+        put(o, "out_of_order", c->out_of_order);
+        put(o, "ack_frames", c->ack_frames);
+        put(o, "nul_frames", c->nul_frames);
+        put(o, "syn_frames", c->syn_frames);
+        json_object_set_new(all, node_name(e, n), o);
+    }
+    return all;
+}
+
+static json_t *loop(const struct engine *e)
+{
+    const struct engine_counters *c = &e->count;
+    json_t *o = json_object();
+    put(o, "rounds", c->rounds);
+    put(o, "useful", c->rounds_useful);
+    put(o, "empty", c->rounds - c->rounds_useful);
+    for (unsigned i = 0; i < ENGINE_STEPS; i++)
+        put(o, engine_step_name(i), c->found[i]);
+    put(o, "sleeps", c->sleeps);
+    put(o, "yields", c->yields);
+    put(o, "uffd_messages", c->uffd_messages);
+    put(o, "backlog_high", c->backlog_high);
+    put(o, "tx_no_room", c->tx_no_room);
+    put(o, "unmap_requests", e->zap.requests);
+    put(o, "unmap_pages", e->zap.pages);
+    put(o, "agent_wakes", e->zap.wakes);
+    return o;
+}
+
+static json_t *copies(const struct engine *e)
+{
+    json_t *o = json_object();
+    put(o, "frame_to_page_bytes", e->count.page_bytes_in);
+    put(o, "payload_to_frame_bytes", e->count.page_bytes_out);
+    put(o, "put_bytes", e->count.put_bytes);
+    put(o, "puts_not_copied", e->count.puts_not_copied);
+    put(o, "data_not_copied", e->count.data_not_copied);
+    put(o, "glue_bytes", e->count.glue_bytes);
+    put(o, "unfreeze_copies", e->freeze.copies);
+    put(o, "port_bytes", e->port->counters.copied_bytes);
+    return o;
+}
+
+static json_t *rings(const struct engine *e)
+{
+    json_t *o = json_object();
+    put(o, "to_glue", e->count.to_glue);
+    put(o, "from_glue", e->count.from_glue);
+    put(o, "irqs", e->count.irqs);
+    put(o, "kicks", e->count.kicks);
+    put(o, "futex_wakes", e->count.futex_wakes);
+    put(o, "buffer_stalls", e->count.buffer_stalls);
+    put(o, "buffers_high", e->buffers.high_water);
+    put(o, "pins_high", e->freeze.pins.high_water);
+    put(o, "staging_high", e->freeze.staging.high_water);
+    return o;
+}
+
+static json_t *everything(const struct engine *e)
+{
+    struct rrdp_counters t = transport_sum(e);
+    json_t *o = json_object(), *vcpus = json_array();
+    put(o, "schema", 1);
+    put(o, "node", e->self);
+    put_text(o, "name", node_name(e, e->self));
+    put_text(o, "cluster", e->cfg->cluster);
+    json_object_set_new(o, "seconds", json_real((double)(engine_now() - e->started_at) / 1e9));
+    for (uint32_t v = 0; v < e->cfg->vm.vcpus; v++)
+        if (e->cfg->vm.vcpu_home[v] == e->self)
+            json_array_append_new(vcpus, json_integer((json_int_t)v));
+    json_object_set_new(o, "vcpus", vcpus);
+    json_object_set_new(o, "vmm", json_boolean(e->self == e->cfg->vm.vmm_node));
+    put_text(o, "stop", e->orderly ? "" : e->stop_text);
+    put_text(o, "ended", e->stop_text);
+    json_object_set_new(o, "faults", faults(e));
+    json_object_set_new(o, "messages", messages(e));
+    json_object_set_new(o, "classes", classes(&t));
+    json_object_set_new(o, "drops", drops(e, &t));
+    json_object_set_new(o, "fault_filter", fault_filter(e));
+    json_object_set_new(o, "port", port(e));
+    json_object_set_new(o, "coherence", coherence(e));
+    json_object_set_new(o, "peers", peers(e));
+    json_object_set_new(o, "loop", loop(e));
+    json_object_set_new(o, "copies", copies(e));
+    json_object_set_new(o, "rings", rings(e));
+    return o;
+}
+
+char *summary_text(const struct engine *e, const char *section)
+{
+    json_t *all = everything(e);
+    json_t *part = section == NULL ? all : json_object_get(all, section);
+    char *text = part == NULL ? NULL : json_dumps(part, JSON_COMPACT);
+    json_decref(all);
+    return text;
+}
+
+int summary_write(const struct engine *e, const char *path)
+{
+    char *text = summary_text(e, NULL), temporary[512];
+    if (text == NULL)
+        return -ENOMEM;
+    /* Whole or not at all: a reader never sees half of it. */
+    snprintf(temporary, sizeof(temporary), "%s.new", path);
+    FILE *f = fopen(temporary, "w");
+    int rc = f == NULL ? -errno : 0;
+    if (rc == 0 && fprintf(f, "%s\n", text) < 0)
+        rc = -EIO;
+    if (f != NULL && fclose(f) != 0 && rc == 0)
+        rc = -errno;
+    if (rc == 0 && rename(temporary, path) != 0)
+        rc = -errno;
+    free(text);
+    return rc;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * DPDK telemetry: `dpdk-telemetry.py`, then /pando/... . The callbacks run in DPDK's own thread and only read
+ * counters, which may be a few events apart from each other. DPDK's own value tree is one level deep, so the
+ * sections of the summary are flattened to "a.b.c".
+ */
+#include <jansson.h>
+#include <rte_telemetry.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/engine/engine.h"
+
+/* rte_telemetry has no user pointer in 22.11. Set once, before the first command can come. */
+static const struct engine *shown;
+
+static void flatten(struct rte_tel_data *d, const char *prefix, json_t *o)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(o, key, value) {
+        char name[RTE_TEL_MAX_STRING_LEN];
+        snprintf(name, sizeof(name), "%s%s%s", prefix, prefix[0] ? "." : "", key);
+        if (json_is_object(value))
+            flatten(d, name, value);
+        else if (json_is_integer(value))
+            rte_tel_data_add_dict_u64(d, name, (uint64_t)json_integer_value(value));
+        else if (json_is_real(value))
+            rte_tel_data_add_dict_u64(d, name, (uint64_t)(json_real_value(value) + 0.5));
+        else if (json_is_boolean(value))
+            rte_tel_data_add_dict_u64(d, name, json_is_true(value));
+        else if (json_is_string(value))
+            rte_tel_data_add_dict_string(d, name, json_string_value(value));
+    }
+}
+
+static int show(struct rte_tel_data *d, const char *section)
+{
+    char *text = summary_text(shown, section);
+    json_t *o = text == NULL ? NULL : json_loads(text, 0, NULL);
+    free(text);
+    if (o == NULL)
+        return -1;
+    rte_tel_data_start_dict(d);
+    flatten(d, "", o);
+    json_decref(o);
+    return 0;
+}
+
+static int on_command(const char *cmd, const char *params, struct rte_tel_data *d)
+{
+    static const struct {
+        const char *cmd, *section;
+    } map[] = {
+        {"/pando/faults", "faults"},   {"/pando/peers", "peers"},  {"/pando/rings", "rings"},
+        {"/pando/coherence", "coherence"}, {"/pando/classes", "classes"}, {"/pando/drops", "drops"},
+        {"/pando/counters", "loop"},   {"/pando/summary", NULL},
+    };
+    (void)params;
+    for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+        if (strcmp(cmd, map[i].cmd) == 0)
+            return show(d, map[i].section);
+    return -1;
+}
+
+static int on_config(const char *cmd, const char *params, struct rte_tel_data *d)
+{
+    const struct pando_config *c = shown->cfg;
+    (void)cmd;
+    (void)params;
+    rte_tel_data_start_dict(d);
+    rte_tel_data_add_dict_string(d, "cluster", c->cluster);
+    rte_tel_data_add_dict_u64(d, "hash", c->hash);
+    rte_tel_data_add_dict_u64(d, "nodes", c->node_count);
+    rte_tel_data_add_dict_u64(d, "vcpus", c->vm.vcpus);
+    rte_tel_data_add_dict_u64(d, "ram_pages", c->vm.ram_pages);
+    rte_tel_data_add_dict_u64(d, "mtu", c->fabric.mtu);
+    rte_tel_data_add_dict_u64(d, "credit", c->transport.credit);
+    return 0;
+}
+
+int telemetry_open(struct engine *e)
+{
+    static const struct {
+        const char *cmd, *help;
+    } list[] = {
+        {"/pando/summary", "Everything that is counted"},
+        {"/pando/counters", "The poll loop: rounds, sleeps, unmappings"},
+        {"/pando/faults", "Page faults by kind: count and latency in microseconds"},
+        {"/pando/peers", "Peers: up, round-trip time, frames"},
+        {"/pando/rings", "Rings of the VM's process, interrupts, wake-ups"},
+        {"/pando/coherence", "Resident pages, evictions, checks"},
+        {"/pando/classes", "Messages, frames and bytes by class"},
+        {"/pando/drops", "Why frames and messages were refused"},
+    };
+    shown = e;
+    if (!e->eal)
+        return 0;
+    for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+        rte_telemetry_register_cmd(list[i].cmd, on_command, list[i].help);
+    rte_telemetry_register_cmd("/pando/config", on_config, "The cluster's configuration");
+    return 0;
+}

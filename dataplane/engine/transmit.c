@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Messages out. A coherence message for which the transport has no room waits in the backlog of its (peer, class),
+ * in order; what waits there is bounded, as every message belongs to a transaction or eviction that cannot end
+ * before it has arrived (engine.c sizes the pool). A message of the glue waits in the glue's own ring.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/base/check.h"
+#include "dataplane/engine/engine.h"
+
+static int try_send(struct engine *e, uint8_t dst, uint8_t cls, const struct engine_late *m)
+{
+    uint64_t handle = m->paged ? e->freeze.pin[m->pin].handle : 0;
+    return rrdp_send(e->rrdp, dst, cls, m->header, WIRE_MSG_HEADER, handle, m->paged ? WIRE_PAGE_SIZE : 0, m->paged,
+                     m->pin);
+}
+
+static void keep(struct engine *e, struct engine_fifo *q, const struct engine_late *m)
+{
+    uint32_t i = pool_get(&e->late_pool);
+    PANDO_CHECK(i != POOL_NONE);
+    e->late[i] = *m;
+    e->late[i].next = POOL_NONE;
+    if (q->first == POOL_NONE)
+        q->first = i;
+    else
+        e->late[q->last].next = i;
+    q->last = i;
+    e->count.backlog_high = max_u64(e->count.backlog_high, e->late_pool.used);
+}
+
+void transmit_message(struct engine *e, uint8_t dst, const struct wire_msg *m)
+{
+    const struct wire_kind_info *info = wire_kind_info(m->kind);
+    struct engine_fifo *q = &e->backlog[dst][info->cls];
+    struct engine_late out = {.paged = info->payload == WIRE_PAGE};
+    PANDO_CHECK(dst != e->self && dst < e->nodes);
+    wire_msg_pack(m, out.header);
+    if (out.paged)
+        out.pin = freeze_pin(&e->freeze, m->page);
+    int rc = q->first == POOL_NONE ? try_send(e, dst, info->cls, &out) : -EAGAIN;
+    if (rc == -EAGAIN) {
+        keep(e, q, &out);
+        return;
+    }
+    PANDO_CHECK(rc == 0 || rc == -ENOTCONN); /* the peer is gone: its DOWN event ends the VM */
+    if (rc != 0 && out.paged)
+        freeze_unpin(&e->freeze, out.pin);
+}
+
+static bool drain(struct engine *e, uint8_t dst, uint8_t cls)
+{
+    struct engine_fifo *q = &e->backlog[dst][cls];
+    bool useful = false;
+    while (q->first != POOL_NONE) {
+        uint32_t i = q->first;
+        int rc = try_send(e, dst, cls, &e->late[i]);
+        if (rc == -EAGAIN)
+            break;
+        if (rc != 0 && e->late[i].paged)
+            freeze_unpin(&e->freeze, e->late[i].pin);
+        q->first = e->late[i].next;
+        pool_put(&e->late_pool, i);
+        useful = true;
+    }
+    return useful;
+}
+
+bool transmit_backlog(struct engine *e)
+{
+    bool useful = false;
+    if (e->late_pool.used == 0)
+        return false;
+    for (uint8_t n = 0; n < e->nodes; n++)
+        for (uint8_t c = 0; c < WIRE_CLASSES; c++)
+            useful |= drain(e, n, c);
+    return useful;
+}
+
+int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload, uint32_t len)
+{
+    uint8_t cls = wire_kind_info(m->kind)->cls, bytes[RRDP_MSG_INLINE];
+    if (rrdp_room(e->rrdp, dst, cls) == 0 || e->backlog[dst][cls].first != POOL_NONE)
+        return -EAGAIN;
+    wire_glue_pack(m, bytes);
+    if (len <= RRDP_MSG_INLINE - WIRE_MSG_HEADER) {
+        if (len > 0)
+            memcpy(bytes + WIRE_MSG_HEADER, payload, len);
+        return rrdp_send(e->rrdp, dst, cls, bytes, (uint16_t)(WIRE_MSG_HEADER + len), 0, 0, false, 0);
+    }
+    uint32_t i = pool_get(&e->buffers);
+    if (i == POOL_NONE) {
+        e->count.buffer_stalls++;
+        return -EAGAIN;
+    }
+    memcpy(e->buffer[i], payload, len);
+    e->count.glue_bytes += len;
+    int rc = rrdp_send(e->rrdp, dst, cls, bytes, WIRE_MSG_HEADER, FREEZE_BUFFER | i, len, true, FREEZE_BUFFER | i);
+    if (rc != 0)
+        pool_put(&e->buffers, i);
+    return rc;
+}
+
+void transmit_sent(struct engine *e, uint64_t cookie)
+{
+    if (cookie & FREEZE_BUFFER)
+        pool_put(&e->buffers, (uint32_t)(cookie & ~FREEZE_BUFFER));
+    else
+        freeze_unpin(&e->freeze, (uint32_t)cookie);
+}
+
+/* The bytes behind a payload handle; they stay as they are until the message is acknowledged. */
+static const uint8_t *bytes_of(const struct engine *e, uint64_t handle)
+{
+    return handle & FREEZE_BUFFER ? e->buffer[handle & ~FREEZE_BUFFER] : freeze_bytes(&e->freeze, &e->ram, handle);
+}
+
+bool transmit_frames(struct engine *e)
+{
+    struct rrdp_frame f;
+    bool useful = false;
+    for (uint32_t i = 0; i < ENGINE_TX_FRAMES && rrdp_transmit(e->rrdp, e->now, &f); i++) {
+        useful = true;
+        uint8_t *out = e->port->ops->tx_reserve(e->port, f.peer, f.mac_known ? &f.mac : NULL);
+        if (out == NULL) { /* a loss like any other: RRDP sends it again */
+            e->count.tx_no_room++;
+            continue;
+        }
+        uint32_t len = f.header_len;
+        memcpy(out, f.header, len);
+        if (f.inline_len > 0)
+            memcpy(out + len, f.inline_data, f.inline_len);
+        len += f.inline_len;
+        if (f.payload_len > 0) {
+            const uint8_t *from = bytes_of(e, f.payload);
+            PANDO_CHECK(from != NULL);
+            memcpy(out + len, from + f.payload_offset, f.payload_len);
+            len += f.payload_len;
+            e->count.page_bytes_out += f.payload_len;
+        }
+        wire_rrdp_seal(out, len);
+        e->port->ops->tx_commit(e->port, len);
+    }
+    if (useful)
+        e->port->ops->flush(e->port);
+    return useful;
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Ports over DPDK devices. The frame is built in the mbuf that goes out and read in the mbuf that came in; we
+ * copy nothing.
+ *
+ * Frames to a device gather in `out` until flush. What the device does not take then is offered again at the
+ * next flush, while its link is up; RRDP never waits for it.
+ *
+ * memif makes the pages of its rings on first touch, so each device sends one lap of full-size dummies (link address
+ * 0) when its link comes up; the receiver of those is the same code and ignores them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#pragma GCC diagnostic ignored "-Wundef" /* DPDK's headers ask for GCC_VERSION under clang */
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include "dataplane/port/port.h"
+
+enum {
+    ETH_DEVICES = WIRE_NODES_MAX,
+    ETH_RING = 512,        /* descriptors, where the device asks */
+    ETH_OUT = 64,          /* frames that wait for flush, per device */
+    ETH_MBUFS_DEVICE = ETH_OUT + PORT_BURST * 2,
+    ETH_MBUFS = 1023,      /* a power of two less one: what the mempool stores best */
+    ETH_CACHE = 128,
+    ETH_DUMMIES = 512,     /* a lap of memif's ring */
+    ETH_LINK_POLLS = 512,  /* receives between two looks at the links */
+    /* The largest frame (AF_PACKET's 9,216 bytes less its header) fits into one segment. */
+    ETH_DATA_ROOM = RTE_PKTMBUF_HEADROOM + 9216,
+};
+
+struct eth_device {
+    uint16_t id;
+    char name[RTE_DEV_NAME_MAX_LEN];
+    bool started, up;
+    uint32_t dummies; /* still to be sent */
+    uint32_t waiting;
+    struct rte_mbuf *out[ETH_OUT];
+};
+
+struct eth_port {
+    struct port port;
+    uint16_t ethertype_be;
+    struct rte_mempool *pool;
+    uint32_t devices, rotor, polls;
+    bool one_per_peer;
+    int8_t device_of[WIRE_NODES_MAX]; /* -1: none */
+    struct rte_mbuf *reserved;
+    struct eth_device *reserved_for;
+    uint32_t held; /* mbufs of the last receive: the caller reads them until the next */
+    struct rte_mbuf *in[PORT_BURST];
+    struct eth_device dev[];
+};
+
+static struct eth_port *self_of(struct port *p)
+{
+    return (struct eth_port *)p;
+}
+
+static uint8_t *write_link_header(struct eth_port *e, struct rte_mbuf *m, const uint8_t *to)
+{
+    struct rte_ether_hdr *h = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+    memcpy(h->dst_addr.addr_bytes, to, 6);
+    memcpy(h->src_addr.addr_bytes, e->port.mac.addr, 6);
+    h->ether_type = e->ethertype_be;
+    return (uint8_t *)(h + 1);
+}
+
+/* ---- receive ------------------------------------------------------------------------------- */
+
+/* NULL: not for us. */
+static const struct rte_ether_hdr *frame_for_us(struct eth_port *e, const struct rte_mbuf *m)
+{
+    static const uint8_t none[6];
+    const struct rte_ether_hdr *h = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+    bool good = m->nb_segs == 1 && m->data_len > sizeof(*h) &&
+                m->data_len <= sizeof(*h) + (e->port.mtu > 46 ? e->port.mtu : 46u) &&
+                h->ether_type == e->ethertype_be && memcmp(h->src_addr.addr_bytes, e->port.mac.addr, 6) != 0;
+    if (good && memcmp(h->dst_addr.addr_bytes, none, 6) == 0)
+        return NULL; /* a dummy */
+    good = good && (memcmp(h->dst_addr.addr_bytes, e->port.mac.addr, 6) == 0 ||
+                    rte_is_broadcast_ether_addr(&h->dst_addr));
+    if (good)
+        return h;
+    e->port.counters.rx_foreign++;
+    return NULL;
+}
+
+static void look_at_links(struct eth_port *e)
+{
+    e->polls = 0;
+    for (uint32_t i = 0; i < e->devices; i++) {
+        struct eth_device *d = &e->dev[i];
+        struct rte_eth_link link = {0};
+        bool up = rte_eth_link_get_nowait(d->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+        if (up && !d->up && e->one_per_peer)
+            d->dummies = ETH_DUMMIES;
+        d->up = up;
+        if (!d->started) /* memif's client connects when it is started: again, until its server is there */
+            d->started = rte_eth_dev_start(d->id) == 0;
+    }
+}
+
+static uint32_t eth_rx(struct port *p, struct port_frame *out, uint32_t max)
+{
+    struct eth_port *e = self_of(p);
+    uint32_t n = 0;
+    if (max > PORT_BURST)
+        max = PORT_BURST;
+    if (e->held > 0)
+        rte_pktmbuf_free_bulk(e->in, e->held);
+    e->held = 0;
+    if (++e->polls >= ETH_LINK_POLLS)
+        look_at_links(e);
+    for (uint32_t i = 0; i < e->devices && e->held < max; i++) {
+        struct eth_device *d = &e->dev[(e->rotor + i) % e->devices];
+        uint32_t first = e->held;
+        if (d->started)
+            e->held += rte_eth_rx_burst(d->id, 0, e->in + first, (uint16_t)(max - first));
+        for (uint32_t k = first; k < e->held; k++) {
+            const struct rte_ether_hdr *h = frame_for_us(e, e->in[k]);
+            if (h == NULL)
+                continue;
+            struct port_frame *f = &out[n++];
+            f->data = (const uint8_t *)(h + 1);
+            f->len = e->in[k]->data_len - (uint32_t)sizeof(*h);
+            memcpy(f->src.addr, h->src_addr.addr_bytes, 6);
+            p->counters.rx_bytes += f->len;
+        }
+    }
+    e->rotor++;
+    p->counters.rx_frames += n;
+    return n;
+}
+
+/* ---- send ---------------------------------------------------------------------------------- */
+
+static void burst(struct eth_port *e, struct eth_device *d)
+{
+    uint32_t sent = d->started ? rte_eth_tx_burst(d->id, 0, d->out, (uint16_t)d->waiting) : 0;
+    d->waiting -= sent;
+    if (d->waiting > 0 && !d->up) { /* nobody will ever take them */
+        rte_pktmbuf_free_bulk(d->out + sent, d->waiting);
+        e->port.counters.tx_full += d->waiting;
+        d->waiting = 0;
+    }
+    memmove(d->out, d->out + sent, d->waiting * sizeof(d->out[0]));
+}
+
+static struct eth_device *device_for(struct eth_port *e, uint8_t peer)
+{
+    if (!e->one_per_peer)
+        return &e->dev[0];
+    return peer < WIRE_NODES_MAX && e->device_of[peer] >= 0 ? &e->dev[e->device_of[peer]] : NULL;
+}
+
+static uint8_t *eth_tx_reserve(struct port *p, uint8_t peer, const struct rrdp_mac *mac)
+{
+    static const uint8_t broadcast[6] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+    struct eth_port *e = self_of(p);
+    struct eth_device *d = device_for(e, peer);
+    if (d == NULL)
+        return NULL;
+    if (d->waiting == ETH_OUT)
+        burst(e, d);
+    if (d->waiting == ETH_OUT || (e->reserved == NULL && (e->reserved = rte_pktmbuf_alloc(e->pool)) == NULL)) {
+        p->counters.tx_full++;
+        return NULL;
+    }
+    e->reserved_for = d;
+    return write_link_header(e, e->reserved, mac != NULL ? mac->addr : broadcast);
+}
+
+static void eth_tx_commit(struct port *p, uint32_t len)
+{
+    struct eth_port *e = self_of(p);
+    struct eth_device *d = e->reserved_for;
+    struct rte_mbuf *m = e->reserved;
+    e->reserved = NULL;
+    m->data_len = (uint16_t)(sizeof(struct rte_ether_hdr) + len);
+    m->pkt_len = m->data_len;
+    d->out[d->waiting++] = m;
+    p->counters.tx_frames++;
+    p->counters.tx_bytes += len;
+}
+
+static void send_dummies(struct eth_port *e, struct eth_device *d)
+{
+    static const uint8_t none[6];
+    while (d->dummies > 0 && d->waiting < ETH_OUT / 2) {
+        struct rte_mbuf *m = rte_pktmbuf_alloc(e->pool);
+        if (m == NULL)
+            return;
+        memset(write_link_header(e, m, none), 0, e->port.mtu);
+        m->data_len = (uint16_t)(sizeof(struct rte_ether_hdr) + e->port.mtu);
+        m->pkt_len = m->data_len;
+        d->out[d->waiting++] = m;
+        d->dummies--;
+    }
+}
+
+static void eth_flush(struct port *p)
+{
+    struct eth_port *e = self_of(p);
+    for (uint32_t i = 0; i < e->devices; i++) {
+        struct eth_device *d = &e->dev[i];
+        if (d->waiting > 0)
+            burst(e, d);
+        if (d->dummies > 0)
+            send_dummies(e, d);
+    }
+}
+
+/* No device here has a descriptor to wait for: the loop polls with short sleeps. */
+static int eth_wait_fd(struct port *p)
+{
+    (void)p;
+    return -1;
+}
+
+static bool eth_arm(struct port *p)
+{
+    (void)p;
+    return true;
+}
+
+static void eth_disarm(struct port *p)
+{
+    (void)p;
+}
+
+/* ---- open and close ------------------------------------------------------------------------ */
+
+static void eth_close(struct port *p)
+{
+    struct eth_port *e = self_of(p);
+    if (e->held > 0)
+        rte_pktmbuf_free_bulk(e->in, e->held);
+    rte_pktmbuf_free(e->reserved);
+    for (uint32_t i = 0; i < e->devices; i++) {
+        struct eth_device *d = &e->dev[i];
+        rte_pktmbuf_free_bulk(d->out, d->waiting);
+        if (d->started)
+            rte_eth_dev_stop(d->id);
+        rte_eth_dev_close(d->id);
+        rte_eal_hotplug_remove("vdev", d->name); /* also removes the socket of a memif server */
+    }
+    rte_mempool_free(e->pool);
+    free(e);
+}
+
+static const struct port_ops eth_ops = {
+    .name = "ethdev",
+    .rx = eth_rx,
+    .tx_reserve = eth_tx_reserve,
+    .tx_commit = eth_tx_commit,
+    .flush = eth_flush,
+    .wait_fd = eth_wait_fd,
+    .arm = eth_arm,
+    .disarm = eth_disarm,
+    .close = eth_close,
+};
+
+static int start_device(struct eth_port *e, struct eth_device *d, const char *devargs, char err[PORT_ERROR_MAX])
+{
+    struct rte_eth_conf conf = {0};
+    uint16_t rx = ETH_RING, tx = ETH_RING;
+    const char *comma = strchr(devargs, ',');
+    size_t len = comma != NULL ? (size_t)(comma - devargs) : strlen(devargs);
+    if (len >= sizeof(d->name))
+        return -EINVAL;
+    memcpy(d->name, devargs, len);
+    int rc = rte_eal_hotplug_add("vdev", d->name, comma != NULL ? comma + 1 : "");
+    if (rc == 0)
+        rc = rte_eth_dev_get_port_by_name(d->name, &d->id);
+    if (rc != 0) {
+        snprintf(err, PORT_ERROR_MAX, "device %s: DPDK cannot make it (%s); DPDK's own message is above", devargs,
+                 strerror(-rc));
+        return rc;
+    }
+    e->devices++; /* from here on eth_close undoes it */
+    rc = rte_eth_dev_configure(d->id, 1, 1, &conf);
+    if (rc == 0)
+        rc = rte_eth_dev_adjust_nb_rx_tx_desc(d->id, &rx, &tx);
+    if (rc == 0)
+        rc = rte_eth_rx_queue_setup(d->id, 0, rx, SOCKET_ID_ANY, NULL, e->pool);
+    if (rc == 0)
+        rc = rte_eth_tx_queue_setup(d->id, 0, tx, SOCKET_ID_ANY, NULL);
+    if (rc != 0) {
+        snprintf(err, PORT_ERROR_MAX, "device %s cannot be set up: %s", devargs, strerror(-rc));
+        return rc;
+    }
+    rc = rte_eth_dev_start(d->id);
+    d->started = rc == 0;
+    if (rc != 0 && !e->one_per_peer) {
+        snprintf(err, PORT_ERROR_MAX, "device %s does not start: %s", devargs, strerror(-rc));
+        return rc;
+    }
+    return 0;
+}
+
+int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *peer_of, uint16_t ethertype,
+                     uint16_t mtu, struct port **ret_port, char err[PORT_ERROR_MAX])
+{
+    static unsigned pools;
+    char name[RTE_MEMPOOL_NAMESIZE];
+    if (count == 0 || count > ETH_DEVICES || (peer_of == NULL && count != 1) || mtu > RRDP_MTU_MAX) {
+        snprintf(err, PORT_ERROR_MAX, "ethdev fabric: %u devices, MTU %u; one device, or one per peer", count, mtu);
+        return -EINVAL;
+    }
+    struct eth_port *e = calloc(1, sizeof(*e) + count * sizeof(e->dev[0]));
+    if (e == NULL)
+        return -ENOMEM;
+    e->port = (struct port){.ops = &eth_ops, .name = "ethdev", .mtu = mtu};
+    e->ethertype_be = rte_cpu_to_be_16(ethertype);
+    e->one_per_peer = peer_of != NULL;
+    snprintf(name, sizeof(name), "pando%u", pools++);
+    unsigned mbufs = ETH_MBUFS + ETH_CACHE + count * ETH_MBUFS_DEVICE;
+    e->pool = rte_pktmbuf_pool_create(name, mbufs, ETH_CACHE, 0, ETH_DATA_ROOM, SOCKET_ID_ANY);
+    int rc = e->pool == NULL ? -rte_errno : 0;
+    if (rc != 0)
+        snprintf(err, PORT_ERROR_MAX, "packet memory: %u buffers of %d bytes: %s", mbufs, ETH_DATA_ROOM, strerror(-rc));
+    memset(e->device_of, -1, sizeof(e->device_of));
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        rc = start_device(e, &e->dev[i], devargs[i], err);
+        if (rc == 0 && peer_of != NULL && peer_of[i] < WIRE_NODES_MAX)
+            e->device_of[peer_of[i]] = (int8_t)i;
+    }
+    if (rc == 0) {
+        struct rte_ether_addr mac;
+        rte_eth_macaddr_get(e->dev[0].id, &mac);
+        memcpy(e->port.mac.addr, mac.addr_bytes, 6);
+        look_at_links(e);
+        *ret_port = &e->port;
+        return 0;
+    }
+    eth_close(&e->port);
+    return rc;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Device arguments of the two virtual devices that need no hardware: memif and af_packet. */
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dataplane/port/port.h"
+
+enum {
+    DEVARGS_MAX = 256,
+    MEMIF_RING_LOG2 = 9, /* 512 slots: twice what the windows of all classes fill */
+    MEMIF_BSIZE = 9216,
+    AF_PACKET_FRAMES = 512,
+    AF_PACKET_SMALL = 2048,
+    AF_PACKET_LARGE = 9216, /* 9,000 + 14 + the kernel's 66; four of them are nine pages, without a gap */
+};
+
+int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ethertype, uint16_t mtu,
+                    struct port **ret_port, char err[PORT_ERROR_MAX])
+{
+    static char text[WIRE_NODES_MAX][DEVARGS_MAX];
+    const char *args[WIRE_NODES_MAX];
+    uint8_t peer_of[WIRE_NODES_MAX];
+    uint32_t n = 0;
+    if (strlen(dir) > 80 || nodes > WIRE_NODES_MAX || self >= nodes) {
+        snprintf(err, PORT_ERROR_MAX, "memif fabric: the directory's name may have 80 bytes; node %u of %u", self, nodes);
+        return -EINVAL;
+    }
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        snprintf(err, PORT_ERROR_MAX, "memif fabric: cannot make %s: %s", dir, strerror(errno));
+        return -errno;
+    }
+    for (uint8_t peer = 0; peer < nodes; peer++) {
+        if (peer == self)
+            continue;
+        unsigned low = self < peer ? self : peer, high = self < peer ? peer : self;
+        char socket_path[108];
+        snprintf(socket_path, sizeof(socket_path), "%s/memif-%u-%u.sock", dir, low, high);
+        if (self == low) /* the lower number is the server; a killed one's socket would refuse the name */
+            unlink(socket_path);
+        snprintf(text[n], DEVARGS_MAX, "net_memif%u,role=%s,id=0,socket=%s,socket-abstract=no,bsize=%d,rsize=%d,"
+                 "mac=02:00:00:00:00:%02x", peer, self == low ? "server" : "client", socket_path, MEMIF_BSIZE,
+                 MEMIF_RING_LOG2, self);
+        args[n] = text[n];
+        peer_of[n++] = peer;
+    }
+    return port_open_ethdev(args, n, peer_of, ethertype, mtu, ret_port, err);
+}
+
+/* The kernel sends longer frames than the interface carries nowhere, without a word. */
+static int check_interface(const char *interface, uint16_t mtu, char err[PORT_ERROR_MAX])
+{
+    struct ifreq r = {0};
+    int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", interface);
+    if (strlen(interface) >= sizeof(r.ifr_name) || ioctl(fd, SIOCGIFMTU, &r) != 0) {
+        rc = -ENODEV;
+        snprintf(err, PORT_ERROR_MAX, "af_packet fabric: there is no interface %s here (see ip link)", interface);
+    } else if (r.ifr_mtu < mtu) {
+        rc = -EMSGSIZE;
+        snprintf(err, PORT_ERROR_MAX, "af_packet fabric: %s carries %d bytes and fabric.mtu is %u: "
+                 "ip link set %s mtu %u, or lower fabric.mtu", interface, r.ifr_mtu, mtu, interface, mtu);
+    } else if (ioctl(fd, SIOCGIFFLAGS, &r) != 0 || !(r.ifr_flags & IFF_UP)) {
+        rc = -ENETDOWN;
+        snprintf(err, PORT_ERROR_MAX, "af_packet fabric: %s is down: ip link set %s up", interface, interface);
+    }
+    close(fd);
+    return rc;
+}
+
+int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu, struct port **ret_port,
+                        char err[PORT_ERROR_MAX])
+{
+    char text[DEVARGS_MAX];
+    const char *args = text;
+    int frame = mtu + 128 <= AF_PACKET_SMALL ? AF_PACKET_SMALL : AF_PACKET_LARGE;
+    int rc = check_interface(interface, mtu, err);
+    if (rc != 0)
+        return rc;
+    snprintf(text, sizeof(text), "net_af_packet0,iface=%s,blocksz=%d,framesz=%d,framecnt=%d,qpairs=1,qdisc_bypass=1",
+             interface, frame * 4, frame, AF_PACKET_FRAMES);
+    return port_open_ethdev(&args, 1, NULL, ethertype, mtu, ret_port, err);
+}

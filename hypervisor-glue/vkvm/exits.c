@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Exits: the local APIC's and HLT are handled where the vCPU runs, the others are the VMM's. */
+#include <errno.h>
+#include <string.h>
+
+#include "hypervisor-glue/vkvm/vkvm.h"
+
+static int apic_page(struct vcpu *v)
+{
+    struct kvm_run *run = v->run;
+    struct lapic_out out;
+    uint32_t value = 0, offset = (uint32_t)run->mmio.phys_addr & (LAPIC_MMIO_SIZE - 1);
+    uint32_t len = run->mmio.len;
+    lapic_out_clear(&out);
+    if (run->mmio.is_write) {
+        memcpy(&value, run->mmio.data, len < 4 ? len : 4);
+        lapic_mmio_write(&v->lapic, link_now(), offset, len, value, &out);
+    } else {
+        lapic_mmio_read(&v->lapic, link_now(), offset, len, &value, &out);
+        memset(run->mmio.data, 0, sizeof(run->mmio.data));
+        memcpy(run->mmio.data, &value, len < 4 ? len : 4);
+    }
+    return inject_events(v, &out);
+}
+
+static int apic_msr(struct vcpu *v)
+{
+    struct kvm_run *run = v->run;
+    struct lapic_out out;
+    int rc;
+    lapic_out_clear(&out);
+    if (run->exit_reason == KVM_EXIT_X86_RDMSR) {
+        uint64_t value = 0;
+        rc = lapic_msr_read(&v->lapic, link_now(), run->msr.index, &value, &out);
+        run->msr.data = value;
+    } else {
+        rc = lapic_msr_write(&v->lapic, link_now(), run->msr.index, run->msr.data, &out);
+    }
+    /* The union is reused: error may hold bytes of an earlier exit. */
+    run->msr.error = rc != 0 || (out.events & LAPIC_EV_GP) != 0;
+    return inject_events(v, &out);
+}
+
+int exits_handle(struct vcpu *v)
+{
+    struct kvm_run *run = v->run;
+    int rc;
+    switch (run->exit_reason) {
+    case KVM_EXIT_MMIO:
+        v->io_pending = true;
+        if (!lapic_mmio_claims(&v->lapic, run->mmio.phys_addr))
+            break;
+        v->exits_here++;
+        return apic_page(v);
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+        v->io_pending = true;
+        v->exits_here++;
+        return apic_msr(v);
+    case KVM_EXIT_IO:
+        v->io_pending = true;
+        break;
+    case KVM_EXIT_HLT:
+        v->exits_here++;
+        rc = lapic_set_mp_state(&v->lapic, LAPIC_MP_HALTED);
+        return rc;
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+    case KVM_EXIT_SET_TPR:
+    case KVM_EXIT_INTR:
+        v->exits_here++;
+        return 0;
+    default:
+        break;
+    }
+    v->exits_vmm++;
+    return 1;
+}

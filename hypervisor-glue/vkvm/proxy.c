@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A vCPU that lives elsewhere, in the VMM's process. KVM_RUN sends the result of the last exit and waits for the next;
+ * other ioctls are one message there and one back.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "hypervisor-glue/vkvm/exit_wire.h"
+#include "hypervisor-glue/vkvm/vkvm.h"
+
+static struct glue_entry message(struct vcpu *v, uint8_t kind, uint16_t op, uint64_t arg)
+{
+    return (struct glue_entry){.kind = kind, .node = v->vm->link.vcpu_home[v->id], .chan = (uint16_t)v->id, .op = op,
+                               .arg = arg};
+}
+
+/* One look or one bounded sleep. 1: *e is a message of this vCPU's home. */
+static int await(struct vcpu *v, struct glue_entry *e, uint64_t nanoseconds)
+{
+    struct link *l = &v->vm->link;
+    link_doze(v->chan);
+    int got = link_take(l, v->id, e, v->payload);
+    if (got == 0 && !link_stopped(l))
+        link_sleep(v->chan, nanoseconds);
+    link_awake(v->chan);
+    if (got == 0)
+        return link_stopped(l) ? -EIO : 0;
+    return e->node == l->vcpu_home[v->id] ? 1 : 0;
+}
+
+/* A signal ends the wait by the VMM's flag; one that comes between the look and the sleep, after VKVM_POLL_NS. */
+int proxy_run(struct vcpu *v)
+{
+    struct link *l = &v->vm->link;
+    uint64_t run = ++v->run_number;
+    bool kicked = false;
+    uint32_t len = exit_wire_result(v->run, v->payload);
+    struct glue_entry e = message(v, WIRE_IO_DONE, EXIT_WIRE_RUN, run);
+    atomic_store(&v->chan->tid, (uint32_t)syscall(SYS_gettid));
+    int rc = link_send(l, v->id, &e, v->payload, len);
+    while (rc == 0) {
+        if (!kicked && __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) != 0) {
+            struct glue_entry kick = message(v, WIRE_KICK, 0, run);
+            rc = link_send(l, v->id, &kick, NULL, 0);
+            kicked = true; /* once: the home compares run numbers */
+            continue;
+        }
+        rc = await(v, &e, VKVM_POLL_NS);
+        if (rc != 1)
+            continue;
+        rc = 0;
+        if (e.kind != WIRE_IO_EXIT || e.arg != run)
+            continue;
+        v->exits_vmm++;
+        return exit_wire_unpack(v->run, v->payload, e.len);
+    }
+    return rc;
+}
+
+int proxy_ioctl(struct vcpu *v, const struct ioctl_info *info, uintptr_t arg)
+{
+    uint64_t value = arg;
+    void *bytes = info->size == SIZE_VALUE ? (void *)&value : (void *)arg;
+    int size = ioctl_arg_size(info, bytes, SIZE_MAX);
+    if (size < 0)
+        return size;
+    struct glue_entry e = message(v, WIRE_VCPU_CMD, 0, info->nr);
+    uint32_t seq = e.seq = ++v->seq;
+    int rc = link_send(&v->vm->link, v->id, &e, bytes, (uint32_t)size);
+    while (rc == 0) {
+        rc = await(v, &e, UINT64_MAX);
+        if (rc != 1)
+            continue;
+        rc = 0;
+        if (e.kind != WIRE_VCPU_REP || e.seq != seq)
+            continue;
+        int answer = (int)(int32_t)(uint32_t)e.arg;
+        if (answer < -4095 || e.len > size)
+            return -EPROTO;
+        if (info->size != SIZE_VALUE)
+            memcpy(bytes, v->payload, e.len);
+        return answer;
+    }
+    return rc;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* /dev/kvm itself, and the start of the VM. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hypervisor-glue/vkvm/vkvm.h"
+
+/* Whether this KVM hands APIC MSRs to user space, tried out on a VM of its own. */
+static bool probe_user_msr(int kvm_fd)
+{
+    static _Atomic int known; /* 0: not tried, 1: no, 2: yes */
+    if (known == 0) {
+        int fd = raw_ioctl(kvm_fd, KVM_CREATE_VM, 0);
+        if (fd < 0)
+            return false;
+        known = caps_user_msr(fd) ? 2 : 1;
+        raw_close(fd);
+    }
+    return known == 2;
+}
+
+int vm_init(struct vm *vm, int kvm_fd, enum glue_role role, const char *socket)
+{
+    char err[LINK_ERROR_MAX];
+    int rc = link_connect(&vm->link, socket, role, err);
+    if (rc != 0) {
+        say("%s", err);
+        return rc;
+    }
+    vm->kvm_fd = kvm_fd;
+    vm->vmm = role == GLUE_ROLE_VMM;
+    pthread_mutex_init(&vm->lock, NULL);
+    int size = raw_ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+    vm->fd = size < 0 ? size : raw_ioctl(kvm_fd, KVM_CREATE_VM, 0);
+    if (vm->fd < 0) {
+        say("node %u: KVM_CREATE_VM: %s", vm->link.node, strerror(-vm->fd));
+        return vm->fd;
+    }
+    vm->run_size = (size_t)size;
+    vm->user_msr = caps_user_msr(vm->fd);
+    rc = kick_install();
+    return rc == 0 ? routing_init(vm) : rc;
+}
+
+static void leave(int status, void *arg)
+{
+    struct vm *vm = arg;
+    link_bye(&vm->link, status);
+}
+
+static int create_vm(int kvm_fd, uintptr_t type, struct vm **ret_vm)
+{
+    static _Atomic int created;
+    const char *socket = getenv("PANDO_SOCKET");
+    if (type != 0)
+        return -EINVAL;
+    if (atomic_exchange(&created, 1) != 0) {
+        say("one VM per process; a second KVM_CREATE_VM is refused");
+        return -EBUSY;
+    }
+    struct vm *vm = calloc(1, sizeof(*vm));
+    if (vm == NULL)
+        return -ENOMEM;
+    int rc = vm_init(vm, kvm_fd, GLUE_ROLE_VMM, socket);
+    if (rc != 0)
+        return rc; /* its threads may still look at *vm */
+    on_exit(leave, vm);
+    *ret_vm = vm;
+    return vm->fd;
+}
+
+int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)
+{
+    const struct ioctl_info *info = ioctl_find(SCOPE_SYSTEM, nr);
+    if (info == NULL)
+        return ioctl_unknown(SCOPE_SYSTEM, nr);
+    switch (nr) {
+    case (uint32_t)KVM_CHECK_EXTENSION:
+        return caps_check(fd, NULL, arg);
+    case (uint32_t)KVM_GET_SUPPORTED_CPUID:
+    case (uint32_t)KVM_GET_EMULATED_CPUID:
+        return caps_supported_cpuid(fd, nr, (struct kvm_cpuid2 *)arg, probe_user_msr(fd));
+    case (uint32_t)KVM_CREATE_VM:
+        return create_vm(fd, arg, ret_vm);
+    default:
+        return raw_ioctl(fd, nr, arg);
+    }
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pando-vcpud --socket PATH: runs the vCPUs that are at home on this node. Ends with its VM. */
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hypervisor-glue/vkvm/vcpud.h"
+
+static struct vm vm;
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    const char **socket = state->input;
+    switch (key) {
+    case 's':
+        *socket = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected '%s'", arg);
+        return 0;
+    case ARGP_KEY_END:
+        if (*socket == NULL)
+            argp_error(state, "--socket is required");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static int start_vcpu(uint32_t id)
+{
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, vcpud_vcpu_thread, vm.vcpu[id]);
+    if (rc == 0)
+        pthread_detach(thread);
+    return -rc;
+}
+
+static void serve(const struct glue_entry *e, const uint8_t *payload)
+{
+    struct glue_entry r = {.kind = WIRE_VM_REP, .node = e->node, .chan = WIRE_CHAN_VM, .seq = e->seq};
+    pthread_mutex_lock(&vm.lock);
+    int rc = vm_exec(&vm, e, payload);
+    if (rc == 0 && e->op == VMC_VCPU)
+        rc = start_vcpu((uint32_t)e->arg);
+    pthread_mutex_unlock(&vm.lock);
+    r.arg = rc < 0 ? (uint64_t)-rc : 0;
+    link_send_vm(&vm.link, &r, NULL, 0);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"socket", 's', "PATH", 0, "the glue socket of this node's pando-dataplane", 0}, {0}};
+    static const struct argp argp = {
+        .options = options, .parser = parse,
+        .doc = "Runs the vCPUs of a Pando VM that are at home on this node, on its /dev/kvm. Started once per node that "
+               "does not run the VMM; ends with the VM."};
+    const char *socket = NULL;
+    argp_parse(&argp, argc, argv, 0, NULL, &socket);
+    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (kvm < 0) {
+        fprintf(stderr, "pando-vcpud: /dev/kvm: %s; remedy: load kvm_intel or kvm_amd, run as root or in group kvm\n",
+                strerror(errno));
+        return EXIT_FAILURE;
+    }
+    if (vm_init(&vm, kvm, GLUE_ROLE_VCPUD, socket) != 0)
+        return EXIT_FAILURE;
+    struct link *l = &vm.link;
+    struct glue_chan *c = link_chan(l, l->vcpus);
+    for (;;) { /* the control thread ends the process */
+        struct glue_entry e;
+        link_doze(c);
+        int got = link_take(l, l->vcpus, &e, vm.reply);
+        if (got == 0)
+            link_sleep(c, UINT64_MAX);
+        link_awake(c);
+        if (got == 1 && e.kind == WIRE_VM_CMD && e.node == l->vmm_node)
+            serve(&e, vm.reply);
+    }
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The virtual KVM: what the preload library and pando-vcpud have in common. EDGE.
+ *
+ *   preload.c     the interposed libc calls    system_fd.c, caps.c  /dev/kvm itself
+ *   vm_fd.c       ioctls of the VM             vm_cmd.c, vm_exec.c  VM-wide changes, sent and carried out
+ *   memslots.c    guest RAM and ROM            routing.c            interrupt messages -> vCPUs
+ *   ioctls.c      the allow-list and sizes     vcpu_fd.c            ioctls of a vCPU, at home or by proxy
+ *   run.c         the run loop at home         exits.c              what it handles without the VMM
+ *   inject.c      interrupts in, INIT, SIPI    apic_state.c         the model as KVM state; announcements
+ *   proxy.c       a vCPU that lives elsewhere  vcpud_*.c            the vCPU server
+ *
+ * Functions return >= 0 or -errno, as the ioctl would.
+ * Locks, in this order: vm->lock (VM-wide changes, one at a time), vcpu->lock (as KVM's vcpu->mutex: one ioctl
+ * of a vCPU at a time, KVM_RUN included), routing.lock, link->vm_lock. A vCPU's channel belongs to whoever
+ * holds vcpu->lock.
+ */
+#ifndef PANDO_VKVM_H
+#define PANDO_VKVM_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dataplane/interrupt/interrupt.h"
+#include "hypervisor-glue/lapic/lapic.h"
+#include "hypervisor-glue/link/link.h"
+#include "hypervisor-glue/link/raw.h"
+
+enum {
+    VKVM_GSIS = 1024,
+    VKVM_SLOTS = 512,
+    VKVM_ROM_MAX = 16 << 20,
+    VKVM_CMD_SECONDS = 30,  /* a node that does not answer a VM-wide change */
+    VKVM_KICKED = 2,        /* kvm_run.immediate_exit as our own kick sets it; the VMM writes 1 */
+    VKVM_RUN_HEADER = 8,    /* kvm_run's bytes that are input (request_interrupt_window ...) */
+    VKVM_RUN_UNION = offsetof(struct kvm_run, padding) + sizeof(((struct kvm_run *)0)->padding),
+    VKVM_PIO_OFFSET = 4096, /* where KVM puts port data in the vCPU's mapping */
+    VKVM_RUN_PAGES = 3,
+    VKVM_POLL_NS = 20000000, /* a signal between the last look and the sleep is noticed after this */
+};
+
+struct routing {
+    pthread_mutex_t lock;
+    struct irq_route_table table;
+    uint32_t seen[IRQ_MAX_VCPUS]; /* lock word of shared->apic[] that the table is from */
+    struct kvm_irq_routing_entry gsi[VKVM_GSIS];
+    bool gsi_known[VKVM_GSIS];
+    uint64_t unroutable;
+};
+
+struct vkvm_slot {
+    uint8_t *rom; /* replicated bytes of a read-only slot, on the nodes without VMM */
+    uint64_t rom_size;
+};
+
+struct vcpu;
+
+struct vm {
+    struct link link;
+    int kvm_fd, fd; /* the real ones */
+    size_t run_size;
+    bool user_msr; /* x2APIC and IA32_APIC_BASE exits reach us */
+    bool vmm;      /* this process has the VMM */
+    pthread_mutex_t lock;
+    struct vcpu *vcpu[WIRE_VCPUS_MAX];
+    struct routing routing;
+    struct vkvm_slot slot[VKVM_SLOTS];
+    uint32_t cmd_seq;
+    uint8_t reply[GLUE_SIDE_SIZE]; /* payload of the last reply on the VM's channel */
+};
+
+struct vcpu_reset { /* as the kernel made it: what INIT brings back */
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    struct kvm_debugregs debugregs;
+    struct kvm_vcpu_events events;
+    bool have_debugregs;
+};
+
+struct vcpu {
+    struct vm *vm;
+    uint32_t id;
+    bool here;           /* at home in this process */
+    int fd;              /* the real vCPU, or the memfd behind the proxy's mapping */
+    struct kvm_run *run; /* our mapping of it */
+    struct glue_chan *chan;
+    pthread_mutex_t lock;
+    uint32_t seq;
+    uint64_t run_number; /* of the KVM_RUN that runs, or ran last */
+    pid_t tid;           /* thread whose timer and signal mask are set up */
+
+    /* at home */
+    bool remote;     /* for a VMM at another node */
+    bool io_pending; /* the kernel has an unfinished port, memory or MSR access */
+    bool timer_made;
+    timer_t timer;
+    uint64_t timer_armed;
+    struct lapic lapic;
+    uint64_t eoi[4]; /* level-triggered EOIs that the VMM has to see */
+    struct vcpu_reset reset;
+    uint64_t exits_here, exits_vmm;
+
+    uint8_t payload[GLUE_SIDE_SIZE]; /* of the message in hand */
+};
+
+/* ---- allow-list (ioctls.c) --- */
+enum ioctl_scope { SCOPE_SYSTEM, SCOPE_VM, SCOPE_VCPU };
+enum ioctl_way {
+    WAY_REAL,    /* the local KVM answers */
+    WAY_MIRROR,  /* VM: carried out on every node, first here */
+    WAY_STATE,   /* vCPU: carried out by KVM at its home */
+    WAY_MODEL,   /* handled by code of ours */
+    WAY_NOTHING, /* answered 0 */
+    WAY_REFUSE,  /* known, and not offered */
+};
+enum ioctl_size { SIZE_FIXED, SIZE_VALUE, SIZE_MSRS, SIZE_CPUID };
+struct ioctl_info {
+    uint32_t nr;
+    const char *name;
+    uint8_t scope, way, size;
+};
+const struct ioctl_info *ioctl_find(enum ioctl_scope scope, uint32_t nr);
+/* Bytes of the argument, given that at least `have` bytes at arg may be read (SIZE_MAX: the caller is the VMM).
+ * -EINVAL, -E2BIG. SIZE_VALUE: 8, the value itself. */
+int ioctl_arg_size(const struct ioctl_info *info, const void *arg, size_t have);
+/* One line on stderr the first time; -ENOTTY. */
+int ioctl_unknown(enum ioctl_scope scope, uint32_t nr);
+
+/* ---- system_fd.c, caps.c --- */
+int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm);
+int caps_check(int fd, struct vm *vm, uintptr_t cap);
+int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool x2apic);
+/* Asks for exits on the APIC's MSRs. */
+bool caps_user_msr(int vm_fd);
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- vm_fd.c, memslots.c --- */
+int vm_ioctl(struct vm *vm, uint32_t nr, uintptr_t arg);
+int vm_init(struct vm *vm, int kvm_fd, enum glue_role role, const char *socket);
+int memslots_set(struct vm *vm, const struct kvm_userspace_memory_region *region);
+struct vcpu *vcpu_create(struct vm *vm, uint32_t id, int *ret_errno);
+
+/* ---- vm_cmd.c, vm_exec.c --- */
+enum vm_cmd { VMC_IOCTL = 1, VMC_MEMORY, VMC_ROM, VMC_VCPU };
+struct vmc_memory { /* VMC_MEMORY; block UINT32_MAX: bytes sent by VMC_ROM before; size 0: remove */
+    uint32_t slot, flags;
+    uint64_t gpa, size;
+    uint32_t block, reserved;
+    uint64_t block_pages, offset;
+};
+struct vmc_rom { /* VMC_ROM: header of a piece */
+    uint32_t slot, len;
+    uint64_t total, offset;
+};
+/* To one node, or to all others (UINT32_MAX). Returns when all have answered. vm->lock is held. */
+int vm_cmd(struct vm *vm, uint32_t node, enum vm_cmd op, uint64_t arg, const void *payload, uint32_t len,
+           const char *what);
+int vm_exec(struct vm *vm, const struct glue_entry *e, const uint8_t *payload);
+
+/* ---- routing.c --- */
+int routing_init(struct vm *vm);
+int routing_send(struct vm *vm, struct vcpu *from, const struct apic_msg *m);
+int routing_msi(struct vm *vm, uint64_t address, uint32_t data);
+int routing_gsi(struct vm *vm, uint32_t gsi, int level);
+int routing_set(struct vm *vm, const struct kvm_irq_routing *table);
+/* The vCPU's address is in every node's table when this returns. */
+int routing_announce(struct vcpu *v);
+
+/* ---- vcpu_fd.c, proxy.c --- */
+int vcpu_ioctl(struct vcpu *v, uint32_t nr, uintptr_t arg);
+/* At home, under v->lock: arg points to the argument's bytes, or is the value. */
+int home_ioctl(struct vcpu *v, const struct ioctl_info *info, uintptr_t arg);
+int proxy_ioctl(struct vcpu *v, const struct ioctl_info *info, uintptr_t arg);
+int proxy_run(struct vcpu *v);
+
+/* ---- run.c, exits.c, inject.c, apic_state.c --- */
+/* 0: v->run holds an exit for the VMM; -EINTR; -EIO: the VM stops; another -errno of KVM_RUN. */
+int home_run(struct vcpu *v);
+/* Ends what the kernel has pending without entering the guest. 1: v->run holds one more exit. */
+int home_finish_io(struct vcpu *v);
+void home_thread_setup(struct vcpu *v);
+int kick_install(void);
+/* 1: the VMM must see it; 0: done with; -errno. */
+int exits_handle(struct vcpu *v);
+void inject_posted(struct vcpu *v);
+bool inject_posted_any(struct vcpu *v);
+void inject_next(struct vcpu *v);
+int inject_events(struct vcpu *v, const struct lapic_out *out);
+int apic_create(struct vcpu *v);
+/* 1: it was one of the model's own ioctls and *ret is its answer. */
+int apic_ioctl(struct vcpu *v, uint32_t nr, uintptr_t arg, int *ret);
+
+#endif

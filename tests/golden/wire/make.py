@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Writes the golden frames of this folder from the layouts in the comments of wire.h and rrdp.h.
+
+A second, independent implementation: it shares no code with wire.c, and its CRC goes bit by bit. Run it
+only after a layout was changed on purpose, and review the difference. test_wire.c has the same values.
+"""
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).parent
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def le(value, size):
+    return value.to_bytes(size, "little")
+
+
+def coh(kind, acks=0, zero=0, exclusive=0):
+    return (bytes([kind, 3, 5, acks | zero << 6 | exclusive << 7]) + le(0x123456789ABC, 6)
+            + le(0x0A0B0C0D0E0F, 6) + le(0xFEDCBA987654, 6))
+
+
+def glue(kind, chan=7):
+    return (bytes([kind, 3]) + le(chan, 2) + le(0xBEEF, 2) + le(0x01020304, 4)
+            + le(0x1122334455667788, 8) + bytes(4))
+
+
+def rrdp(data=b"", eack=None, cls=1, syn=0, ack=1, rst=0, nul=0, first=0, last=0):
+    words = 8 if eack is not None else 6
+    head = bytearray(struct.pack(
+        "<BBBBHBBIIII", 1 | syn << 2 | ack << 3 | (eack is not None) << 4 | rst << 5 | nul << 6,
+        words | first << 5 | last << 6, 2, 9, cls | len(data) << 2, 64, 0x88,
+        0xFFFFFFFE, 0x00000003, 0xCAFEF00D, 0))
+    if eack is not None:
+        head += le(eack, 8)
+    frame = head + data
+    frame[20:24] = le(crc32c(bytes(frame)), 4)
+    return bytes(frame)
+
+
+def syn_bytes(echo):
+    return (le(1, 2) + bytes([3, 64]) + le(9000, 2) + bytes(2) + le(0x1122334455667788, 8)
+            + le(0x1000, 8) + le(echo, 8) + le(0xC0FFEE, 8) + bytes(8))
+
+
+page = bytes((i * 7 + 3) & 0xFF for i in range(100))
+golden = {
+    "gets": coh(0x01), "getm": coh(0x02), "fwd_gets": coh(0x03),
+    "fwd_getm": coh(0x04, acks=2, exclusive=1), "inv": coh(0x05), "inv_ack": coh(0x06, exclusive=1),
+    "grant": coh(0x07, acks=63, zero=1, exclusive=1), "data": coh(0x08, acks=1),
+    "puts": coh(0x09), "putm": coh(0x0A), "puto": coh(0x0B), "put_ack": coh(0x0C),
+    "irq": glue(0x20), "apic_set": glue(0x21), "apic_ack": glue(0x22), "io_exit": glue(0x23),
+    "io_done": glue(0x24), "kick": glue(0x25), "vcpu_cmd": glue(0x26), "vcpu_rep": glue(0x27),
+    "vm_cmd": glue(0x28, 0xFFFF), "vm_rep": glue(0x29, 0xFFFF),
+    "rrdp_syn": rrdp(syn_bytes(0), cls=0, syn=1, ack=0, first=1, last=1),
+    "rrdp_syn_ack": rrdp(syn_bytes(0x2000), cls=0, syn=1, first=1, last=1),
+    "rrdp_ack": rrdp(), "rrdp_eack": rrdp(eack=0x8000000000000005),
+    "rrdp_nul": rrdp(cls=0, nul=1), "rrdp_rst": rrdp(cls=0, rst=1, ack=0),
+    "rrdp_closed": rrdp(cls=0, rst=1, nul=1, ack=0),
+    "rrdp_message": rrdp(coh(0x01), first=1, last=1), "rrdp_first": rrdp(coh(0x08) + page, cls=2, first=1),
+    "rrdp_middle": rrdp(page, cls=2), "rrdp_last": rrdp(page, cls=2, last=1),
+    "rrdp_last_eack": rrdp(page, eack=1, cls=3, last=1),
+}
+if __name__ == "__main__":
+    for name, data in golden.items():
+        lines = [data[i:i + 16].hex(" ") for i in range(0, len(data), 16)]
+        (HERE / (name + ".hex")).write_text("\n".join(lines) + "\n")

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Who checks the checkers: plants one bug at a time in a copy of the tree and shows which check finds it.
+
+    tests/mutation/mutants.py [--only NAME] [--json]
+
+A mutant that no check finds is a defect of the checks: exit status 1. A mutant whose text is no longer in the
+source is an error too, so that the list cannot rot silently.
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+COH, RRDP = "dataplane/coherence/", "dataplane/transport/"
+
+# name, what it breaks, [(file, text, replacement)], simulator options
+MUTANTS = (
+    ("skip-zap", "an UNMAP that does nothing", [], ["--plant-skip-zap"]),
+    (
+        "early-inv-ack",
+        "an invalidation is acknowledged before the mapping is gone",
+        [
+            (COH + "forwards.c",
+             "    if (unmap)\n        coh_act(c, COH_ACT_UNMAP, x->page);\n",
+             "    if (unmap)\n        coh_act(c, COH_ACT_UNMAP, x->page);\n"
+             "    coh_send_ack(c, x, x->m->requester, x->m->txn);\n"),
+            (COH + "edge.c",
+             "    coh_send_ack(c, x, x->r->serve_requester, x->r->serve_txn);\n    coh_serve_end(c, x->r);\n"
+             "    coh_set_state(c, x, COH_I);\n",
+             "    if (x->e->state == COH_OI_U)\n        coh_send_ack(c, x, x->r->serve_requester, x->r->serve_txn);\n"
+             "    coh_serve_end(c, x->r);\n    coh_set_state(c, x, COH_I);\n"),
+        ],
+        [],
+    ),
+    (
+        "reuse-txn",
+        "a transaction id is given out twice",
+        [(COH + "step.c", "        c->next_txn++;\n", "        c->next_txn += c->next_txn % 8 != 0;\n")],
+        [],
+    ),
+    (
+        "no-last-ack",
+        "an upgrade is granted without the last acknowledgement",
+        [(COH + "responses.c", "bit64_count(r->acked) != r->acks)", "bit64_count(r->acked) + 1 < r->acks)")],
+        [],
+    ),
+    (
+        "drop-eack-bit",
+        "the first parked frame is left out of the EACK bitmap",
+        [(RRDP + "send.c", ".eack_bits = s->parked,", ".eack_bits = s->parked & (s->parked - 1),")],
+        [],
+    ),
+    (
+        "false-eack-bit",
+        "the EACK bitmap claims a frame that never came",
+        [(RRDP + "send.c", ".eack_bits = s->parked,", ".eack_bits = s->parked | s->parked << 1,")],
+        [],
+    ),
+    (
+        "no-duplicate-filter",
+        "a frame that was delivered already is delivered again",
+        [(RRDP + "receive.c", "    if (ahead < 0) {\n", "    if (ahead < -1) {\n"),
+         (RRDP + "receive.c", "    if (ahead > 0) {\n        park", "    if (ahead == -1)\n        s->rcv_nxt--;\n    if (ahead > 0) {\n        park")],
+        [],
+    ),
+    (
+        "stale-put",
+        "the home takes a page back from a node that is no longer its owner",
+        [(COH + "home.c", "        return COH_PUT_STALE;\n", "        return COH_PUT_ACCEPT;\n"),
+         ],
+        [],
+    ),
+)
+
+
+def run(argv, cwd, limit):
+    try:
+        return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired as e:
+        return subprocess.CompletedProcess(argv, 124, str(e.stdout or ""), "out of time")
+
+
+def copy_tree(to):
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
+                           check=True).stdout.split("\n")
+    for name in filter(None, names):
+        if os.path.isfile(os.path.join(ROOT, name)):
+            os.makedirs(os.path.dirname(os.path.join(to, name)), exist_ok=True)
+            shutil.copy2(os.path.join(ROOT, name), os.path.join(to, name))
+
+
+def patch(tree, edits):
+    for name, text, replacement in edits:
+        path = os.path.join(tree, name)
+        with open(path, encoding="utf-8") as f:
+            source = f.read()
+        if text not in source:
+            raise SystemExit(f"mutants: the text to change is not in {name} any more:\n{text}")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(source.replace(text, replacement, 1))
+
+
+def restore(tree, edits):
+    for name, _, _ in edits:
+        shutil.copy(os.path.join(ROOT, name), os.path.join(tree, name))
+        os.utime(os.path.join(tree, name))
+
+
+def unit_failures(build):
+    done = run(["meson", "test", "-C", build, "--no-rebuild", "--suite", "pure"], build, 300)
+    return re.findall(r"/ (\S+)\s+(?:FAIL|TIMEOUT|ERROR)", done.stdout)
+
+
+def simulator(build, options):
+    done = run([os.path.join(build, "tests/sim/pando-sim"), "--seeds", "500", "--seed", "1", *options], build, 300)
+    if done.returncode == 0:
+        return None
+    words = re.search(r"(SAFETY|LIVENESS) violation: (.*)", done.stderr)
+    if words:
+        return f"{words[1].lower()}: {words[2]}"
+    words = re.search(r"assertion failed: (.*)", done.stderr)
+    return f"assertion: {words[1]}" if words else f"status {done.returncode}"
+
+
+def try_mutant(tree, build, mutant):
+    name, what, edits, options = mutant
+    patch(tree, edits)
+    built = run(["ninja", "-C", build], tree, 300)
+    result = {"name": name, "plants": what, "caught_by": []}
+    if built.returncode != 0:
+        result["error"] = "does not build: " + built.stdout[-400:]
+    else:
+        if edits:
+            result["caught_by"] += [f"unit test {t}" for t in unit_failures(build)]
+        found = simulator(build, options)
+        if found:
+            result["caught_by"].append(f"simulator, {found}")
+    restore(tree, edits)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="one mutant by name")
+    parser.add_argument("--json", action="store_true", help="last line: one JSON object")
+    args = parser.parse_args()
+    chosen = [m for m in MUTANTS if args.only in (None, m[0])]
+    if not chosen:
+        parser.error(f"no mutant {args.only}; there are: " + " ".join(m[0] for m in MUTANTS))
+    start, results = time.monotonic(), []
+    with tempfile.TemporaryDirectory(prefix="pando-mutants-") as tree:
+        copy_tree(tree)
+        build = os.path.join(tree, "b")
+        done = run(["meson", "setup", build, "-Ddpdk=disabled", "-Dkvm=disabled", "-Dconfig=disabled"], tree, 120)
+        if done.returncode != 0:
+            raise SystemExit("mutants: meson setup failed:\n" + done.stdout[-2000:])
+        base = run(["ninja", "-C", build], tree, 600)
+        if base.returncode != 0 or unit_failures(build) or simulator(build, []):
+            raise SystemExit("mutants: the tree itself does not build and pass; mend that first")
+        for m in chosen:
+            r = try_mutant(tree, build, m)
+            results.append(r)
+            mark = "caught" if r["caught_by"] else r.get("error", "SURVIVED")
+            print(f"{r['name']:<20} {mark}: {r['plants']}", file=sys.stderr if args.json else sys.stdout, flush=True)
+            for by in r["caught_by"]:
+                print(f"{'':20}   {by}", file=sys.stderr if args.json else sys.stdout, flush=True)
+    survived = [r["name"] for r in results if not r["caught_by"]]
+    if args.json:
+        print(json.dumps({"schema": 1, "result": "fail" if survived else "pass",
+                          "seconds": round(time.monotonic() - start, 1), "mutants": results}))
+    else:
+        print(f"{len(results) - len(survived)} of {len(results)} mutants caught"
+              + (f"; survived: {', '.join(survived)}" if survived else ""))
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,382 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The dataplane end to end without KVM: real pando-dataplane processes, real userfaultfd, and
+net_vm processes whose threads stand for vCPUs.
+
+usage: run_net.py --dataplane FILE --vm FILE --glue FILE [--seed N] [--only WORDS] memory|glue|kill|bad ...
+
+Exit status 77: skipped, saying what is missing.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+RUN_SECONDS = int(os.environ.get("PANDO_NET_SECONDS", "60"))
+END_SECONDS = 1.0  # everybody is gone this long after anybody was killed ...
+DEAD_MS = 800  # ... and after this long without a word from a killed dataplane
+
+CLEAN = {}
+LOSSY = {"drop_ppm": 10000, "duplicate_ppm": 10000, "reorder_ppm": 20000, "corrupt_ppm": 2000}
+BAD = {"drop_ppm": 50000, "duplicate_ppm": 20000, "reorder_ppm": 50000, "delay_ppm": 20000, "delay_max_us": 3000}
+
+
+class Failed(Exception):
+    pass
+
+
+class Cluster:
+    """A directory, a configuration, and the processes of all nodes."""
+
+    def __init__(self, args, nodes=2, vcpus=4, ram=16, mtu=9000, faults=None, limit=0, poll="sleep", extra=""):
+        self.args, self.nodes = args, nodes
+        self.dir = tempfile.mkdtemp(prefix="pando-net-")
+        self.run_dir = os.path.join(self.dir, "run")
+        self.procs, self.logs = {}, {}
+        resident = f", resident_mib: {limit}" if limit else ""
+        lines = [
+            "cluster: net-test",
+            f"run_dir: {self.run_dir}",
+            f"vm: {{ram_mib: {ram}, vcpus: {vcpus}}}",
+            "nodes:",
+        ]
+        lines += [f"  - {{id: {n}, name: n{n}{resident}}}" for n in range(nodes)]
+        lines += [f"fabric:\n  type: shm\n  mtu: {mtu}"]
+        if faults:
+            words = ", ".join(f"{k}: {v}" for k, v in {"seed": args.seed, **faults}.items())
+            lines += [f"  faults: {{{words}}}"]
+        lines += [
+            f"transport: {{heartbeat_ms: 50, dead_ms: {DEAD_MS}, join_timeout_ms: 5000}}",
+            "coherence: {check: true}",
+            f"poll: {{mode: {poll}}}",
+            extra,
+        ]
+        self.config = self.write("cluster.yaml", "\n".join(lines) + "\n")
+
+    def write(self, name, text):
+        path = os.path.join(self.dir, name)
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text)
+        return path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        for p in self.procs.values():
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+        for f in self.logs.values():
+            f.close()
+        if exc[0] is not None:
+            for name in self.logs:
+                for line in self.said(name).splitlines()[-8:]:
+                    print(f"       {name}: {line}")
+        shutil.rmtree(self.dir)
+
+    def start(self, name, *argv):
+        self.logs[name] = open(os.path.join(self.dir, name + ".log"), "w+", encoding="utf-8")
+        self.procs[name] = subprocess.Popen(argv, stdout=self.logs[name], stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        return self.procs[name]
+
+    def said(self, name):
+        with open(os.path.join(self.dir, name + ".log"), encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def socket(self, node):
+        return os.path.join(self.run_dir, f"node{node}.sock")
+
+    def dataplane(self, node, config=None):
+        summary = os.path.join(self.dir, f"summary{node}.json")
+        name = f"dataplane{node}"
+        while name in self.procs:
+            name += "+"
+        return self.start(name, self.args.dataplane, "--config", config or self.config, "--node", str(node), "--summary", summary)
+
+    def dataplanes(self):
+        for n in range(self.nodes):
+            self.dataplane(n)
+        self.until(lambda: all(os.path.exists(self.socket(n)) for n in range(self.nodes)), 10, "the glue sockets")
+
+    def vms(self, *words, program=None):
+        for n in reversed(range(self.nodes)):
+            self.start(f"vm{n}", program or self.args.vm, "--socket", self.socket(n), *words)
+
+    def until(self, condition, seconds, what):
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise Failed(f"{what}: not within {seconds} s")
+            time.sleep(0.01)
+
+    def ended(self):
+        return all(p.poll() is not None for p in self.procs.values())
+
+    def summaries(self):
+        out = []
+        for n in range(self.nodes):
+            with open(os.path.join(self.dir, f"summary{n}.json"), encoding="utf-8") as f:
+                out.append(json.load(f))
+        return out
+
+    def left(self):
+        """What the processes left in the run directory."""
+        return sorted(os.path.join(d, f) for d, _, files in os.walk(self.run_dir) for f in files)
+
+
+def expect(condition, words):
+    if not condition:
+        raise Failed(words)
+
+
+def total(summaries, *path):
+    out = 0
+    for s in summaries:
+        for key in path:
+            s = s.get(key, 0) if isinstance(s, dict) else 0
+        out += s
+    return out
+
+
+# ---- memory: exact results ------------------------------------------------------------------
+
+
+def good_end(c, counted=True):
+    c.until(c.ended, RUN_SECONDS, "the end")
+    for name, p in c.procs.items():
+        expect(p.returncode == 0, f"{name} ended with status {p.returncode}")
+    expect(not c.left(), f"left behind: {c.left()}")
+    s = c.summaries()
+    expect(total(s, "coherence", "violations") == 0, "invariant violations")
+    expect(not counted or total(s, "coherence", "checks") > 0, "nothing was checked")
+    return s
+
+
+def latencies(s):
+    words = []
+    for kind in ("read", "write", "upgrade"):
+        f = max((x["faults"][kind] for x in s), key=lambda f: f["n"])
+        words.append(f"{kind} {f['n']} p50 {f['p50_us']:.0f} p99 {f['p99_us']:.0f} us")
+    return ", ".join(words)
+
+
+def memory(args, words, **options):
+    faults = options.get("faults")
+    with Cluster(args, **options) as c:
+        c.dataplanes()
+        c.vms(*words)
+        s = good_end(c)
+        expect(all(total([x], "faults", k, "n") for x in s for k in ("read", "write")), "a node without faults")
+        if faults:
+            expect(total(s, "fault_filter", "dropped") > 0, "no frame was lost")
+            expect(sum(total(s, "classes", k, "retransmit") for k in ("urgent", "request", "data")) > 0, "nothing was sent again")
+        if options.get("limit"):
+            pages = options["limit"] * 256
+            expect(sum(total(s, "coherence", "evict_" + p) for p in ("puts", "putm", "puto")) > 0, "nothing was evicted")
+            for x in s:
+                expect(x["coherence"]["resident_high"] <= pages + 512, f"node {x['node']} held {x['coherence']['resident_high']} pages")
+        return latencies(s)
+
+
+def memory_cases(args):
+    quick = ("--iters", "1000", "--sweep", "600")
+    yield "memory/2-nodes", lambda: memory(args, ("--iters", "4000", "--sweep", "2000"))
+    yield "memory/1-node", lambda: memory(args, quick, nodes=1)
+    yield "memory/3-nodes", lambda: memory(args, quick, nodes=3, vcpus=6)
+    yield "memory/2-nodes-mtu-1500", lambda: memory(args, quick, mtu=1500)
+    yield "memory/2-nodes-yield", lambda: memory(args, quick, poll="yield")
+    yield "memory/2-nodes-lossy", lambda: memory(args, quick, faults=LOSSY)
+    yield "memory/3-nodes-lossy-mtu-1500", lambda: memory(args, quick, nodes=3, vcpus=6, mtu=1500, faults=BAD)
+    # 16 MiB of guest RAM, all of it swept, on nodes that may hold 40 % of it.
+    yield "memory/3-nodes-limited", lambda: memory(args, ("--iters", "500", "--sweep", "3900"), nodes=3, vcpus=6, limit=7)
+    yield "memory/2-nodes-limited-lossy", lambda: memory(args, ("--iters", "500", "--sweep", "3900"), limit=9, faults=LOSSY)
+    yield "memory/planted-skip-zap-is-caught", lambda: planted(args)
+
+
+def planted(args):
+    """A VM whose agent does not unmap must give wrong results: else this test sees nothing."""
+    with Cluster(args) as c:
+        c.dataplanes()
+        c.vms("--iters", "2000", "--sweep", "100", "--skip-zap")
+        end = time.monotonic() + 10
+        while time.monotonic() < end and not c.ended():
+            time.sleep(0.05)
+        wrong = not c.ended() or any(p.returncode != 0 for p in c.procs.values())
+        expect(wrong, "pages that were never unmapped went unnoticed")
+        return "hung in a barrier" if not c.ended() else "wrong results"
+
+
+# ---- glue: rings, interrupts, payloads ------------------------------------------------------
+
+
+def glue(args, faults):
+    with Cluster(args, nodes=2, vcpus=4, faults=faults) as c:
+        c.dataplanes()
+        c.vms(program=args.glue)
+        s = good_end(c, counted=False)
+        expect(total(s, "rings", "irqs") > 0 and total(s, "rings", "from_glue") > 0, "nothing went through the rings")
+        bad = sum(v for x in s for k, v in x["drops"].items() if k.startswith("engine.glue_"))
+        expect(bad == 11, f"{bad} broken entries were counted, 11 were written")
+        return f"{total(s, 'rings', 'from_glue')} messages, {total(s, 'rings', 'irqs')} interrupts, {bad} broken entries refused"
+
+
+def glue_cases(args):
+    yield "glue/clean", lambda: glue(args, None)
+    yield "glue/lossy", lambda: glue(args, LOSSY)
+
+
+# ---- kill: everybody ends, says why, leaves nothing -----------------------------------------
+
+
+def kill(args, victim, number=signal.SIGKILL):
+    with Cluster(args, nodes=3, vcpus=3) as c:
+        c.dataplanes()
+        c.vms("--work", "forever")
+        c.until(lambda: c.ended() or all("runs" in c.said(f"vm{n}") for n in range(3)), 20, "start")
+        time.sleep(0.3)
+        expect(all(p.poll() is None for p in c.procs.values()), "somebody ended before")
+        target, start = c.procs[victim], time.monotonic()
+        target.send_signal(number)
+        busy = max(1.0, os.getloadavg()[0] / os.cpu_count() / 2)  # others use this machine as well
+        limit = END_SECONDS * busy + (DEAD_MS / 1000 if victim.startswith("dataplane") and number == signal.SIGKILL else 0)
+        c.until(c.ended, limit + 1, "the end of all")
+        took = time.monotonic() - start
+        expect(took <= limit, f"the last one ended after {took:.2f} s")
+        for name, p in c.procs.items():
+            expect(p is target or p.returncode != 0, f"{name} ended as if all were well")
+            expect(p is target or p.returncode > 0, f"{name} was killed by signal {-p.returncode}")
+            expect(p is target or c.said(name).strip(), f"{name} did not say why it ended")
+        # Only the killed process cannot remove its own socket and rings.
+        own = [f for f in c.left() if victim.replace("dataplane", "node") + ".sock" not in f]
+        if number != signal.SIGKILL or not victim.startswith("dataplane"):
+            expect(not own, f"left behind: {own}")
+        return f"all gone after {took:.2f} s"
+
+
+def kill_cases(args):
+    for victim in ("dataplane0", "dataplane1", "vm0", "vm2"):
+        yield f"kill/{victim}", lambda v=victim: kill(args, v)
+    yield "kill/dataplane1-sigterm", lambda: kill(args, "dataplane1", signal.SIGTERM)
+
+
+# ---- bad: refused in words ------------------------------------------------------------------
+
+
+def refused(c, seconds, **words):
+    c.until(c.ended, seconds, "the refusal")
+    for name, text in words.items():
+        expect(c.procs[name].returncode > 0, f"{name} ended with status {c.procs[name].returncode}")
+        expect(text in c.said(name), f"{name} did not say '{text}', but: {c.said(name)[-300:]}")
+    expect(not c.left(), f"left behind: {c.left()}")
+    return "; ".join(words.values())
+
+
+def never_comes(args):
+    with Cluster(args, nodes=3, vcpus=3) as c:
+        c.config = c.write("short.yaml", open(c.config, encoding="ascii").read().replace("timeout_ms: 5000", "timeout_ms: 800"))
+        c.dataplane(0)
+        c.dataplane(1)
+        return refused(c, 5, dataplane0="node 2 (n2)", dataplane1="node 2 (n2)")
+
+
+def other_configuration(args):
+    with Cluster(args) as c:
+        text = open(c.config, encoding="ascii").read()
+        c.dataplane(0)
+        c.dataplane(1, c.write("other.yaml", text.replace("ram_mib: 16", "ram_mib: 17")))
+        return refused(c, 5, dataplane0="configuration", dataplane1="configuration")
+
+
+def twice(args):
+    with Cluster(args, vcpus=2) as c:
+        c.dataplanes()
+        second = c.dataplane(1)
+        second.wait(5)
+        expect(second.returncode == 1 and "already running as node 1" in c.said("dataplane1+"), c.said("dataplane1+"))
+        c.vms("--iters", "100", "--sweep", "10")  # the others are not disturbed
+        c.until(c.ended, RUN_SECONDS, "the end")
+        expect(c.procs["vm0"].returncode == 0, "the cluster was disturbed")
+        return "refused, and the first one goes on"
+
+
+def private_ram(args):
+    with Cluster(args, nodes=1, vcpus=1) as c:
+        c.dataplanes()
+        c.vms("--private")
+        return refused(c, 5, vm0="shared memory", dataplane0="shared memory")
+
+
+def too_much_ram(args):
+    with Cluster(args, nodes=1, vcpus=1) as c:
+        c.dataplanes()
+        c.vms("--pages", "5000")
+        return refused(c, 5, vm0="vm.ram_mib")
+
+
+def stale_socket(args):
+    with Cluster(args, nodes=1, vcpus=2) as c:
+        c.dataplanes()
+        c.procs["dataplane0"].kill()
+        c.procs["dataplane0"].wait()
+        expect(os.path.exists(c.socket(0)), "the killed process removed its socket?")
+        c.dataplane(0)
+        time.sleep(0.3)
+        c.vms("--iters", "10", "--sweep", "4")
+        c.until(c.ended, 10, "the end")
+        expect(c.procs["vm0"].returncode == 0, "a socket that a killed dataplane left is in the way")
+        return "a killed dataplane's socket is taken over"
+
+
+def bad_cases(args):
+    for case in (never_comes, other_configuration, twice, private_ram, too_much_ram, stale_socket):
+        yield "bad/" + case.__name__.replace("_", "-"), lambda c=case: c(args)
+
+
+# ---------------------------------------------------------------------------------------------
+
+
+def missing():
+    if os.geteuid() != 0:
+        return "not root: userfaultfd of kernel faults needs it"
+    if not os.path.exists("/dev/userfaultfd"):
+        return "there is no /dev/userfaultfd: the kernel is older than 6.1"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dataplane", required=True)
+    parser.add_argument("--vm", required=True)
+    parser.add_argument("--glue")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
+    parser.add_argument("--only", default="")
+    parser.add_argument("parts", nargs="+", choices=("memory", "glue", "kill", "bad"))
+    args = parser.parse_args()
+    why = missing()
+    if why:
+        print(f"SKIP: {why}")
+        return 77
+    print(f"seed {args.seed}")
+    failed = 0
+    for part in args.parts:
+        for name, case in globals()[part + "_cases"](args):
+            if args.only not in name:
+                continue
+            start = time.monotonic()
+            try:
+                word, words = "ok  ", case()
+            except (Failed, OSError, ValueError, KeyError) as e:
+                word, words = "FAIL", f"{type(e).__name__}: {e}"
+                failed += 1
+            print(f"{word} {name} ({time.monotonic() - start:.1f} s): {words}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The ethdev port between two processes, each with its own EAL: over memif, or over af_packet on a veth pair
+ * between two network namespaces, which live and die with the processes (nothing is left even by SIGKILL).
+ *
+ * usage: test_port_ethdev memif|af_packet|memif-kill [MTU [COUNT]]
+ * memif-kill: COUNT times one side is killed in mid-stream; the other must live. Exit status 77: skipped.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/base/prng.h"
+#include "dataplane/port/eal.h"
+#include "dataplane/port/port.h"
+
+enum { FRAMES = 20000, WINDOW = 48, ETHERTYPE = 0x88B5, HEADER = 16, SKIP = 77 };
+
+struct shared {
+    _Atomic uint32_t ready, open, got[2], go_on, foreign_sent;
+    _Atomic uint8_t mac[2][6];
+};
+static struct shared *sh;
+static char dir[64], err[PORT_ERROR_MAX];
+static const char *fabric;
+static uint16_t mtu;
+
+#define REQUIRE(e)                                                                                 \
+    do {                                                                                           \
+        if (!(e)) {                                                                                \
+            printf("FAIL %s:%d: %s (%s)\n", __FILE__, __LINE__, #e, err);                          \
+            fflush(stdout);                                                                        \
+            _exit(1);                                                                              \
+        }                                                                                          \
+    } while (0)
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static struct port *open_side(uint8_t side)
+{
+    struct port *p;
+    char prefix[64];
+    snprintf(prefix, sizeof(prefix), "pando-test-%d-%u", getppid(), side);
+    bool huge = port_eal_hugepages() && side == 1; /* both kinds of memory, if there are hugepages */
+    REQUIRE(port_eal_init(huge, PORT_EAL_ANY_CORE, prefix, side == 1, err) == 0);
+    if (strncmp(fabric, "memif", 5) == 0) {
+        REQUIRE(port_open_memif(dir, side, 2, ETHERTYPE, mtu, &p, err) == 0);
+    } else {
+        struct port *none = NULL;
+        REQUIRE(port_open_af_packet("no-such-if", ETHERTYPE, mtu, &none, err) == -ENODEV && none == NULL);
+        REQUIRE(port_open_af_packet("lo", ETHERTYPE, mtu, &none, err) == -ENETDOWN && none == NULL);
+        REQUIRE(port_open_af_packet("veth0", ETHERTYPE, (uint16_t)(mtu + 1), &none, err) == -EMSGSIZE || mtu == 9000);
+        REQUIRE(port_open_af_packet("veth0", ETHERTYPE, mtu, &p, err) == 0);
+    }
+    memcpy((void *)&sh->mac[side], p->mac.addr, 6);
+    atomic_fetch_add(&sh->open, 1);
+    return p;
+}
+
+static uint32_t length_of(uint32_t number)
+{
+    struct prng r = {.state = number};
+    uint32_t most = prng_below(&r, 3) ? 200 : mtu;
+    return HEADER + prng_below(&r, most - HEADER + 1);
+}
+
+static bool send_frame(struct port *p, uint8_t side, uint32_t number, const struct rrdp_mac *mac)
+{
+    uint8_t *b = p->ops->tx_reserve(p, !side, mac);
+    if (b == NULL)
+        return false;
+    uint32_t len = length_of(number);
+    memset(b, (int)(number + side), len);
+    put_le32(b, UINT32_C(0xABCD0000) + side);
+    put_le32(b + 4, number);
+    put_le32(b + 8, len);
+    p->ops->tx_commit(p, len);
+    return true;
+}
+
+/* Receives what is there; every frame must be the peer's, whole, the next one, from its address. */
+static void receive(struct port *p, uint8_t side, uint32_t *next)
+{
+    struct port_frame f[PORT_BURST];
+    uint32_t n = port_rx(p, f, PORT_BURST);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t number = get_le32(f[i].data + 4), len = get_le32(f[i].data + 8);
+        REQUIRE(get_le32(f[i].data) == UINT32_C(0xABCD0000) + !side);
+        REQUIRE(number == *next || number == UINT32_MAX);
+        REQUIRE(len == length_of(number) && f[i].len >= len && (f[i].len == len || f[i].len == 46));
+        for (uint32_t k = HEADER; k < len; k++)
+            REQUIRE(f[i].data[k] == (uint8_t)(number + !side));
+        REQUIRE(memcmp(f[i].src.addr, (void *)&sh->mac[!side], 6) == 0);
+        if (number != UINT32_MAX)
+            ++*next;
+    }
+    if (n == 0)
+        sched_yield();
+}
+
+/* Until a frame has come each way: a link needs a moment to come up. Frames with number UINT32_MAX are greetings. */
+static void greet(struct port *p, uint8_t side)
+{
+    double limit = seconds() + 20;
+    uint32_t next = 0;
+    while (atomic_load(&sh->open) < 2 || atomic_load(&sh->got[!side]) == 0 || atomic_load(&sh->got[side]) == 0) {
+        REQUIRE(seconds() < limit);
+        send_frame(p, side, UINT32_MAX, NULL);
+        p->ops->flush(p);
+        uint64_t before = p->counters.rx_frames;
+        receive(p, side, &next);
+        if (p->counters.rx_frames > before)
+            atomic_store(&sh->got[side], 1);
+        usleep(1000);
+    }
+}
+
+/* Frames that must not be handed up, put on the wire beside the port. */
+static void send_foreign(const uint8_t *to)
+{
+    static const uint8_t other[6] = {2, 9, 9, 9, 9, 9};
+    uint8_t f[200] = {0};
+    struct sockaddr_ll a = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("veth0"), .sll_halen = 6};
+    int s = socket(AF_PACKET, SOCK_RAW, 0);
+    REQUIRE(s >= 0);
+    for (unsigned i = 0; i < 5; i++) {
+        size_t len = sizeof(f);
+        memcpy(f, i == 1 ? other : to, 6);
+        memcpy(f + 6, other, 6);
+        put_le16(f + 12, htons(ETHERTYPE));
+        if (i == 0) /* another protocol */
+            put_le16(f + 12, htons(0x88B6));
+        if (i == 2) { /* tagged */
+            put_le16(f + 12, htons(0x8100));
+            put_le16(f + 14, htons(5));
+            put_le16(f + 16, htons(ETHERTYPE));
+        }
+        if (i == 3) /* our own address as source: an echo */
+            memcpy(f + 6, to, 6);
+        if (i == 4) { /* no payload at all */
+            len = 14;
+            put_le16(f + 12, htons(0x88B7));
+        }
+        REQUIRE(sendto(s, f, len, 0, (struct sockaddr *)&a, sizeof(a)) == (ssize_t)len);
+    }
+    close(s);
+    atomic_store(&sh->foreign_sent, 1);
+}
+
+static void exchange(struct port *p, uint8_t side)
+{
+    struct rrdp_mac peer;
+    uint32_t sent = 0, next = 0, most = FRAMES;
+    memcpy(peer.addr, (void *)&sh->mac[!side], 6);
+    atomic_fetch_add(&sh->go_on, 1);
+    while (atomic_load(&sh->go_on) < 2)
+        receive(p, side, &next);
+    atomic_store(&sh->got[side], 0);
+    atomic_fetch_add(&sh->go_on, 1);
+    while (atomic_load(&sh->go_on) < 4)
+        receive(p, side, &next);
+    double limit = seconds() + 60;
+    while (sent < most || next < most || atomic_load(&sh->got[!side]) < most) {
+        REQUIRE(seconds() < limit);
+        for (unsigned i = 0; i < 8 && sent < most && sent - atomic_load(&sh->got[!side]) < WINDOW; i++)
+            if (send_frame(p, side, sent, &peer))
+                sent++;
+        p->ops->flush(p);
+        receive(p, side, &next);
+        atomic_store(&sh->got[side], next);
+    }
+    if (strcmp(fabric, "af_packet") != 0) {
+        REQUIRE(p->counters.rx_foreign == 0);
+        return;
+    }
+    if (side == 0)
+        send_foreign((uint8_t *)&sh->mac[1]);
+    while (side == 1 && p->counters.rx_foreign < 5) {
+        REQUIRE(seconds() < limit);
+        receive(p, side, &next);
+    }
+    REQUIRE(next == most);
+}
+
+static void run_side(uint8_t side)
+{
+    if (strcmp(fabric, "af_packet") == 0)
+        REQUIRE(unshare(CLONE_NEWNET) == 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    atomic_fetch_add(&sh->ready, 1);
+    while (strcmp(fabric, "af_packet") == 0 && if_nametoindex("veth0") == 0)
+        usleep(1000);
+    if (strcmp(fabric, "af_packet") == 0)
+        REQUIRE(system("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 && ip link set veth0 up") == 0);
+    usleep((side ^ (mtu < 9000)) * 300000u); /* memif's server before its client, or the other way round */
+    struct port *p = open_side(side);
+    greet(p, side);
+    if (strcmp(fabric, "memif-kill") == 0)
+        for (uint32_t next = 0;; receive(p, side, &next)) {
+            next = 0;
+            send_frame(p, side, UINT32_MAX, NULL);
+            p->ops->flush(p);
+            atomic_fetch_add(&sh->got[side], 1);
+        }
+    exchange(p, side);
+    char run[128];
+    struct stat st;
+    snprintf(run, sizeof(run), "/run/dpdk/pando-test-%d-%u", getppid(), side);
+    p = port_close(p);
+    port_eal_close();
+    REQUIRE(stat(run, &st) != 0);
+    _exit(0);
+}
+
+static int make_link(const pid_t *pid)
+{
+    char line[200];
+    while (atomic_load(&sh->ready) < 2)
+        usleep(1000);
+    if (strcmp(fabric, "af_packet") != 0)
+        return 0;
+    snprintf(line, sizeof(line), "ip link add veth0 mtu %u netns %d type veth peer name veth0 mtu %u netns %d", mtu, pid[0],
+             mtu, pid[1]);
+    return system(line);
+}
+
+static bool kill_one(pid_t *pid, unsigned victim)
+{
+    int status;
+    double limit = seconds() + 20;
+    while ((atomic_load(&sh->got[0]) < 1000 || atomic_load(&sh->got[1]) < 1000) && seconds() < limit)
+        usleep(1000);
+    REQUIRE(seconds() < limit);
+    kill(pid[victim], SIGKILL);
+    waitpid(pid[victim], &status, 0);
+    usleep(300000);
+    bool lives = waitpid(pid[!victim], &status, WNOHANG) == 0;
+    if (!lives)
+        printf("the survivor died of signal %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    kill(pid[!victim], SIGKILL);
+    waitpid(pid[!victim], &status, 0);
+    return lives;
+}
+
+static bool run(unsigned victim)
+{
+    pid_t pid[2];
+    bool good = true;
+    memset(sh, 0, sizeof(*sh));
+    snprintf(dir, sizeof(dir), "/dev/shm/pando-eth-%d", getpid());
+    for (unsigned i = 0; i < 2; i++)
+        if ((pid[i] = fork()) == 0)
+            run_side((uint8_t)i);
+    if (make_link(pid) != 0) {
+        printf("FAIL: no veth pair\n");
+        kill(pid[0], SIGKILL);
+        kill(pid[1], SIGKILL);
+        good = false;
+    }
+    if (strcmp(fabric, "memif-kill") == 0)
+        return kill_one(pid, victim);
+    for (unsigned i = 0; i < 2; i++) {
+        int status;
+        waitpid(pid[i], &status, 0);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+            printf("FAIL: side %u: %s %d\n", i, WIFSIGNALED(status) ? "signal" : "status",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+            good = false;
+            kill(pid[!i], SIGKILL);
+        }
+    }
+    if (rmdir(dir) != 0 && errno != ENOENT) {
+        printf("FAIL: something was left in %s\n", dir);
+        good = false;
+    }
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    fabric = argc > 1 ? argv[1] : "memif";
+    mtu = (uint16_t)(argc > 2 ? atoi(argv[2]) : 9000);
+    unsigned count = argc > 3 ? (unsigned)atoi(argv[3]) : 1, bad = 0;
+    if (geteuid() != 0) {
+        printf("SKIPPED: network namespaces and packet sockets need root\n");
+        return SKIP;
+    }
+    sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (sh == MAP_FAILED)
+        return 1;
+    for (unsigned i = 0; i < count; i++)
+        bad += !run(i % 2);
+    if (strcmp(fabric, "memif-kill") == 0) {
+        char line[160];
+        snprintf(line, sizeof(line), "rm -rf %s /run/dpdk/pando-test-%d-*", dir, getpid());
+        (void)!system(line);
+    }
+    printf("%s: %s, MTU %u, %u runs, %u bad\n", bad ? "FAIL" : "ok", fabric, mtu, count, bad);
+    return bad ? 1 : 0;
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Layouts against the golden files (tests/golden/wire, made by another implementation), round trips,
+ * every refusal, and each flipped bit of a sealed frame. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/base/prng.h"
+#include "dataplane/wire/wire.h"
+
+static size_t golden(const char *name, uint8_t *out, size_t size)
+{
+    char path[512];
+    unsigned byte;
+    size_t n = 0;
+    snprintf(path, sizeof(path), PANDO_SOURCE_ROOT "/tests/golden/wire/%s.hex", name);
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        fail_msg("no golden file %s: a new message needs one", path);
+    while (fscanf(f, "%2x", &byte) == 1) {
+        assert_true(n < size);
+        out[n++] = (uint8_t)byte;
+    }
+    fclose(f);
+    return n;
+}
+
+static struct wire_msg example_msg(uint8_t kind)
+{
+    struct wire_msg m = {.kind = kind,
+                         .vm = 3,
+                         .requester = 5,
+                         .page = UINT64_C(0x123456789ABC),
+                         .txn = UINT64_C(0x0A0B0C0D0E0F),
+                         .version = UINT64_C(0xFEDCBA987654)};
+    m.acks = kind == WIRE_FWD_GETM ? 2 : kind == WIRE_GRANT ? 63 : kind == WIRE_DATA ? 1 : 0;
+    m.zero = kind == WIRE_GRANT;
+    m.exclusive = kind == WIRE_FWD_GETM || kind == WIRE_INV_ACK || kind == WIRE_GRANT;
+    return m;
+}
+
+static struct wire_glue example_glue(uint8_t kind)
+{
+    return (struct wire_glue){.kind = kind,
+                              .vm = 3,
+                              .chan = kind >= WIRE_VM_CMD ? WIRE_CHAN_VM : 7,
+                              .op = 0xBEEF,
+                              .seq = 0x01020304,
+                              .arg = UINT64_C(0x1122334455667788)};
+}
+
+static size_t payload_of(const struct wire_kind_info *info)
+{
+    return info->payload == WIRE_NONE ? 0 : info->payload == WIRE_PAGE ? WIRE_PAGE_SIZE : 77;
+}
+
+static bool same_msg(const struct wire_msg *a, const struct wire_msg *b)
+{
+    return a->kind == b->kind && a->vm == b->vm && a->requester == b->requester &&
+           a->acks == b->acks && a->zero == b->zero && a->exclusive == b->exclusive &&
+           a->page == b->page && a->txn == b->txn && a->version == b->version;
+}
+
+static bool same_glue(const struct wire_glue *a, const struct wire_glue *b)
+{
+    return a->kind == b->kind && a->vm == b->vm && a->chan == b->chan && a->op == b->op &&
+           a->seq == b->seq && a->arg == b->arg;
+}
+
+static void golden_messages(void **state)
+{
+    (void)state;
+    unsigned kinds = 0;
+    for (unsigned k = 0; k < 256; k++) {
+        const struct wire_kind_info *info = wire_kind_info((uint8_t)k);
+        uint8_t want[64], got[WIRE_MSG_HEADER];
+        if (info->name == NULL)
+            continue;
+        kinds++;
+        assert_int_equal(golden(info->name, want, sizeof(want)), WIRE_MSG_HEADER);
+        if (info->glue) {
+            struct wire_glue m = example_glue((uint8_t)k), back;
+            wire_glue_pack(&m, got);
+            assert_int_equal(
+                wire_glue_unpack(want, sizeof(got), info->cls, payload_of(info), &back), WIRE_OK);
+            assert_true(same_glue(&m, &back));
+        } else {
+            struct wire_msg m = example_msg((uint8_t)k), back;
+            wire_msg_pack(&m, got);
+            assert_int_equal(
+                wire_msg_unpack(want, sizeof(got), info->cls, payload_of(info), &back), WIRE_OK);
+            assert_true(same_msg(&m, &back));
+        }
+        assert_memory_equal(got, want, WIRE_MSG_HEADER);
+    }
+    assert_int_equal(kinds, 22);
+}
+
+/* ---- frames -------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    struct wire_rrdp h;
+} frames[] = {
+    {"rrdp_syn", {.syn = true, .first = true, .last = true, .data_len = 48}},
+    {"rrdp_syn_ack", {.syn = true, .ack_valid = true, .first = true, .last = true, .data_len = 48}},
+    {"rrdp_ack", {.ack_valid = true, .cls = 1}},
+    {"rrdp_eack",
+     {.ack_valid = true, .cls = 1, .eack = true, .eack_bits = UINT64_C(0x8000000000000005)}},
+    {"rrdp_nul", {.ack_valid = true, .nul = true}},
+    {"rrdp_rst", {.rst = true}},
+    {"rrdp_closed", {.rst = true, .nul = true}},
+    {"rrdp_message", {.ack_valid = true, .cls = 1, .first = true, .last = true, .data_len = 22}},
+    {"rrdp_first", {.ack_valid = true, .cls = 2, .first = true, .data_len = 122}},
+    {"rrdp_middle", {.ack_valid = true, .cls = 2, .data_len = 100}},
+    {"rrdp_last", {.ack_valid = true, .cls = 2, .last = true, .data_len = 100}},
+    {"rrdp_last_eack",
+     {.ack_valid = true, .cls = 3, .last = true, .data_len = 100, .eack = true, .eack_bits = 1}},
+};
+
+static struct wire_rrdp example_frame(unsigned i)
+{
+    struct wire_rrdp h = frames[i].h;
+    h.src = 2;
+    h.dst = 9;
+    h.credit = 64;
+    h.cluster_tag = 0x88;
+    h.seq = 0xFFFFFFFE;
+    h.ack = 3;
+    h.tag = 0xCAFEF00D;
+    return h;
+}
+
+static bool same_frame(const struct wire_rrdp *a, const struct wire_rrdp *b)
+{
+    return a->syn == b->syn && a->ack_valid == b->ack_valid && a->eack == b->eack &&
+           a->rst == b->rst && a->nul == b->nul && a->first == b->first && a->last == b->last &&
+           a->src == b->src && a->dst == b->dst && a->cls == b->cls && a->credit == b->credit &&
+           a->cluster_tag == b->cluster_tag && a->data_len == b->data_len && a->seq == b->seq &&
+           a->ack == b->ack && a->tag == b->tag && a->eack_bits == b->eack_bits;
+}
+
+static void golden_frames(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < PANDO_ARRAY_LEN(frames); i++) {
+        uint8_t want[256], got[256];
+        struct wire_rrdp h = example_frame(i), back;
+        const uint8_t *data;
+        size_t len = golden(frames[i].name, want, sizeof(want));
+        size_t header = wire_rrdp_pack(&h, got);
+        assert_int_equal(header + h.data_len, len);
+        memcpy(got + header, want + header, h.data_len);
+        wire_rrdp_seal(got, len);
+        assert_memory_equal(got, want, len);
+        assert_int_equal(wire_rrdp_unpack(want, len, 0x88, &back, &data), WIRE_OK);
+        assert_true(same_frame(&h, &back) && data == want + header);
+        memset(want + len, 0x5A, sizeof(want) - len); /* Ethernet pads; the tail is not ours */
+        assert_int_equal(wire_rrdp_unpack(want, sizeof(want), 0x88, &back, &data), WIRE_OK);
+        assert_int_equal(back.data_len, h.data_len);
+    }
+}
+
+/* Each bit of each frame, each byte set to each other value in the header, and each shortening. */
+static void no_damage_passes(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < PANDO_ARRAY_LEN(frames); i++) {
+        uint8_t b[256];
+        struct wire_rrdp back;
+        const uint8_t *data;
+        size_t len = golden(frames[i].name, b, sizeof(b));
+        for (size_t bit = 0; bit < len * 8; bit++) {
+            b[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            assert_int_not_equal(wire_rrdp_unpack(b, len, 0x88, &back, &data), WIRE_OK);
+            b[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+        for (size_t at = 0; at < len; at++)
+            for (unsigned v = 1; v < 256; v++) {
+                b[at] ^= (uint8_t)v;
+                assert_int_not_equal(wire_rrdp_unpack(b, len, 0x88, &back, &data), WIRE_OK);
+                b[at] ^= (uint8_t)v;
+            }
+        for (size_t shorter = 0; shorter < len; shorter++) {
+            enum wire_error e = wire_rrdp_unpack(b, shorter, 0x88, &back, &data);
+            assert_int_equal(e, shorter < WIRE_RRDP_HEADER ? WIRE_E_SHORT : WIRE_E_LENGTH);
+        }
+        assert_int_equal(wire_rrdp_unpack(b, len, 0x88, &back, &data), WIRE_OK);
+    }
+}
+
+/* What is sealed well and still not allowed. */
+static enum wire_error resealed(unsigned frame, unsigned offset, uint8_t and, uint8_t or)
+{
+    uint8_t b[256];
+    struct wire_rrdp back;
+    const uint8_t *data;
+    size_t len = golden(frames[frame].name, b, sizeof(b));
+    b[offset] = (uint8_t)((b[offset] & and) | or);
+    wire_rrdp_seal(b, len);
+    return wire_rrdp_unpack(b, len, 0x88, &back, &data);
+}
+
+static void refused_frames(void **state)
+{
+    (void)state;
+    enum { SYN, SYN_ACK, ACK, EACK, NUL, RST, CLOSED, MESSAGE };
+    assert_int_equal(resealed(ACK, 0, 0xFC, 0), WIRE_E_VERSION);
+    assert_int_equal(resealed(ACK, 0, 0xFC, 2), WIRE_E_VERSION);
+    assert_int_equal(resealed(ACK, 0, 0xFF, 0x80), WIRE_E_RESERVED);
+    assert_int_equal(resealed(ACK, 1, 0xFF, 0x80), WIRE_E_RESERVED);
+    assert_int_equal(resealed(ACK, 1, 0xE0, 5), WIRE_E_LENGTH);
+    assert_int_equal(resealed(ACK, 1, 0xE0, 8), WIRE_E_LENGTH);
+    assert_int_equal(resealed(EACK, 1, 0xE0, 6), WIRE_E_LENGTH);
+    assert_int_equal(resealed(ACK, 7, 0, 0x89), WIRE_E_CLUSTER);
+    assert_int_equal(resealed(ACK, 2, 0, 64), WIRE_E_RANGE);
+    assert_int_equal(resealed(ACK, 3, 0, 64), WIRE_E_RANGE);
+    assert_int_equal(resealed(ACK, 0, 0xF7, 0), WIRE_E_RANGE);     /* nothing at all */
+    assert_int_equal(resealed(ACK, 1, 0xFF, 0x20), WIRE_E_RANGE);  /* FIRST without data */
+    assert_int_equal(resealed(ACK, 1, 0xFF, 0x40), WIRE_E_RANGE);  /* LAST without data */
+    assert_int_equal(resealed(EACK, 0, 0xF7, 0x40), WIRE_E_RANGE); /* EACK without ACK */
+    assert_int_equal(resealed(MESSAGE, 0, 0xF7, 0), WIRE_E_RANGE); /* data without ACK */
+    assert_int_equal(resealed(MESSAGE, 0, 0xFF, 0x20), WIRE_E_RANGE);
+    assert_int_equal(resealed(MESSAGE, 0, 0xFF, 0x40), WIRE_E_RANGE);
+    assert_int_equal(resealed(SYN_ACK, 0, 0xFF, 0x20), WIRE_E_RANGE);
+    assert_int_equal(resealed(SYN, 0, 0xFF, 0x40), WIRE_E_RANGE);
+    assert_int_equal(resealed(NUL, 0, 0xFF, 0), WIRE_OK);
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+static void random_round_trips(void **state)
+{
+    (void)state;
+    struct prng r = {11};
+    for (int i = 0; i < 20000; i++) {
+        uint8_t b[WIRE_MSG_HEADER];
+        uint8_t kind = (uint8_t)(1 + prng_below(&r, 12));
+        const struct wire_kind_info *info = wire_kind_info(kind);
+        struct wire_msg m = example_msg(kind), back;
+        m.vm = (uint8_t)prng_next(&r);
+        m.requester = (uint8_t)prng_below(&r, WIRE_NODES_MAX);
+        m.page = prng_next(&r) >> 16;
+        m.txn = prng_next(&r) >> 16;
+        m.version = prng_next(&r) >> 16;
+        wire_msg_pack(&m, b);
+        assert_int_equal(wire_msg_unpack(b, sizeof(b), info->cls, payload_of(info), &back), WIRE_OK);
+        assert_true(same_msg(&m, &back));
+        struct wire_glue g = example_glue((uint8_t)(0x20 + prng_below(&r, 10))), gback;
+        info = wire_kind_info(g.kind);
+        g.chan = (uint16_t)prng_below(&r, WIRE_VCPUS_MAX);
+        g.op = (uint16_t)prng_next(&r);
+        g.seq = (uint32_t)prng_next(&r);
+        g.arg = prng_next(&r);
+        wire_glue_pack(&g, b);
+        assert_int_equal(wire_glue_unpack(b, sizeof(b), info->cls, payload_of(info), &gback), WIRE_OK);
+        assert_true(same_glue(&g, &gback));
+    }
+}
+
+static void refused_messages(void **state)
+{
+    (void)state;
+    struct wire_msg m;
+    struct wire_glue g;
+    uint8_t zero[WIRE_MSG_HEADER] = {0}, b[WIRE_MSG_HEADER];
+    assert_int_equal(wire_msg_unpack(zero, 22, 1, 0, &m), WIRE_E_KIND);
+    assert_int_equal(wire_glue_unpack(zero, 22, 1, 0, &g), WIRE_E_KIND);
+    for (unsigned k = 0; k < 256; k++) {
+        const struct wire_kind_info *info = wire_kind_info((uint8_t)k);
+        memset(b, 0, sizeof(b));
+        b[0] = (uint8_t)k;
+        size_t n = payload_of(info);
+        if (info->name == NULL) {
+            assert_int_equal(wire_msg_unpack(b, 22, info->cls, 0, &m), WIRE_E_KIND);
+            assert_int_equal(wire_glue_unpack(b, 22, info->cls, 0, &g), WIRE_E_KIND);
+            continue;
+        }
+#define UNPACK(len, cls, payload)                                                                  \
+    (info->glue ? wire_glue_unpack(b, len, cls, payload, &g) : wire_msg_unpack(b, len, cls, payload, &m))
+        assert_int_equal(UNPACK(22, info->cls, n), WIRE_OK);
+        assert_int_equal(UNPACK(21, info->cls, n), WIRE_E_SHORT);
+        assert_int_equal(UNPACK(22, (info->cls + 1) % 4u, n), WIRE_E_CLASS);
+        assert_int_equal(UNPACK(22, info->cls, WIRE_BYTES_MAX + 1), WIRE_E_LENGTH);
+        if (info->payload != WIRE_BYTES)
+            assert_int_equal(UNPACK(22, info->cls, n + 1), WIRE_E_LENGTH);
+        if (info->payload == WIRE_PAGE)
+            assert_int_equal(UNPACK(22, info->cls, 0), WIRE_E_LENGTH);
+        if (info->glue) {
+            assert_int_equal(wire_msg_unpack(b, 22, info->cls, n, &m), WIRE_E_KIND);
+            put_le16(b + 2, WIRE_VCPUS_MAX);
+            assert_int_equal(UNPACK(22, info->cls, n), WIRE_E_RANGE);
+            put_le16(b + 2, WIRE_CHAN_VM);
+            assert_int_equal(UNPACK(22, info->cls, n), WIRE_OK);
+            for (unsigned at = 18; at < 22; at++, memset(b + 18, 0, 4)) {
+                b[at] = 1;
+                assert_int_equal(UNPACK(22, info->cls, n), WIRE_E_RESERVED);
+            }
+        } else {
+            assert_int_equal(wire_glue_unpack(b, 22, info->cls, n, &g), WIRE_E_KIND);
+            b[2] = WIRE_NODES_MAX;
+            assert_int_equal(UNPACK(22, info->cls, n), WIRE_E_RANGE);
+            b[2] = 0;
+            bool flags = k == WIRE_GRANT || k == WIRE_DATA || k == WIRE_FWD_GETM || k == WIRE_INV_ACK;
+            for (unsigned bit = 6; bit < 8; bit++) {
+                b[3] = (uint8_t)(1u << bit);
+                assert_int_equal(UNPACK(22, info->cls, n), flags ? WIRE_OK : WIRE_E_RESERVED);
+            }
+            b[3] = 1;
+            assert_int_equal(UNPACK(22, info->cls, n),
+                             flags && k != WIRE_INV_ACK ? WIRE_OK : WIRE_E_RESERVED);
+        }
+#undef UNPACK
+    }
+}
+
+static void printing(void **state)
+{
+    (void)state;
+    char line[128], tiny[8];
+    struct wire_msg m = {.kind = WIRE_GETM, .requester = 1, .page = 0x12, .txn = 7, .version = 3};
+    assert_int_equal(wire_msg_print(&m, line, sizeof(line)), strlen("getm p=0x12 r=1 txn=7 v=3"));
+    assert_string_equal(line, "getm p=0x12 r=1 txn=7 v=3");
+    m = example_msg(WIRE_GRANT);
+    wire_msg_print(&m, line, sizeof(line));
+    assert_string_equal(line, "grant p=0x123456789abc r=5 txn=11042563100175 v=280223976814164 "
+                              "acks=63 zero excl");
+    struct wire_glue g = example_glue(WIRE_VM_CMD);
+    wire_glue_print(&g, line, sizeof(line));
+    assert_string_equal(line, "vm_cmd chan=vm op=48879 seq=16909060 arg=0x1122334455667788");
+    assert_int_equal(wire_msg_print(&m, tiny, sizeof(tiny)), 7);
+    assert_string_equal(tiny, "grant p");
+    m.kind = 0xEE;
+    wire_msg_print(&m, tiny, sizeof(tiny));
+    assert_string_equal(tiny, "kind? p");
+    for (int e = 0; e <= WIRE_ERRORS; e++)
+        assert_non_null(wire_error_name((enum wire_error)e));
+    assert_string_equal(wire_error_name(WIRE_E_CRC), "crc");
+    assert_string_equal(wire_class_name(WIRE_CLASS_BULK), "bulk");
+    assert_string_equal(wire_class_name(4), "?");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(golden_messages),    cmocka_unit_test(golden_frames),
+        cmocka_unit_test(no_damage_passes),   cmocka_unit_test(refused_frames),
+        cmocka_unit_test(random_round_trips), cmocka_unit_test(refused_messages),
+        cmocka_unit_test(printing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
