@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """./dev bench fault: what a remote page fault costs, and what it is made of.
 
-In one run, in interleaved rounds: the floor of userfaultfd alone, the round trip of the transport over shared memory,
-kernel TCP beside it, and what a guest sees: a remote read fault, a remote write fault of a Modified page, an upgrade
+In one run, in interleaved rounds: the floor of userfaultfd alone, the round trip of the transport on every fabric,
+kernel TCP over the same veth pair beside it, and what a guest sees: a remote read fault, a remote write fault of a Modified page, an upgrade
 with 1 and with 2 sharers, an interrupt one way. All samples of all rounds are kept; a ratio compares the medians
 of the two sides round by round.
 """
@@ -15,7 +15,6 @@ import platform
 import re
 import subprocess
 import sys
-import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
@@ -35,10 +34,14 @@ RATIOS = (
     ("fault/write_modified", "floor/uffd_yield/minor_modified"),
     ("fault/upgrade/1", "floor/uffd_yield/wp_upgrade"),
     ("fault/upgrade/2", "fault/upgrade/1"),
-    ("fault/read", "rtt/rrdp_shm/4096"),
-    ("rtt/rrdp_shm/64", "rtt/tcp_spinning/64"),
-    ("rtt/rrdp_shm/4096", "rtt/tcp_spinning/4096"),
-    ("rtt/rrdp_shm/64", "rtt/tcp_blocking/64"),
+    ("fault/read", "fetch/shm/4096"),
+    ("ipi/one_way", "rtt/shm/64"),
+    ("rtt/shm/64", "rtt/raw_shm/64"),
+    ("rtt/shm/64", "rtt/tcp_spin/64"),
+    ("rtt/af_packet/64", "rtt/tcp_spin/64"),
+    ("rtt/af_packet/64", "rtt/tcp_block/64"),
+    ("fetch/shm/4096", "fetch/tcp_spin/4096"),
+    ("fetch/af_packet/4096", "fetch/tcp_spin/4096"),
 )
 
 
@@ -140,10 +143,7 @@ def measure(args, results, missing):
         say(f"round {r + 1} of {args.rounds}: floor, transport, TCP")
         for text in tool(args.build, "uffd_floor", "1"):
             results.add_line(text)
-        with tempfile.TemporaryDirectory(prefix="pando-bench-") as d:
-            for text in tool(args.build, "rrdp_rtt", os.path.join(d, "ring"), str(args.samples * 5)):
-                results.add_line(text)
-        for text in tool(args.build, "tcp_rtt", "both", str(args.samples * 5)):
+        for text in tool(args.build, "pando-rtt", "--rounds", "1", "--samples", str(args.samples * 5)):
             results.add_line(text)
         for name, mode, nodes, words in GUEST:
             if name in missing:
@@ -173,7 +173,7 @@ def main():
            "host": host(), "config_sha256": hashlib.sha256(config.encode()).hexdigest(), "results": results.rows(),
            "ratios": results.ratios(),
            "not_measured": [f"{n}: {why}" for n, why in missing.items()]
-           + ["fabrics other than shared memory", "bare-metal KVM: no vmx or svm here"
+           + ["guest faults on fabrics other than shared memory", "bare-metal KVM: no vmx or svm here"
               if host()["hypervisor_kvm"].startswith("PVM") else "PVM"]}
     if args.json:
         print(json.dumps(out))

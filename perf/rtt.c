@@ -3,7 +3,8 @@
  * Round trips of 64 bytes (rtt/.../64) and of 64 bytes for 4 KiB (fetch/.../4096) on every fabric.
  *
  * usage: pando-rtt [--rounds N] [--samples N] [--mtu N] [--huge]
- * One JSON object a line, as the benches want it, with the medians of the rounds for whoever computes ratios.
+ * One JSON object a line, as the benches want it, with the medians of the rounds for whoever
+ * computes ratios.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -40,10 +41,13 @@ static void fail(struct rtt_side *s, const char *what)
 
 static void print(const char *kind, const char *variant, uint32_t reply, const struct rtt_result *r)
 {
-    printf("{\"name\": \"%s/%s/%u\", \"unit\": \"us\", \"n\": %llu, \"p50\": %.3f, \"p90\": %.3f, \"p99\": %.3f, "
-           "\"max\": %.3f, \"lost\": %llu, \"round_p50\": [", kind, variant, reply, (unsigned long long)r->hist.count,
+    printf("{\"name\": \"%s/%s/%u\", \"unit\": \"us\", \"n\": %llu, \"p50\": %.3f, \"p90\": %.3f, "
+           "\"p99\": %.3f, "
+           "\"max\": %.3f, \"lost\": %llu, \"round_p50\": [",
+           kind, variant, reply, (unsigned long long)r->hist.count,
            (double)hist_quantile(&r->hist, 500) / 1e3, (double)hist_quantile(&r->hist, 900) / 1e3,
-           (double)hist_quantile(&r->hist, 990) / 1e3, (double)r->hist.max / 1e3, (unsigned long long)r->lost);
+           (double)hist_quantile(&r->hist, 990) / 1e3, (double)r->hist.max / 1e3,
+           (unsigned long long)r->lost);
     for (uint32_t i = 0; i < r->rounds; i++)
         printf("%s%.3f", i ? ", " : "", (double)r->round_p50[i] / 1e3);
     printf("]}\n");
@@ -77,7 +81,8 @@ static void run(struct rtt_side *s)
     if (tcp < 0)
         fail(s, strerror(-tcp));
     v[FABRICS * 2] = (struct rtt_variant){"tcp_spin", &tcp, rtt_tcp_spin_ask, rtt_tcp_spin_answer};
-    v[FABRICS * 2 + 1] = (struct rtt_variant){"tcp_block", &tcp, rtt_tcp_block_ask, rtt_tcp_block_answer};
+    v[FABRICS * 2 + 1] =
+        (struct rtt_variant){"tcp_block", &tcp, rtt_tcp_block_ask, rtt_tcp_block_answer};
     for (uint32_t round = 0; round < s->options->rounds; round++)
         for (unsigned k = 0; k < 2; k++)
             for (unsigned i = 0; i < VARIANTS; i++)
@@ -115,8 +120,11 @@ int main(int argc, char **argv)
         else if (c == 'h')
             o.huge = true;
         else
-            return fprintf(stderr, "usage: pando-rtt [--rounds 1..%d] [--samples N] [--mtu %d..%d] [--huge]\n",
-                           RTT_ROUNDS_MAX, RTT_PAGE + 100, RRDP_MTU_MAX), 2;
+            return fprintf(
+                       stderr,
+                       "usage: pando-rtt [--rounds 1..%d] [--samples N] [--mtu %d..%d] [--huge]\n",
+                       RTT_ROUNDS_MAX, RTT_PAGE + 100, RRDP_MTU_MAX),
+                   2;
     }
     if (geteuid() != 0) {
         fprintf(stderr, "rtt: network namespaces and packet sockets need root\n");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Round trips over a port: raw frames, and messages through the whole of RRDP (CRC, sequence, acknowledgements). */
+/* Round trips over a port: raw frames, and messages through the whole of RRDP (CRC, sequence,
+ * acknowledgements). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,11 +20,20 @@ struct rtt_port {
 
 struct rtt_port *rtt_port_new(struct rtt_side *s, struct port *port)
 {
-    struct rrdp_config c = {
-        .self = s->side, .nodes = 2, .cluster_id = 77, .epoch = rtt_now(), .config_hash = 1, .mtu = port->mtu,
-        .credit = RRDP_WINDOW, .rto_min_ns = 2 * MS, .rto_max_ns = 100 * MS, .ack_delay_ns = MS / 20,
-        .heartbeat_ns = 100 * MS, .dead_ns = 3600 * 1000 * MS, /* nobody polls it while others are measured */
-        .syn_ns = 10 * MS};
+    struct rrdp_config c = {.self = s->side,
+                            .nodes = 2,
+                            .cluster_id = 77,
+                            .epoch = rtt_now(),
+                            .config_hash = 1,
+                            .mtu = port->mtu,
+                            .credit = RRDP_WINDOW,
+                            .rto_min_ns = 2 * MS,
+                            .rto_max_ns = 100 * MS,
+                            .ack_delay_ns = MS / 20,
+                            .heartbeat_ns = 100 * MS,
+                            .dead_ns =
+                                3600 * 1000 * MS, /* nobody polls it while others are measured */
+                            .syn_ns = 10 * MS};
     struct rtt_port *r = calloc(1, sizeof(*r));
     size_t size = rrdp_size(&c);
     void *memory = size != 0 ? aligned_alloc(64, (size + 63) & ~(size_t)63) : NULL;
@@ -53,7 +63,8 @@ struct raw_header {
     uint32_t number, reply, answer;
 };
 
-static bool raw_send(struct rtt_side *s, struct rtt_port *r, const struct raw_header *h, uint32_t len)
+static bool raw_send(struct rtt_side *s, struct rtt_port *r, const struct raw_header *h,
+                     uint32_t len)
 {
     uint8_t *b = r->port->ops->tx_reserve(r->port, !s->side, NULL);
     if (b == NULL)
@@ -75,7 +86,8 @@ static bool raw_receive(struct rtt_port *r, uint32_t answer, struct raw_header *
         if (f[i].len < RTT_ASK)
             continue;
         memcpy(h, f[i].data, sizeof(*h));
-        found |= h->answer == answer && (!answer || (h->number == r->expected && f[i].len >= h->reply));
+        found |=
+            h->answer == answer && (!answer || (h->number == r->expected && f[i].len >= h->reply));
     }
     if (n == 0)
         rtt_relax(&r->empty);
@@ -132,15 +144,17 @@ static void transmit(struct rtt_port *r, uint64_t now)
         r->port->ops->flush(r->port);
 }
 
-/* A message: number and wanted bytes behind room for a message header; then, in an answer, the page. */
-static void rrdp_say(struct rtt_side *s, struct rtt_port *r, uint8_t kind, uint32_t number, uint32_t reply)
+/* A message: number and wanted bytes behind room for a message header; then, in an answer, the
+ * page. */
+static void rrdp_say(struct rtt_side *s, struct rtt_port *r, uint8_t kind, uint32_t number,
+                     uint32_t reply)
 {
     uint8_t m[RTT_ASK] = {kind};
     uint32_t page = kind == 2 && reply > RTT_ASK ? reply : 0;
     memcpy(m + 4, &number, 4);
     memcpy(m + 8, &reply, 4);
-    (void)rrdp_send(r->rrdp, !s->side, page ? WIRE_CLASS_DATA : WIRE_CLASS_URGENT, m, page ? WIRE_MSG_HEADER : RTT_ASK, 0,
-                    page, false, 0);
+    (void)rrdp_send(r->rrdp, !s->side, page ? WIRE_CLASS_DATA : WIRE_CLASS_URGENT, m,
+                    page ? WIRE_MSG_HEADER : RTT_ASK, 0, page, false, 0);
     transmit(r, rtt_now());
 }
 
@@ -185,7 +199,8 @@ bool rtt_port_connect(struct rtt_side *s, struct rtt_port *r)
 {
     uint64_t limit = rtt_now() + 10000 * MS;
     bool up = false;
-    /* Polls on for a while after it is up, so that the other side gets there too, and first laps are done. */
+    /* Polls on for a while after it is up, so that the other side gets there too, and first laps
+     * are done. */
     for (uint64_t until = limit; rtt_now() < until && rtt_now() < limit;) {
         rrdp_poll(s, r);
         r->port->ops->flush(r->port);

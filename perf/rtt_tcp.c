@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Kernel TCP with TCP_NODELAY over the same veth pair: the baseline, with both sides spinning and with both blocking. */
+/* Kernel TCP with TCP_NODELAY over the same veth pair: the baseline, with both sides spinning and
+ * with both blocking. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

@@ -66,8 +66,10 @@ static bool enter_namespace(const struct rtt_side *s)
             return false;
         usleep(1000);
     }
-    snprintf(line, sizeof(line), "sysctl -qw net.ipv6.conf.all.disable_ipv6=1; "
-             "ip addr add 10.77.0.%d/24 dev rtt0 && ip link set rtt0 up", s->side + 1);
+    snprintf(line, sizeof(line),
+             "sysctl -qw net.ipv6.conf.all.disable_ipv6=1; "
+             "ip addr add 10.77.0.%d/24 dev rtt0 && ip link set rtt0 up",
+             s->side + 1);
     return system(line) == 0;
 }
 
@@ -80,7 +82,8 @@ static bool join(struct rtt_shared *shared, const pid_t *pid, uint16_t mtu)
             return false;
         usleep(1000);
     }
-    snprintf(line, sizeof(line), "ip link add rtt0 mtu %u netns %d type veth peer name rtt0 mtu %u netns %d", mtu,
+    snprintf(line, sizeof(line),
+             "ip link add rtt0 mtu %u netns %d type veth peer name rtt0 mtu %u netns %d", mtu,
              pid[0], mtu, pid[1]);
     if (system(line) != 0)
         return false;
@@ -96,7 +99,8 @@ static int wait_both(struct rtt_shared *shared, const pid_t *pid)
         pid_t who = wait(&status);
         int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
         if (WIFSIGNALED(status))
-            fprintf(stderr, "rtt: the side that %s died of signal %d\n", who == pid[0] ? "asks" : "answers", WTERMSIG(status));
+            fprintf(stderr, "rtt: the side that %s died of signal %d\n",
+                    who == pid[0] ? "asks" : "answers", WTERMSIG(status));
         if (code != 0)
             atomic_store(&shared->failed, 1);
         worst = code > worst ? code : worst;
@@ -108,7 +112,8 @@ bool rtt_twin_start(const struct rtt_options *o, struct rtt_side *ret_side, int 
 {
     static char dir[64];
     pid_t pid[2];
-    struct rtt_shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct rtt_shared *shared =
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     snprintf(dir, sizeof(dir), "/dev/shm/pando-rtt-%d", getpid());
     if (shared == MAP_FAILED) {
         *ret_status = 1;
@@ -122,7 +127,8 @@ bool rtt_twin_start(const struct rtt_options *o, struct rtt_side *ret_side, int 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         *ret_side = (struct rtt_side){.side = i, .shared = shared, .options = o, .dir = dir};
         if (!enter_namespace(ret_side)) {
-            fprintf(stderr, "rtt: no network namespace with a veth pair (root and iproute2 are needed)\n");
+            fprintf(stderr,
+                    "rtt: no network namespace with a veth pair (root and iproute2 are needed)\n");
             atomic_store(&shared->failed, 1);
             _exit(1);
         }
@@ -136,7 +142,8 @@ bool rtt_twin_start(const struct rtt_options *o, struct rtt_side *ret_side, int 
     return false;
 }
 
-void rtt_round(struct rtt_side *s, const struct rtt_variant *v, uint32_t reply, struct rtt_result *result)
+void rtt_round(struct rtt_side *s, const struct rtt_variant *v, uint32_t reply,
+               struct rtt_result *result)
 {
     struct hist round = {0};
     rtt_twin_barrier(s);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The floor under every remote fault: what userfaultfd alone costs on this machine, with no protocol and no
- * network. A thread touches pages of a shared memfd; another resolves each fault with the ioctl that the
- * dataplane would use. Two resolvers: one that spins (what a dedicated core gives) and one that yields its core
- * between empty polls (what the dataplane does where cores are short).
+ * The floor under every remote fault: what userfaultfd alone costs on this machine, with no
+ * protocol and no network. A thread touches pages of a shared memfd; another resolves each fault
+ * with the ioctl that the dataplane would use. Two resolvers: one that spins (what a dedicated core
+ * gives) and one that yields its core between empty polls (what the dataplane does where cores are
+ * short).
  *
  * Prints one JSON object a line: {"name": "floor/...", "unit": "us", "n": ..., "p50": ..., ...}.
  */
@@ -70,12 +71,14 @@ static void set_up(struct floor *f)
     memset(f->alias, 1, (size_t)PAGES * PAGE);
     f->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
     struct uffdio_api api = {.api = UFFD_API,
-                             .features = UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
-                                         UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP};
+                             .features =
+                                 UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+                                 UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP};
     struct uffdio_register reg = {.range = {(uint64_t)(uintptr_t)f->ram, (uint64_t)PAGES * PAGE},
-                                  .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
-                                          UFFDIO_REGISTER_MODE_WP};
-    if (f->uffd < 0 || ioctl(f->uffd, UFFDIO_API, &api) != 0 || ioctl(f->uffd, UFFDIO_REGISTER, &reg) != 0)
+                                  .mode = UFFDIO_REGISTER_MODE_MISSING |
+                                          UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP};
+    if (f->uffd < 0 || ioctl(f->uffd, UFFDIO_API, &api) != 0 ||
+        ioctl(f->uffd, UFFDIO_REGISTER, &reg) != 0)
         die("userfaultfd (a kernel of 6.8 or later is needed)");
     close(fd);
 }
@@ -144,7 +147,8 @@ static void measure(struct floor *f, enum kind kind, bool yield, uint32_t rounds
     }
     atomic_store(&f->stop, true);
     pthread_join(thread, NULL);
-    printf("{\"name\": \"floor/uffd_%s/%s\", \"unit\": \"us\", \"n\": %llu, \"p50\": %.2f, \"p90\": %.2f, \"p99\": %.2f, "
+    printf("{\"name\": \"floor/uffd_%s/%s\", \"unit\": \"us\", \"n\": %llu, \"p50\": %.2f, "
+           "\"p90\": %.2f, \"p99\": %.2f, "
            "\"max\": %.2f}\n",
            yield ? "yield" : "spin", kind_name[kind], (unsigned long long)f->hist.count,
            (double)hist_quantile(&f->hist, 500) / 1e3, (double)hist_quantile(&f->hist, 900) / 1e3,
@@ -157,7 +161,8 @@ int main(int argc, char **argv)
     static struct floor f;
     uint32_t rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 3;
     if (rounds < 1 || rounds > 1000) {
-        fprintf(stderr, "usage: uffd_floor [ROUNDS]   (1..1000 rounds of %d faults a kind)\n", PAGES);
+        fprintf(stderr, "usage: uffd_floor [ROUNDS]   (1..1000 rounds of %d faults a kind)\n",
+                PAGES);
         return 2;
     }
     set_up(&f);

@@ -40,7 +40,8 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Unaligned little-endian access: every wire and shared-memory integer of Pando is little-endian. */
+/* Unaligned little-endian access: all wire and shared-memory integers of Pando are little-endian.
+ */
 static inline void put_le16(uint8_t *p, uint16_t v)
 {
     p[0] = (uint8_t)v;

@@ -13,12 +13,12 @@ typedef void (*pando_check_handler)(const char *expr, const char *file, int line
 
 /* Called when a check fails; prints through the handler that the program installed (the simulator
  * installs one that reports the seed) and then traps. Never returns. */
-void pando_check_failed(const char *expr, const char *file, int line) __attribute__((noreturn, cold));
+void pando_check_failed(const char *expr, const char *file, int line)
+    __attribute__((noreturn, cold));
 
 /* Installs the reporter. Any thread, before the first step; NULL removes it. */
 void pando_check_set_handler(pando_check_handler handler);
 
-#define PANDO_CHECK(expr)                                                                          \
-    ((expr) ? (void)0 : pando_check_failed(#expr, __FILE__, __LINE__))
+#define PANDO_CHECK(expr) ((expr) ? (void)0 : pando_check_failed(#expr, __FILE__, __LINE__))
 
 #endif

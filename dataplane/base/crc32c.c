@@ -27,13 +27,13 @@ uint32_t crc32c_update_table(uint32_t crc, const void *data, size_t len)
 
 #include <immintrin.h>
 
-/* One step of a 3-stream block: 3 x STREAM bytes. The crc32 instruction has a latency of three cycles and a
- * throughput of one, so three independent streams keep it busy. */
+/* One step of a 3-stream block: 3 x STREAM bytes. The crc32 instruction has a latency of three
+ * cycles and a throughput of one, so three independent streams keep it busy. */
 enum { STREAM = 168, BLOCK = 3 * STREAM };
 
-/* x^(8 * STREAM * k - 33) mod P, bit-reversed, for k = 1 and 2: the carry-less product of a CRC with it,
- * reduced by a crc32 instruction over 8 bytes, is that CRC moved over k streams of zeros. The unit test compares
- * every length with the table. */
+/* x^(8 * STREAM * k - 33) mod P, bit-reversed, for k = 1 and 2: the carry-less product of a CRC
+ * with it, reduced by a crc32 instruction over 8 bytes, is that CRC moved over k streams of zeros.
+ * The unit test compares every length with the table. */
 static const uint64_t shift1 = UINT64_C(0x1B3D8F29);
 static const uint64_t shift2 = UINT64_C(0xA60CE07B);
 
@@ -46,11 +46,13 @@ static inline uint64_t load64(const uint8_t *p)
 
 __attribute__((target("sse4.2,pclmul"))) static inline uint64_t shifted(uint64_t crc, uint64_t by)
 {
-    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc), _mm_cvtsi64_si128((long long)by), 0);
+    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc),
+                                           _mm_cvtsi64_si128((long long)by), 0);
     return _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
 }
 
-__attribute__((target("sse4.2,pclmul"))) static uint32_t update_sse(uint32_t crc, const uint8_t *p, size_t len)
+__attribute__((target("sse4.2,pclmul"))) static uint32_t update_sse(uint32_t crc, const uint8_t *p,
+                                                                    size_t len)
 {
     uint64_t a = crc;
     while (len >= BLOCK) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Bounded text building for traces, without stdio. PURE, header only. The buffer is always terminated (size
- * at least 1); what does not fit is cut off. */
+/* Bounded text building for traces, without stdio. PURE, header only. The buffer is always
+ * terminated (size at least 1); what does not fit is cut off. */
 #ifndef PANDO_BASE_TEXT_H
 #define PANDO_BASE_TEXT_H
 

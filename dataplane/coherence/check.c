@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* coh_check: what one node can see of the invariants (coherence.h, core.h), as one executable assert. */
+/* coh_check: what one node can see of the invariants (coherence.h, core.h), as one executable
+ * assert. */
 #include "dataplane/coherence/core.h"
 
 #define RULE(condition, sentence)                                                                  \
@@ -20,11 +21,11 @@ static bool in(const struct coh_entry *e, uint32_t states)
 
 static const char *check_entry(const struct coh_entry *e)
 {
-    const uint32_t owner_always = set_of(COH_M) | set_of(COH_IM_P) | set_of(COH_MS_P) | set_of(COH_MI_U) |
-                                  set_of(COH_OE_U) | set_of(COH_ME_U) | set_of(COH_OE_A) |
-                                  set_of(COH_ME_A);
-    const uint32_t owner_maybe = set_of(COH_S) | set_of(COH_IS_D) | set_of(COH_IS_P) | set_of(COH_SM_AD) |
-                                 set_of(COH_SM_A) | set_of(COH_SE_U);
+    const uint32_t owner_always = set_of(COH_M) | set_of(COH_IM_P) | set_of(COH_MS_P) |
+                                  set_of(COH_MI_U) | set_of(COH_OE_U) | set_of(COH_ME_U) |
+                                  set_of(COH_OE_A) | set_of(COH_ME_A);
+    const uint32_t owner_maybe = set_of(COH_S) | set_of(COH_IS_D) | set_of(COH_IS_P) |
+                                 set_of(COH_SM_AD) | set_of(COH_SM_A) | set_of(COH_SE_U);
     RULE(e->state < COH_STATES, "the state exists");
     RULE(e->state == COH_I || e->frame, "a page that is not Invalid has a frame");
     RULE(!in(e, owner_always) || e->owner, "this state is an owner's");
@@ -33,23 +34,27 @@ static const char *check_entry(const struct coh_entry *e)
     return NULL;
 }
 
-static const char *check_record(const struct coh *c, const struct coh_entry *e, const struct coh_rec *r)
+static const char *check_record(const struct coh *c, const struct coh_entry *e,
+                                const struct coh_rec *r)
 {
     const uint32_t requests = set_of(COH_IS_D) | set_of(COH_IM_AD) | set_of(COH_SM_AD) |
                               set_of(COH_SM_A) | set_of(COH_SM_IU);
-    const uint32_t serving = set_of(COH_SI_U) | set_of(COH_OI_U) | set_of(COH_MI_U) | set_of(COH_MS_P) |
-                             set_of(COH_SM_IU);
-    const uint32_t evicting = set_of(COH_SE_U) | set_of(COH_OE_U) | set_of(COH_ME_U) | set_of(COH_SE_A) |
-                              set_of(COH_OE_A) | set_of(COH_ME_A) | set_of(COH_IE_A);
+    const uint32_t serving = set_of(COH_SI_U) | set_of(COH_OI_U) | set_of(COH_MI_U) |
+                             set_of(COH_MS_P) | set_of(COH_SM_IU);
+    const uint32_t evicting = set_of(COH_SE_U) | set_of(COH_OE_U) | set_of(COH_ME_U) |
+                              set_of(COH_SE_A) | set_of(COH_OE_A) | set_of(COH_ME_A) |
+                              set_of(COH_IE_A);
     const uint32_t mapping = set_of(COH_IS_P) | set_of(COH_IM_P);
     bool own = r != NULL && r->own, evict = r != NULL && r->evict, serve = r != NULL && r->serving;
     RULE(!in(e, requests) || (own && r->txn != 0), "a request has an own record and an id");
     RULE(serve == in(e, serving), "exactly the states of service know whom to answer");
-    RULE(in(e, evicting) ? evict : !evict || in(e, mapping), "exactly evictions have an eviction's record");
+    RULE(in(e, evicting) ? evict : !evict || in(e, mapping),
+         "exactly evictions have an eviction's record");
     if (r == NULL)
         return NULL;
     RULE(r->page < c->cfg.pages && &c->cache[r->page] == e, "the record is this page's");
-    RULE((r->write_waiters & ~r->waiters) == 0 && (!r->write_other || r->other), "writers wait, too");
+    RULE((r->write_waiters & ~r->waiters) == 0 && (!r->write_other || r->other),
+         "writers wait, too");
     RULE(!r->count_known || !in(e, requests) || bit64_count(r->acked) <= r->acks,
          "no more acks than were asked for");
     RULE(!coh_wanted(r) || !(e->state == COH_I || e->state == COH_S || e->state == COH_M),
@@ -62,7 +67,8 @@ static const char *check_record(const struct coh *c, const struct coh_entry *e, 
     return NULL;
 }
 
-static const char *check_dir(const struct coh *c, const struct coh_dir *d, const struct coh_entry *e)
+static const char *check_dir(const struct coh *c, const struct coh_dir *d,
+                             const struct coh_entry *e)
 {
     uint64_t owner = bit64((unsigned)d->owner);
     uint64_t all = c->cfg.nodes == 64 ? UINT64_MAX : bit64(c->cfg.nodes) - 1;

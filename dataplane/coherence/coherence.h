@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* clang-format off: the tables of this manual need the width. */
 /*
  * Coherence: the directory and cache state machines of one node. PURE.
  *

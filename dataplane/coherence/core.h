@@ -8,14 +8,14 @@
  *   home.c       GETS, GETM, PUTS, PUTM, PUTO   evict.c      EVICT: replacement
  *   residency.c  minimum residency, page sets   records.c    records and deferred messages
  *
- * A *record* holds all that a page needs beyond its 8-byte cache entry. It exists for at least one reason:
- *   own       a request of ours, or a fault that waits      at most txn_max
- *   evict     an eviction of ours                           at most COH_EVICT_MAX
- *   service   messages being served, or deferred            at most deferred_max (one record or more each)
- *   hold      minimum residency, membership of page sets    at most COH_HOLD_MAX + vCPUs * page set
- * The pool has room for the sum, so that none of the four can starve another and rec_get never fails.
- * deferred_max is enough for honest peers: a deferred message belongs to a transaction that its requester
- * cannot end without our answer, and one transaction sends at most one message to us.
+ * A *record* holds all that a page needs beyond its 8-byte cache entry. It exists for at least one
+ * reason: own       a request of ours, or a fault that waits      at most txn_max evict     an
+ * eviction of ours                           at most COH_EVICT_MAX service   messages being served,
+ * or deferred            at most deferred_max (one record or more each) hold      minimum
+ * residency, membership of page sets    at most COH_HOLD_MAX + vCPUs * page set The pool has room
+ * for the sum, so that none of the four can starve another and rec_get never fails. deferred_max is
+ * enough for honest peers: a deferred message belongs to a transaction that its requester cannot
+ * end without our answer, and one transaction sends at most one message to us.
  */
 #ifndef PANDO_COHERENCE_CORE_H
 #define PANDO_COHERENCE_CORE_H
@@ -26,17 +26,17 @@
 #include "dataplane/coherence/coherence.h"
 
 enum {
-    COH_EVICT_MAX = 32,     /* evictions in flight */
-    COH_HOLD_MAX = 256,     /* pages within their minimum residency; the oldest gives way */
+    COH_EVICT_MAX = 32, /* evictions in flight */
+    COH_HOLD_MAX = 256, /* pages within their minimum residency; the oldest gives way */
     COH_HOLD_RECORDS = COH_HOLD_MAX + COH_VCPUS_MAX * COH_PAGE_SET_MAX,
     COH_PENDING_MAX = COH_VCPUS_MAX + 64, /* faults that wait for a free transaction */
-    COH_SELF_MAX = 128,     /* messages to self queued within one step */
-    COH_UNIT_ACTIONS = 160, /* upper bound of the actions of one unit of work */
-    COH_SCAN_MAX = 256,     /* cache entries that the clock hand passes in one step */
-    COH_ATTEMPT_MAX = 7,    /* the bound of a page set doubles this often at most */
+    COH_SELF_MAX = 128,                   /* messages to self queued within one step */
+    COH_UNIT_ACTIONS = 160,               /* upper bound of the actions of one unit of work */
+    COH_SCAN_MAX = 256,                   /* cache entries that the clock hand passes in one step */
+    COH_ATTEMPT_MAX = 7,                  /* the bound of a page set doubles this often at most */
 };
-#define COH_ID_LIMIT (UINT64_C(1) << 48)
-#define COH_PAGES_MAX (UINT64_C(1) << 36)
+#define COH_ID_LIMIT       (UINT64_C(1) << 48)
+#define COH_PAGES_MAX      (UINT64_C(1) << 36)
 #define COH_EVICT_RETRY_NS UINT64_C(100000)
 
 struct coh_entry { /* cache side, one per page */
@@ -49,7 +49,7 @@ struct coh_entry { /* cache side, one per page */
     uint64_t taking : 1;  /* IS_P because this home took a PUT: needs no record, but is not idle */
     uint64_t spare : 5;
 };
-struct coh_dir { /* home side, one per page homed here */
+struct coh_dir {      /* home side, one per page homed here */
     uint64_t sharers; /* the owner included */
     uint64_t version : 48;
     uint64_t state : 2;
@@ -70,24 +70,24 @@ struct coh_deferred {
 
 struct coh_rec {
     uint64_t page;
-    uint64_t txn;                   /* of our request or eviction; 0: none */
-    uint64_t acked;                 /* nodes whose INV_ACK came */
+    uint64_t txn;                    /* of our request or eviction; 0: none */
+    uint64_t acked;                  /* nodes whose INV_ACK came */
     uint64_t waiters, write_waiters; /* vCPUs; the latter a subset */
     uint64_t started, write_started; /* time of the oldest fault that waits */
     uint64_t hold_until;
     uint64_t serve_txn;
-    uint32_t chain;                 /* next record of the hash bucket */
-    uint32_t first, last;           /* deferred messages */
-    uint32_t hold_prev, hold_next;  /* minimum residency, in order of hold_until */
+    uint32_t chain;                /* next record of the hash bucket */
+    uint32_t first, last;          /* deferred messages */
+    uint32_t hold_prev, hold_next; /* minimum residency, in order of hold_until */
     uint32_t ready_next;
-    uint16_t set_refs;              /* open page sets with this page */
-    uint8_t acks;                   /* INV_ACKs to collect, once count_known */
+    uint16_t set_refs; /* open page sets with this page */
+    uint8_t acks;      /* INV_ACKs to collect, once count_known */
     uint8_t serve_requester, serve_acks;
-    uint8_t fault;                  /* enum coh_fault_kind of our request */
-    bool other, write_other;        /* threads that are no vCPU wait */
+    uint8_t fault;           /* enum coh_fault_kind of our request */
+    bool other, write_other; /* threads that are no vCPU wait */
     bool own, evict, serving, holding, ready;
     bool count_known, zero;
-    bool again;                     /* a fault came after MAP was issued: map again when it is complete */
+    bool again; /* a fault came after MAP was issued: map again when it is complete */
 };
 
 struct coh_pending {
@@ -97,12 +97,12 @@ struct coh_pending {
 };
 
 struct coh_vcpu {
-    bool open, bumped;    /* set open; its attempt was already raised */
-    bool outstanding;     /* blocked in a fault on fault_page */
+    bool open, bumped; /* set open; its attempt was already raised */
+    bool outstanding;  /* blocked in a fault on fault_page */
     uint8_t n, lost_n;
-    uint8_t attempt;      /* sets of the present instruction that expired, up to COH_ATTEMPT_MAX */
-    uint8_t level;        /* drawn, at most attempt: the bound of this set is doubled so often */
-    uint32_t sets;        /* opened so far: seeds the draw */
+    uint8_t attempt; /* sets of the present instruction that expired, up to COH_ATTEMPT_MAX */
+    uint8_t level;   /* drawn, at most attempt: the bound of this set is doubled so often */
+    uint32_t sets;   /* opened so far: seeds the draw */
     uint64_t fault_page;
     uint64_t opened, last_mapped;
     uint64_t page[COH_PAGE_SET_MAX];
@@ -135,11 +135,13 @@ struct coh {
     uint64_t pending_seq;
 
     struct coh_vcpu vcpu[COH_VCPUS_MAX];
-    uint64_t open_sets;     /* bit v: vcpu[v].open */
+    uint64_t open_sets; /* bit v: vcpu[v].open */
 
     uint64_t hand, hand_idle, evict_at;
 
-    struct coh_self_msg { struct wire_msg msg; } self[COH_SELF_MAX];
+    struct coh_self_msg {
+        struct wire_msg msg;
+    } self[COH_SELF_MAX];
     uint32_t self_head, self_n;
 
     struct coh_actions *out;
@@ -150,29 +152,43 @@ struct coh {
 struct coh_ctx {
     uint64_t page;
     struct coh_entry *e;
-    struct coh_rec *r;         /* NULL: the page has no record */
-    const struct wire_msg *m;  /* messages only */
+    struct coh_rec *r;        /* NULL: the page has no record */
+    const struct wire_msg *m; /* messages only */
     uint8_t src;
-    uint8_t vcpu;              /* faults only */
-    uint64_t started;          /* faults only */
+    uint8_t vcpu;     /* faults only */
+    uint64_t started; /* faults only */
 };
 
-/* Cache-side events, the columns of the table. EVICT and TAKE are internal: the clock hand chose the page;
- * the directory (same node) took a PUTM or PUTO and makes this cache the owner. */
+/* Cache-side events, the columns of the table. EVICT and TAKE are internal: the clock hand chose
+ * the page; the directory (same node) took a PUTM or PUTO and makes this cache the owner. */
 enum coh_cache_event {
-    COH_CE_READ, COH_CE_WRITE, COH_CE_GRANT, COH_CE_DATA, COH_CE_FWD_GETS, COH_CE_FWD_GETM, COH_CE_INV,
-    COH_CE_INV_ACK, COH_CE_PUT_ACK, COH_CE_MAPPED, COH_CE_PROTECTED, COH_CE_UNMAPPED, COH_CE_EVICT,
-    COH_CE_TAKE, COH_CES
+    COH_CE_READ,
+    COH_CE_WRITE,
+    COH_CE_GRANT,
+    COH_CE_DATA,
+    COH_CE_FWD_GETS,
+    COH_CE_FWD_GETM,
+    COH_CE_INV,
+    COH_CE_INV_ACK,
+    COH_CE_PUT_ACK,
+    COH_CE_MAPPED,
+    COH_CE_PROTECTED,
+    COH_CE_UNMAPPED,
+    COH_CE_EVICT,
+    COH_CE_TAKE,
+    COH_CES
 };
 enum coh_home_event { COH_HE_GETS, COH_HE_GETM, COH_HE_PUTS, COH_HE_PUTM, COH_HE_PUTO, COH_HES };
 
 typedef void (*coh_cache_handler)(struct coh *c, struct coh_ctx *x);
-typedef void (*coh_home_handler)(struct coh *c, struct coh_dir *d, const struct wire_msg *m, uint8_t src);
+typedef void (*coh_home_handler)(struct coh *c, struct coh_dir *d, const struct wire_msg *m,
+                                 uint8_t src);
 extern const coh_cache_handler coh_cache_table[COH_STATES][COH_CES];
 extern const coh_home_handler coh_home_table[3][COH_HES];
 
 /* tables.c */
-void coh_defer_cell(struct coh *c, struct coh_ctx *x); /* the cell "deferred until the state is left" */
+void coh_defer_cell(struct coh *c,
+                    struct coh_ctx *x); /* the cell "deferred until the state is left" */
 
 /* init.c */
 uint64_t coh_home_index(const struct coh *c, uint64_t page);
@@ -185,7 +201,8 @@ void coh_set_state(struct coh *c, struct coh_ctx *x, enum coh_state to);
 void coh_drop(struct coh *c, enum coh_drop why);
 void coh_stop(struct coh *c, enum coh_stop why, uint8_t node);
 struct coh_ctx coh_ctx_of(struct coh *c, uint64_t page);
-bool coh_cache_dispatch(struct coh *c, struct coh_ctx *x, enum coh_cache_event ev); /* false: no such cell */
+bool coh_cache_dispatch(struct coh *c, struct coh_ctx *x,
+                        enum coh_cache_event ev); /* false: no such cell */
 uint64_t coh_new_txn(struct coh *c);
 static inline bool coh_room(const struct coh *c)
 {
@@ -194,9 +211,9 @@ static inline bool coh_room(const struct coh *c)
 
 /* records.c */
 struct coh_rec *coh_rec_find(const struct coh *c, uint64_t page);
-struct coh_rec *coh_rec_get(struct coh *c, struct coh_ctx *x);      /* finds or makes */
-void coh_rec_release(struct coh *c, struct coh_ctx *x);             /* frees if there is no reason left */
-bool coh_rec_own(struct coh *c, struct coh_ctx *x);                 /* false: txn_max are in use */
+struct coh_rec *coh_rec_get(struct coh *c, struct coh_ctx *x); /* finds or makes */
+void coh_rec_release(struct coh *c, struct coh_ctx *x); /* frees if there is no reason left */
+bool coh_rec_own(struct coh *c, struct coh_ctx *x);     /* false: txn_max are in use */
 void coh_rec_own_end(struct coh *c, struct coh_rec *r);
 void coh_rec_evict_end(struct coh *c, struct coh_rec *r);
 void coh_serve_begin(struct coh *c, struct coh_ctx *x);
@@ -214,7 +231,8 @@ static inline uint32_t coh_rec_id(const struct coh *c, const struct coh_rec *r)
 void coh_fault(struct coh *c, uint64_t page, uint8_t vcpu, bool write, uint64_t started);
 void coh_request(struct coh *c, struct coh_ctx *x, bool write); /* the record must be own */
 void coh_satisfied(struct coh *c, struct coh_ctx *x, bool writable);
-void coh_settle(struct coh *c, struct coh_ctx *x); /* a stable state or a new one was reached: what now? */
+void coh_settle(struct coh *c,
+                struct coh_ctx *x); /* a stable state or a new one was reached: what now? */
 bool coh_pending_run(struct coh *c);
 static inline bool coh_wanted(const struct coh_rec *r)
 {
@@ -232,7 +250,7 @@ void coh_on_write_late(struct coh *c, struct coh_ctx *x);
 /* forwards.c */
 void coh_forward(struct coh *c, struct coh_ctx *x); /* arrival: serve, defer or refuse */
 void coh_forward_all(struct coh *c, struct coh_ctx *x);
-bool coh_ready_run(struct coh *c);                  /* serves one deferred message; false: none is ready */
+bool coh_ready_run(struct coh *c); /* serves one deferred message; false: none is ready */
 bool coh_may_serve(const struct coh *c, const struct coh_entry *e, const struct coh_rec *r);
 void coh_on_share(struct coh *c, struct coh_ctx *x);
 void coh_on_share_me(struct coh *c, struct coh_ctx *x);
@@ -252,7 +270,8 @@ void coh_send_ack(struct coh *c, struct coh_ctx *x, uint8_t requester, uint64_t 
 void coh_send_data(struct coh *c, struct coh_ctx *x, const struct wire_msg *fwd);
 
 /* responses.c */
-enum coh_drop coh_data_verdict(const struct coh *c, const struct wire_msg *m); /* COH_DROPS: acceptable */
+enum coh_drop coh_data_verdict(const struct coh *c,
+                               const struct wire_msg *m); /* COH_DROPS: acceptable */
 void coh_on_grant_read(struct coh *c, struct coh_ctx *x);
 void coh_on_grant_write(struct coh *c, struct coh_ctx *x);
 void coh_on_grant_upgrade(struct coh *c, struct coh_ctx *x);
@@ -279,7 +298,8 @@ void coh_home_gets_zero(struct coh *c, struct coh_dir *d, const struct wire_msg 
 void coh_home_gets(struct coh *c, struct coh_dir *d, const struct wire_msg *m, uint8_t src);
 void coh_home_getm_zero(struct coh *c, struct coh_dir *d, const struct wire_msg *m, uint8_t src);
 void coh_home_getm_owned(struct coh *c, struct coh_dir *d, const struct wire_msg *m, uint8_t src);
-void coh_home_getm_modified(struct coh *c, struct coh_dir *d, const struct wire_msg *m, uint8_t src);
+void coh_home_getm_modified(struct coh *c, struct coh_dir *d, const struct wire_msg *m,
+                            uint8_t src);
 void coh_home_puts(struct coh *c, struct coh_dir *d, const struct wire_msg *m, uint8_t src);
 void coh_home_put(struct coh *c, struct coh_dir *d, const struct wire_msg *m, uint8_t src);
 void coh_on_take_fill(struct coh *c, struct coh_ctx *x);

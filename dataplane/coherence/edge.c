@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* MAPPED, PROTECTED, UNMAPPED: the mapping is as the last action asked; what waited for it goes on. */
+/* MAPPED, PROTECTED, UNMAPPED: the mapping is as the last action asked; what waited for it goes on.
+ */
 #include "dataplane/coherence/core.h"
 
 static struct wire_msg served(const struct coh_rec *r, uint8_t kind, uint64_t version)
@@ -65,9 +66,11 @@ void coh_on_unmapped_sm(struct coh *c, struct coh_ctx *x)
     coh_set_state(c, x, COH_IM_AD);
 }
 
-/* ---- evictions ------------------------------------------------------------------------------------- */
+/* ---- evictions
+ * ------------------------------------------------------------------------------------- */
 
-static void put(struct coh *c, struct coh_ctx *x, uint8_t kind, enum coh_state to, uint64_t *counter)
+static void put(struct coh *c, struct coh_ctx *x, uint8_t kind, enum coh_state to,
+                uint64_t *counter)
 {
     struct coh_rec *r = x->r;
     PANDO_CHECK(r->evict);
@@ -87,7 +90,8 @@ static void put(struct coh *c, struct coh_ctx *x, uint8_t kind, enum coh_state t
 /* Each of the three is called off if somebody wants the page meanwhile: the copy is still valid. */
 void coh_on_unmapped_se(struct coh *c, struct coh_ctx *x)
 {
-    if (x->e->owner || coh_wanted(x->r)) /* owner: this home took a PUT while the page was unmapped */
+    if (x->e->owner ||
+        coh_wanted(x->r)) /* owner: this home took a PUT while the page was unmapped */
         coh_map(c, x, false, false);
     else
         put(c, x, WIRE_PUTS, COH_SE_A, &c->counters.evict_puts);

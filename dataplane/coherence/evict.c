@@ -2,10 +2,10 @@
 /*
  * Replacement: a clock hand over the cache entries, a bounded piece at a time.
  *
- * Frames of Invalid pages go when the hand meets them. A page that was granted survives one pass (a copy) or
- * two (an owner), so that copies go before owners. Pages with a record (transient, held, or with messages
- * parked) are passed by, and so are pages that are both owned and homed here: home is their place. Homes
- * accept PUTM and PUTO without limit and then replace others.
+ * Frames of Invalid pages go when the hand meets them. A page that was granted survives one pass (a
+ * copy) or two (an owner), so that copies go before owners. Pages with a record (transient, held,
+ * or with messages parked) are passed by, and so are pages that are both owned and homed here: home
+ * is their place. Homes accept PUTM and PUTO without limit and then replace others.
  */
 #include "dataplane/coherence/core.h"
 

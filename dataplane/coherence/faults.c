@@ -3,8 +3,9 @@
  * READ_FAULT and WRITE_FAULT, requests, and faults that wait for a free transaction.
  *
  * A fault that finds the page in a transient state joins its record. A fault that finds all txn_max
- * transactions in use is remembered, one slot a vCPU: it blocks in one fault at a time, but a fault of its
- * earlier life (userfaultfd repeats messages after a signal) may still be here, so that moves to a common slot.
+ * transactions in use is remembered, one slot a vCPU: it blocks in one fault at a time, but a fault
+ * of its earlier life (userfaultfd repeats messages after a signal) may still be here, so that
+ * moves to a common slot.
  */
 #include "dataplane/coherence/core.h"
 
@@ -13,7 +14,8 @@ static uint64_t vcpu_bit(uint8_t vcpu)
     return vcpu < COH_VCPUS_MAX ? bit64(vcpu) : 0;
 }
 
-/* ---- waiting for a transaction --------------------------------------------------------------------- */
+/* ---- waiting for a transaction
+ * --------------------------------------------------------------------- */
 
 static struct coh_pending *common_slot(struct coh *c, uint64_t page)
 {
@@ -45,7 +47,8 @@ static void pending_add(struct coh *c, uint64_t page, uint8_t vcpu, bool write, 
         .page = page, .seq = c->pending_seq++, .started = started, .vcpu = vcpu, .write = write};
     struct coh_pending *p = vcpu < COH_VCPUS_MAX ? &c->pending[vcpu] : common_slot(c, page);
     c->counters.txn_full++;
-    if (p == NULL) { /* more blocked threads that are no vCPU than slots: counted; the engine bounds them */
+    if (p == NULL) { /* more blocked threads that are no vCPU than slots: counted; the engine bounds
+                        them */
         coh_drop(c, COH_DROP_DEFERRED_FULL);
         return;
     }
@@ -77,7 +80,8 @@ bool coh_pending_run(struct coh *c)
     return true;
 }
 
-/* ---- requests -------------------------------------------------------------------------------------- */
+/* ---- requests
+ * -------------------------------------------------------------------------------------- */
 
 /* Sends GETS or GETM for a page in I or S. */
 void coh_request(struct coh *c, struct coh_ctx *x, bool write)
@@ -119,8 +123,8 @@ static void join(struct coh_ctx *x, bool write)
     }
 }
 
-/* Joins the page's record. A record that nothing keeps until the page is stable (home took a PUT and is
- * mapping it) becomes an own one. */
+/* Joins the page's record. A record that nothing keeps until the page is stable (home took a PUT
+ * and is mapping it) becomes an own one. */
 static bool wait_here(struct coh *c, struct coh_ctx *x, bool write)
 {
     const struct coh_rec *r = x->r;
@@ -181,8 +185,8 @@ static void give_up_waiters(struct coh *c, struct coh_ctx *x)
     r->other = r->write_other = false;
 }
 
-/* Called whenever a handler may have brought the page to a stable state: maps again for late faults, goes
- * on with what is still wanted, lets parked messages be served, frees the record. */
+/* Called whenever a handler may have brought the page to a stable state: maps again for late
+ * faults, goes on with what is still wanted, lets parked messages be served, frees the record. */
 void coh_settle(struct coh *c, struct coh_ctx *x)
 {
     struct coh_rec *r = x->r;
@@ -214,7 +218,8 @@ void coh_settle(struct coh *c, struct coh_ctx *x)
     coh_rec_release(c, x);
 }
 
-/* ---- events ---------------------------------------------------------------------------------------- */
+/* ---- events
+ * ---------------------------------------------------------------------------------------- */
 
 void coh_fault(struct coh *c, uint64_t page, uint8_t vcpu, bool write, uint64_t started)
 {
@@ -222,7 +227,8 @@ void coh_fault(struct coh *c, uint64_t page, uint8_t vcpu, bool write, uint64_t 
     x.vcpu = vcpu;
     x.started = started;
     coh_hold_fault(c, vcpu, page);
-    coh_cache_dispatch(c, &x, write ? COH_CE_WRITE : COH_CE_READ); /* no empty cell in these columns */
+    coh_cache_dispatch(c, &x,
+                       write ? COH_CE_WRITE : COH_CE_READ); /* no empty cell in these columns */
 }
 
 void coh_on_read_i(struct coh *c, struct coh_ctx *x)
@@ -240,7 +246,8 @@ void coh_on_write_s(struct coh *c, struct coh_ctx *x)
     start(c, x, true);
 }
 
-/* The page is mapped in the mode that the fault needs: the message was late, or the kernel dropped the PTE. */
+/* The page is mapped in the mode that the fault needs: the message was late, or the kernel dropped
+ * the PTE. */
 void coh_on_again(struct coh *c, struct coh_ctx *x)
 {
     struct coh_action *a = coh_act(c, COH_ACT_MAP, x->page);

@@ -2,16 +2,18 @@
 /*
  * FWD_GETS, FWD_GETM and INV: what other nodes' requests take from this one.
  *
- * A forward is served at once, or parked behind earlier ones of its page: because the state says so (DEFER),
- * or because residency holds the page. A hold keeps what would take the mapping away or make it read-only;
- * it never keeps a message that our own request waits for (in SM_AD all is served at once), and it ends by
- * time, so that no cycle of waiting can arise.
+ * A forward is served at once, or parked behind earlier ones of its page: because the state says so
+ * (DEFER), or because residency holds the page. A hold keeps what would take the mapping away or
+ * make it read-only; it never keeps a message that our own request waits for (in SM_AD all is
+ * served at once), and it ends by time, so that no cycle of waiting can arise.
  */
 #include "dataplane/coherence/core.h"
 
 static enum coh_cache_event column(uint8_t kind)
 {
-    return kind == WIRE_INV ? COH_CE_INV : kind == WIRE_FWD_GETM ? COH_CE_FWD_GETM : COH_CE_FWD_GETS;
+    return kind == WIRE_INV        ? COH_CE_INV
+           : kind == WIRE_FWD_GETM ? COH_CE_FWD_GETM
+                                   : COH_CE_FWD_GETS;
 }
 
 static bool hold_keeps(const struct coh_entry *e, const struct coh_rec *r, uint8_t kind)
@@ -74,9 +76,10 @@ bool coh_ready_run(struct coh *c)
     return true;
 }
 
-/* An upgrade leaves S. What is parked was ordered before our GETM and is answered before that leaves, holds or
- * not: afterwards nobody could tell it from what was ordered later. Honest homes cause at most one answer per
- * other node (and an UNMAP); what would be more is refused, so that the actions of a step stay bounded. */
+/* An upgrade leaves S. What is parked was ordered before our GETM and is answered before that
+ * leaves, holds or not: afterwards nobody could tell it from what was ordered later. Honest homes
+ * cause at most one answer per other node (and an UNMAP); what would be more is refused, so that
+ * the actions of a step stay bounded. */
 void coh_forward_all(struct coh *c, struct coh_ctx *x)
 {
     const struct wire_msg *outer = x->m;
@@ -94,7 +97,8 @@ void coh_forward_all(struct coh *c, struct coh_ctx *x)
     x->src = src;
 }
 
-/* ---- answers --------------------------------------------------------------------------------------- */
+/* ---- answers
+ * --------------------------------------------------------------------------------------- */
 
 void coh_send_ack(struct coh *c, struct coh_ctx *x, uint8_t requester, uint64_t txn)
 {
@@ -120,7 +124,8 @@ void coh_send_data(struct coh *c, struct coh_ctx *x, const struct wire_msg *fwd)
     coh_send(c, fwd->requester, &m);
 }
 
-/* ---- FWD_GETS -------------------------------------------------------------------------------------- */
+/* ---- FWD_GETS
+ * -------------------------------------------------------------------------------------- */
 
 static bool is_read_of_ours(struct coh *c, struct coh_ctx *x)
 {
@@ -159,9 +164,11 @@ void coh_on_downgrade(struct coh *c, struct coh_ctx *x)
     coh_set_state(c, x, COH_MS_P);
 }
 
-/* ---- FWD_GETM -------------------------------------------------------------------------------------- */
+/* ---- FWD_GETM
+ * -------------------------------------------------------------------------------------- */
 
-/* exclusive in FWD_GETM says that our INV_ACK is counted: it must be so exactly if others may read. */
+/* exclusive in FWD_GETM says that our INV_ACK is counted: it must be so exactly if others may read.
+ */
 static bool is_handover(struct coh *c, struct coh_ctx *x, bool shared)
 {
     enum coh_drop why = COH_DROPS;
@@ -248,7 +255,8 @@ void coh_on_yield_ma(struct coh *c, struct coh_ctx *x)
         yield_evicted(c, x);
 }
 
-/* ---- INV ------------------------------------------------------------------------------------------- */
+/* ---- INV
+ * ------------------------------------------------------------------------------------------- */
 
 static bool is_newer(struct coh *c, struct coh_ctx *x)
 {

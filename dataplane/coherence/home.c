@@ -2,10 +2,11 @@
 /*
  * GETS, GETM, PUTS, PUTM, PUTO: the directory. It answers each at once and keeps no transaction.
  *
- * Number of acks: a GRANT counts the INVs that left with it. A FWD_GETM to an owner whose page others may
- * read (OWNED) counts the INVs and the owner's own INV_ACK, and says so by `exclusive`; to a sole owner
- * (MODIFIED) it counts none, and the owner's DATA is its ack. Owner and home agree about which of the two it
- * is because the FWD_GETS that made the difference came first, in the same class.
+ * Number of acks: a GRANT counts the INVs that left with it. A FWD_GETM to an owner whose page
+ * others may read (OWNED) counts the INVs and the owner's own INV_ACK, and says so by `exclusive`;
+ * to a sole owner (MODIFIED) it counts none, and the owner's DATA is its ack. Owner and home agree
+ * about which of the two it is because the FWD_GETS that made the difference came first, in the
+ * same class.
  */
 #include "dataplane/coherence/core.h"
 
@@ -29,7 +30,8 @@ static void refuse(struct coh *c)
     coh_drop(c, COH_DROP_DIR_STATE);
 }
 
-/* ---- GETS ------------------------------------------------------------------------------------------ */
+/* ---- GETS
+ * ------------------------------------------------------------------------------------------ */
 
 void coh_home_gets_zero(struct coh *c, struct coh_dir *d, const struct wire_msg *m, uint8_t src)
 {
@@ -55,7 +57,8 @@ void coh_home_gets(struct coh *c, struct coh_dir *d, const struct wire_msg *m, u
     coh_send(c, (uint8_t)d->owner, &fwd);
 }
 
-/* ---- GETM ------------------------------------------------------------------------------------------ */
+/* ---- GETM
+ * ------------------------------------------------------------------------------------------ */
 
 static bool next_version(struct coh *c, struct coh_dir *d)
 {
@@ -67,7 +70,8 @@ static bool next_version(struct coh *c, struct coh_dir *d)
     return true;
 }
 
-static uint8_t invalidate(struct coh *c, const struct coh_dir *d, const struct wire_msg *m, uint64_t nodes)
+static uint8_t invalidate(struct coh *c, const struct coh_dir *d, const struct wire_msg *m,
+                          uint64_t nodes)
 {
     struct wire_msg inv = answer(d, m, WIRE_INV);
     for (uint64_t left = nodes; left != 0; left &= left - 1)
@@ -132,7 +136,8 @@ void coh_home_getm_modified(struct coh *c, struct coh_dir *d, const struct wire_
     coh_send(c, owner, &fwd);
 }
 
-/* ---- PUTS, PUTM, PUTO ------------------------------------------------------------------------------ */
+/* ---- PUTS, PUTM, PUTO
+ * ------------------------------------------------------------------------------ */
 
 static void put_ack(struct coh *c, const struct coh_dir *d, const struct wire_msg *m, uint8_t src)
 {
@@ -156,8 +161,8 @@ void coh_home_puts(struct coh *c, struct coh_dir *d, const struct wire_msg *m, u
     put_ack(c, d, m, src);
 }
 
-/* The last clause is true for honest peers: our own copy and our bit in the directory can disagree only
- * while an INV of ours is parked here, and then the owner is still waiting for our ack. */
+/* The last clause is true for honest peers: our own copy and our bit in the directory can disagree
+ * only while an INV of ours is parked here, and then the owner is still waiting for our ack. */
 enum coh_put coh_put_verdict(const struct coh *c, const struct coh_dir *d, const struct wire_msg *m,
                              uint8_t src, enum coh_drop *ret_why)
 {
@@ -170,7 +175,8 @@ enum coh_put coh_put_verdict(const struct coh *c, const struct coh_dir *d, const
         why = COH_DROP_DIR_STATE;
     else if (m->version != d->version)
         why = COH_DROP_VERSION;
-    else if (coh_cache_table[e->state][COH_CE_TAKE] == NULL || (e->state == COH_I) == has(d, c->cfg.self))
+    else if (coh_cache_table[e->state][COH_CE_TAKE] == NULL ||
+             (e->state == COH_I) == has(d, c->cfg.self))
         why = COH_DROP_STATE;
     if (why == COH_DROPS)
         return COH_PUT_ACCEPT;
@@ -211,7 +217,8 @@ void coh_on_take_fill(struct coh *c, struct coh_ctx *x)
     coh_map(c, x, false, false);
 }
 
-/* S, IS_P, SE_U hold these bytes; IS_D gets them from the old owner, who answers forwards until PUT_ACK. */
+/* S, IS_P, SE_U hold these bytes; IS_D gets them from the old owner, who answers forwards until
+ * PUT_ACK. */
 void coh_on_take_own(struct coh *c, struct coh_ctx *x)
 {
     (void)c;

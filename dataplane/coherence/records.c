@@ -42,8 +42,8 @@ struct coh_rec *coh_rec_get(struct coh *c, struct coh_ctx *x)
 void coh_rec_release(struct coh *c, struct coh_ctx *x)
 {
     struct coh_rec *r = x->r;
-    if (r == NULL || r->own || r->evict || r->serving || r->holding || r->ready || r->set_refs > 0 ||
-        r->first != POOL_NONE)
+    if (r == NULL || r->own || r->evict || r->serving || r->holding || r->ready ||
+        r->set_refs > 0 || r->first != POOL_NONE)
         return;
     PANDO_CHECK(r->waiters == 0 && !r->other);
     uint32_t id = coh_rec_id(c, r);

@@ -2,17 +2,20 @@
 /*
  * Residency: how long a page stays against the wishes of others.
  *
- * Minimum: hold_ns after a fault was satisfied. All ends are equally far ahead, so a FIFO is in order of time.
+ * Minimum: hold_ns after a fault was satisfied. All ends are equally far ahead, so a FIFO is in
+ * order of time.
  *
- * Page set of a vCPU: what it was granted since it last got through an instruction. It opens with the first
- * grant after it was closed and ends
- *   - quietly, hold_ns after the last grant with no fault outstanding: the vCPU got through. Attempt := 0;
- *   - by expiry, a bound after it opened. The pages are remembered as lost; a fault on one of them shows
- *     that the same instruction still runs, and raises the attempt.
- * Bound: hold_max_ns * 2^level * (1 + self/nodes). level is 0, 1, 2 ... attempt with probability 1/2, 1/4, 1/8 ...,
- * drawn by a hash of node, vCPU and the number of the set. Doubling alone would not do: sets that keep each other
- * waiting fail together, so their attempts grow together, and with equal bounds none ever outlasts the others for
- * long enough to collect all its pages. The draw makes one stand out soon; the last factor keeps equal levels from ending alike.
+ * Page set of a vCPU: what it was granted since it last got through an instruction. It opens with
+ * the first grant after it was closed and ends
+ *   - quietly, hold_ns after the last grant with no fault outstanding: the vCPU got through.
+ * Attempt := 0;
+ *   - by expiry, a bound after it opened. The pages are remembered as lost; a fault on one of them
+ * shows that the same instruction still runs, and raises the attempt. Bound: hold_max_ns * 2^level
+ * * (1 + self/nodes). level is 0, 1, 2 ... attempt with probability 1/2, 1/4, 1/8 ..., drawn by a
+ * hash of node, vCPU and the number of the set. Doubling alone would not do: sets that keep each
+ * other waiting fail together, so their attempts grow together, and with equal bounds none ever
+ * outlasts the others for long enough to collect all its pages. The draw makes one stand out soon;
+ * the last factor keeps equal levels from ending alike.
  */
 #include "dataplane/base/prng.h"
 #include "dataplane/coherence/core.h"
@@ -26,12 +29,15 @@ static void let_go(struct coh *c, struct coh_rec *r)
     coh_rec_release(c, &x);
 }
 
-/* ---- minimum residency ----------------------------------------------------------------------------- */
+/* ---- minimum residency
+ * ----------------------------------------------------------------------------- */
 
 static void hold_unlink(struct coh *c, struct coh_rec *r)
 {
-    uint32_t *from_prev = r->hold_prev == POOL_NONE ? &c->holds.first : &c->rec[r->hold_prev].hold_next;
-    uint32_t *from_next = r->hold_next == POOL_NONE ? &c->holds.last : &c->rec[r->hold_next].hold_prev;
+    uint32_t *from_prev =
+        r->hold_prev == POOL_NONE ? &c->holds.first : &c->rec[r->hold_prev].hold_next;
+    uint32_t *from_next =
+        r->hold_next == POOL_NONE ? &c->holds.last : &c->rec[r->hold_next].hold_prev;
     *from_prev = r->hold_next;
     *from_next = r->hold_prev;
     r->hold_prev = r->hold_next = POOL_NONE;
@@ -63,7 +69,8 @@ static void hold_end_first(struct coh *c)
     let_go(c, r);
 }
 
-/* ---- page sets ------------------------------------------------------------------------------------- */
+/* ---- page sets
+ * ------------------------------------------------------------------------------------- */
 
 static uint64_t set_expiry(const struct coh *c, const struct coh_vcpu *v)
 {
@@ -164,7 +171,8 @@ void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus)
         set_add(c, (uint8_t)bit64_first(left), x->r);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------ */
+/* ---- time
+ * ------------------------------------------------------------------------------------------ */
 
 void coh_hold_expire(struct coh *c)
 {
@@ -178,7 +186,8 @@ void coh_hold_expire(struct coh *c)
     }
 }
 
-/* Holds end by themselves when the next event comes; a TICK is needed only if a message may wait for it. */
+/* Holds end by themselves when the next event comes; a TICK is needed only if a message may wait
+ * for it. */
 uint64_t coh_hold_deadline(const struct coh *c)
 {
     uint64_t t = UINT64_MAX;

@@ -2,8 +2,8 @@
 /*
  * GRANT, DATA, INV_ACK and PUT_ACK: answers to requests of this node.
  *
- * A write is granted by GRANT or DATA, which say how many INV_ACKs belong to it; acks may come before that
- * number is known. Acks are kept as a set of nodes, so that none counts twice.
+ * A write is granted by GRANT or DATA, which say how many INV_ACKs belong to it; acks may come
+ * before that number is known. Acks are kept as a set of nodes, so that none counts twice.
  */
 #include "dataplane/coherence/core.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * coh_step: validates one event, dispatches it by the tables, then does the work that became possible:
- * messages to self, parked messages, waiting faults, replacement. One unit of work emits fewer than
- * COH_UNIT_ACTIONS actions and starts only if that many fit: what is left over waits for the next TICK.
+ * coh_step: validates one event, dispatches it by the tables, then does the work that became
+ * possible: messages to self, parked messages, waiting faults, replacement. One unit of work emits
+ * fewer than COH_UNIT_ACTIONS actions and starts only if that many fit: what is left over waits for
+ * the next TICK.
  */
 #include "dataplane/coherence/core.h"
 
@@ -83,7 +84,8 @@ bool coh_cache_dispatch(struct coh *c, struct coh_ctx *x, enum coh_cache_event e
     return true;
 }
 
-/* ---- messages -------------------------------------------------------------------------------------- */
+/* ---- messages
+ * -------------------------------------------------------------------------------------- */
 
 enum { TO_HOME = 1, FROM_HOME = 2, TO_REQUESTER = 4 };
 
@@ -188,7 +190,8 @@ static void drain_self(struct coh *c)
     }
 }
 
-/* ---- the step -------------------------------------------------------------------------------------- */
+/* ---- the step
+ * -------------------------------------------------------------------------------------- */
 
 static void edge(struct coh *c, const struct coh_event *ev)
 {
@@ -274,7 +277,8 @@ uint64_t coh_deadline(const struct coh *c)
     return min_u64(coh_hold_deadline(c), coh_evict_deadline(c));
 }
 
-/* ---- views ----------------------------------------------------------------------------------------- */
+/* ---- views
+ * ----------------------------------------------------------------------------------------- */
 
 bool coh_wants_data(const struct coh *c, uint8_t src, const struct wire_msg *m)
 {
@@ -285,10 +289,12 @@ bool coh_wants_data(const struct coh *c, uint8_t src, const struct wire_msg *m)
 bool coh_takes_put(const struct coh *c, uint8_t src, const struct wire_msg *m)
 {
     enum coh_drop why;
-    if (c->stopped || (m->kind != WIRE_PUTM && m->kind != WIRE_PUTO) || verdict(c, m, src) != COH_DROPS)
+    if (c->stopped || (m->kind != WIRE_PUTM && m->kind != WIRE_PUTO) ||
+        verdict(c, m, src) != COH_DROPS)
         return false;
     const struct coh_dir *d = &c->dir[coh_home_index(c, m->page)];
-    return c->cache[m->page].state == COH_I && coh_put_verdict(c, d, m, src, &why) == COH_PUT_ACCEPT;
+    return c->cache[m->page].state == COH_I &&
+           coh_put_verdict(c, d, m, src, &why) == COH_PUT_ACCEPT;
 }
 
 void coh_view(const struct coh *c, uint64_t page, struct coh_page_view *out)

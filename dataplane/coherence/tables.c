@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The tables: (state, event) -> handler. An empty cell is a protocol error: counted, nothing changes.
+ * The tables: (state, event) -> handler. An empty cell is a protocol error: counted, nothing
+ * changes.
  *
- * Rows are cache states; columns are grouped by where the event comes from. DEFER parks the message until
- * the state is left. The same three columns (FWD_GETS, FWD_GETM, INV) are used when a parked message is
- * served, so that a message is judged by the state that it was meant for.
+ * Rows are cache states; columns are grouped by where the event comes from. DEFER parks the message
+ * until the state is left. The same three columns (FWD_GETS, FWD_GETM, INV) are used when a parked
+ * message is served, so that a message is judged by the state that it was meant for.
  */
 #include "dataplane/coherence/core.h"
 
@@ -18,18 +19,18 @@ void coh_defer_cell(struct coh *c, struct coh_ctx *x)
     PANDO_CHECK(!"the defer cell is data, not code");
 }
 
-#define FAULTS(r, w)          [COH_CE_READ] = r, [COH_CE_WRITE] = w
-#define HOME(fs, fm, inv)     [COH_CE_FWD_GETS] = fs, [COH_CE_FWD_GETM] = fm, [COH_CE_INV] = inv
-#define ANSWERS(grant, data)  [COH_CE_GRANT] = grant, [COH_CE_DATA] = data
-#define ACKS                  [COH_CE_INV_ACK] = coh_on_inv_ack
-#define PUT_ACK               [COH_CE_PUT_ACK] = coh_on_put_ack
-#define MAPPED(h)             [COH_CE_MAPPED] = h
-#define PROTECTED(h)          [COH_CE_PROTECTED] = h
-#define UNMAPPED(h)           [COH_CE_UNMAPPED] = h
-#define EVICT(h)              [COH_CE_EVICT] = h
-#define TAKE(h)               [COH_CE_TAKE] = h
-#define WAIT                  FAULTS(coh_on_read_wait, coh_on_write_wait)
-#define LATE                  FAULTS(coh_on_read_late, coh_on_write_wait)
+#define FAULTS(r, w)         [COH_CE_READ] = r, [COH_CE_WRITE] = w
+#define HOME(fs, fm, inv)    [COH_CE_FWD_GETS] = fs, [COH_CE_FWD_GETM] = fm, [COH_CE_INV] = inv
+#define ANSWERS(grant, data) [COH_CE_GRANT] = grant, [COH_CE_DATA] = data
+#define ACKS                 [COH_CE_INV_ACK] = coh_on_inv_ack
+#define PUT_ACK              [COH_CE_PUT_ACK] = coh_on_put_ack
+#define MAPPED(h)            [COH_CE_MAPPED] = h
+#define PROTECTED(h)         [COH_CE_PROTECTED] = h
+#define UNMAPPED(h)          [COH_CE_UNMAPPED] = h
+#define EVICT(h)             [COH_CE_EVICT] = h
+#define TAKE(h)              [COH_CE_TAKE] = h
+#define WAIT                 FAULTS(coh_on_read_wait, coh_on_write_wait)
+#define LATE                 FAULTS(coh_on_read_late, coh_on_write_wait)
 
 /* clang-format off */
 const coh_cache_handler coh_cache_table[COH_STATES][COH_CES] = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Carries out what the coherence core asks for, in its order. MAP, PROTECT and PUNCH are done at once; the
- * completion of MAP and PROTECT is queued and fed back after the present actions (a loop, no recursion).
- * UNMAP goes to the agent.
+ * Carries out what the coherence core asks for, in its order. MAP, PROTECT and PUNCH are done at
+ * once; the completion of MAP and PROTECT is queued and fed back after the present actions (a loop,
+ * no recursion). UNMAP goes to the agent.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +14,8 @@
 static void push_done(struct engine *e, uint64_t page, enum coh_event_type type)
 {
     PANDO_CHECK(e->done_head - e->done_tail <= e->done_mask);
-    e->done[e->done_head++ & e->done_mask] = (struct engine_done){.page = page, .type = (uint8_t)type};
+    e->done[e->done_head++ & e->done_mask] =
+        (struct engine_done){.page = page, .type = (uint8_t)type};
 }
 
 /* -ESRCH: the VMM's address space is going away; its socket says the rest in a moment. */
@@ -23,8 +24,8 @@ static void edge_failed(struct engine *e, const char *what, uint64_t page, int r
     if (rc == -ESRCH)
         engine_stop(e, false, "node %u: the VM's process is gone", e->self);
     else
-        engine_stop(e, false, "node %u: %s of page 0x%llx: %s", e->self, what, (unsigned long long)page,
-                    strerror(-rc));
+        engine_stop(e, false, "node %u: %s of page 0x%llx: %s", e->self, what,
+                    (unsigned long long)page, strerror(-rc));
 }
 
 static void act_map(struct engine *e, const struct coh_action *a)
@@ -48,12 +49,13 @@ static void act_map(struct engine *e, const struct coh_action *a)
 
 static void act_stop(struct engine *e, const struct coh_action *a)
 {
-    static const char *const why[] = {"?", "is the last copy's owner and is gone", "has no frame for it",
-                                      "has used up its transaction ids", "found the protocol's state impossible"};
+    static const char *const why[] = {"?", "is the last copy's owner and is gone",
+                                      "has no frame for it", "has used up its transaction ids",
+                                      "found the protocol's state impossible"};
     unsigned reason = a->reason < sizeof(why) / sizeof(why[0]) ? a->reason : 0;
     if (a->reason == COH_STOP_PEER_LOST)
-        engine_stop(e, false, "page 0x%llx is lost: node %u (%s) %s", (unsigned long long)a->page, a->dst,
-                    node_name(e, a->dst), why[reason]);
+        engine_stop(e, false, "page 0x%llx is lost: node %u (%s) %s", (unsigned long long)a->page,
+                    a->dst, node_name(e, a->dst), why[reason]);
     else
         engine_stop(e, false, "page 0x%llx: node %u (%s) %s", (unsigned long long)a->page, e->self,
                     node_name(e, e->self), why[reason]);
@@ -98,8 +100,8 @@ static void check(struct engine *e, const struct coh_event *ev)
         return;
     if (e->count.violations++ == 0)
         snprintf(e->violation, sizeof(e->violation), "%s", wrong);
-    engine_stop(e, false, "node %u: invariant violated at page 0x%llx: %s", e->self, (unsigned long long)ev->page,
-                wrong);
+    engine_stop(e, false, "node %u: invariant violated at page 0x%llx: %s", e->self,
+                (unsigned long long)ev->page, wrong);
 }
 
 static void step_once(struct engine *e, struct coh_event *ev)
@@ -119,7 +121,8 @@ void engine_step(struct engine *e, struct coh_event *ev)
     step_once(e, ev);
     while (e->done_head != e->done_tail) {
         struct engine_done d = e->done[e->done_tail++ & e->done_mask];
-        struct coh_event next = {.type = (enum coh_event_type)d.type, .page = d.page, .now = e->now};
+        struct coh_event next = {
+            .type = (enum coh_event_type)d.type, .page = d.page, .now = e->now};
         step_once(e, &next);
     }
 }
@@ -127,7 +130,8 @@ void engine_step(struct engine *e, struct coh_event *ev)
 bool engine_tick(struct engine *e)
 {
     bool useful = false;
-    for (uint32_t i = 0; i < ENGINE_TICKS && e->phase != ENGINE_LEAVING && coh_deadline(e->coh) <= e->now; i++) {
+    for (uint32_t i = 0;
+         i < ENGINE_TICKS && e->phase != ENGINE_LEAVING && coh_deadline(e->coh) <= e->now; i++) {
         struct coh_event ev = {.type = COH_EV_TICK};
         engine_step(e, &ev);
         useful = true;

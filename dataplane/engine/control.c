@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The glue's control socket (glue_abi.h): HELLO, WELCOME, RAM, BYE, STOP. Never blocks. One VM process at a time;
- * its connection is its life line: when it closes without BYE, the VM ends everywhere.
+ * The glue's control socket (glue_abi.h): HELLO, WELCOME, RAM, BYE, STOP. Never blocks. One VM
+ * process at a time; its connection is its life line: when it closes without BYE, the VM ends
+ * everywhere.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +49,8 @@ static int open_segment(struct engine *e)
     e->shared->abi = GLUE_ABI_VERSION;
     e->shared->vcpus = e->cfg->vm.vcpus;
     e->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return e->doorbell_fd < 0 ? fail(e, -errno, "doorbell") : idle_watch(e, e->doorbell_fd, WATCH_DOORBELL);
+    return e->doorbell_fd < 0 ? fail(e, -errno, "doorbell")
+                              : idle_watch(e, e->doorbell_fd, WATCH_DOORBELL);
 }
 
 /* A socket file that nobody listens on is what a killed dataplane left. */
@@ -57,22 +59,26 @@ static int bind_socket(struct engine *e, const struct sockaddr_un *a)
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return fail(e, -errno, "glue socket");
-    int rc = connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN ? 0 : -errno;
+    int rc =
+        connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN ? 0 : -errno;
     close(fd);
     if (rc == 0) {
-        snprintf(e->err, sizeof(e->err),
-                 "%s is in use: another pando-dataplane is already running as node %u of this run_dir", a->sun_path,
-                 e->self);
+        snprintf(
+            e->err, sizeof(e->err),
+            "%s is in use: another pando-dataplane is already running as node %u of this run_dir",
+            a->sun_path, e->self);
         return -EADDRINUSE;
     }
     e->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    /* Whoever sees the name can connect: it is put there, or over a killed dataplane's, when all is ready. */
+    /* Whoever sees the name can connect: it is put there, or over a killed dataplane's, when all is
+     * ready. */
     struct sockaddr_un temporary = {.sun_family = AF_UNIX};
     int n = snprintf(temporary.sun_path, sizeof(temporary.sun_path), "%s.new", a->sun_path);
     if (n < 0 || (size_t)n >= sizeof(temporary.sun_path))
         return fail(e, -ENAMETOOLONG, "run_dir");
     unlink(temporary.sun_path);
-    if (e->listen_fd < 0 || bind(e->listen_fd, (const struct sockaddr *)&temporary, sizeof(temporary)) != 0 ||
+    if (e->listen_fd < 0 ||
+        bind(e->listen_fd, (const struct sockaddr *)&temporary, sizeof(temporary)) != 0 ||
         listen(e->listen_fd, 4) != 0 || rename(temporary.sun_path, a->sun_path) != 0) {
         rc = fail(e, -errno, a->sun_path);
         unlink(temporary.sun_path);
@@ -145,7 +151,9 @@ static int receive_packet(int fd, struct glue_ctl *m, int fds[CONTROL_FDS], uint
         char bytes[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
     } control;
     struct iovec io = {.iov_base = m, .iov_len = sizeof(*m)};
-    struct msghdr msg = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr msg = {.msg_iov = &io,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
                          .msg_controllen = sizeof(control.bytes)};
     ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     *ret_count = 0;
@@ -170,9 +178,14 @@ void control_welcome(struct engine *e)
 {
     if (e->conn != CONN_HELLO || e->phase != ENGINE_RUNNING)
         return;
-    struct glue_ctl m = {.type = GLUE_WELCOME, .abi = GLUE_ABI_VERSION, .node = e->self, .nodes = e->nodes,
-                         .vmm_node = e->cfg->vm.vmm_node, .vcpus = e->cfg->vm.vcpus,
-                         .ram_pages_max = e->cfg->vm.ram_pages, .segment_size = e->shared_size};
+    struct glue_ctl m = {.type = GLUE_WELCOME,
+                         .abi = GLUE_ABI_VERSION,
+                         .node = e->self,
+                         .nodes = e->nodes,
+                         .vmm_node = e->cfg->vm.vmm_node,
+                         .vcpus = e->cfg->vm.vcpus,
+                         .ram_pages_max = e->cfg->vm.ram_pages,
+                         .segment_size = e->shared_size};
     memcpy(m.vcpu_home, e->cfg->vm.vcpu_home, sizeof(m.vcpu_home));
     int fds[] = {e->segment_fd, e->doorbell_fd};
     e->conn = CONN_WELCOMED;
@@ -184,15 +197,16 @@ static bool hello(struct engine *e, const struct glue_ctl *m)
     char text[GLUE_ERROR_TEXT];
     bool vmm = m->role == GLUE_ROLE_VMM;
     if (e->conn != CONN_NEW || m->abi != GLUE_ABI_VERSION) {
-        snprintf(text, sizeof(text), "glue interface %u is spoken here, not %u; install matching versions",
+        snprintf(text, sizeof(text),
+                 "glue interface %u is spoken here, not %u; install matching versions",
                  GLUE_ABI_VERSION, m->abi);
         send_error(e, text);
         return false;
     }
     if ((!vmm && m->role != GLUE_ROLE_VCPUD) || vmm != (e->self == e->cfg->vm.vmm_node)) {
-        snprintf(text, sizeof(text), "node %u (%s) takes %s; the VMM's node is %u (vm.vmm_node)", e->self,
-                 node_name(e, e->self), e->self == e->cfg->vm.vmm_node ? "the VMM" : "a pando-vcpud",
-                 e->cfg->vm.vmm_node);
+        snprintf(text, sizeof(text), "node %u (%s) takes %s; the VMM's node is %u (vm.vmm_node)",
+                 e->self, node_name(e, e->self),
+                 e->self == e->cfg->vm.vmm_node ? "the VMM" : "a pando-vcpud", e->cfg->vm.vmm_node);
         send_error(e, text);
         return false;
     }
@@ -207,7 +221,8 @@ static bool take_ram(struct engine *e, const struct glue_ctl *m, int *fds, uint3
     struct glue_ctl ok = {.type = GLUE_OK, .abi = GLUE_ABI_VERSION, .block = m->block};
     bool good = e->conn == CONN_WELCOMED && count == CONTROL_FDS;
     if (good && m->block != e->ram.blocks) {
-        snprintf(text, sizeof(text), "guest RAM: block %u comes next, not %u", e->ram.blocks, m->block);
+        snprintf(text, sizeof(text), "guest RAM: block %u comes next, not %u", e->ram.blocks,
+                 m->block);
         good = false;
     }
     if (!good || ram_add(&e->ram, fds[0], fds[1], m->base_page, m->pages, m->hva, text) != 0) {
@@ -222,8 +237,8 @@ static bool take_ram(struct engine *e, const struct glue_ctl *m, int *fds, uint3
         return false;
     }
     if (e->verbose)
-        fprintf(stderr, "pando-dataplane: node %u: %llu pages of guest RAM from page 0x%llx\n", e->self,
-                (unsigned long long)m->pages, (unsigned long long)m->base_page);
+        fprintf(stderr, "pando-dataplane: node %u: %llu pages of guest RAM from page 0x%llx\n",
+                e->self, (unsigned long long)m->pages, (unsigned long long)m->base_page);
     send_packet(e, &ok, NULL, 0);
     return true;
 }
@@ -252,8 +267,9 @@ static void gone(struct engine *e)
     bool had = e->conn != CONN_NEW;
     close_connection(e);
     if (had && e->phase != ENGINE_LEAVING)
-        engine_stop(e, false, "node %u (%s): the VM's process %d ended without a word; the VM is stopped", e->self,
-                    node_name(e, e->self), (int)e->glue_pid);
+        engine_stop(e, false,
+                    "node %u (%s): the VM's process %d ended without a word; the VM is stopped",
+                    e->self, node_name(e, e->self), (int)e->glue_pid);
 }
 
 static void accept_connection(struct engine *e)
@@ -269,9 +285,11 @@ static void accept_connection(struct engine *e)
     if (e->conn != CONN_NONE || e->ram.blocks > 0 || e->phase == ENGINE_LEAVING || !known) {
         int kept = e->conn_fd;
         e->conn_fd = fd;
-        send_error(e, e->phase == ENGINE_LEAVING ? "the VM is ending" : "a process of the VM is connected here already");
+        send_error(e, e->phase == ENGINE_LEAVING ? "the VM is ending"
+                                                 : "a process of the VM is connected here already");
         e->conn_fd = kept;
-        uint8_t unread[sizeof(struct glue_ctl)]; /* closing over unread bytes would reset the connection, text and all */
+        uint8_t unread[sizeof(struct glue_ctl)]; /* closing over unread bytes would reset the
+                                                    connection, text and all */
         (void)!recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
         close(fd);
         return;

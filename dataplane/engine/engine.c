@@ -19,8 +19,8 @@
 
 enum {
     SYN_MS = 20,
-    EVICTIONS = 32,       /* of a node in flight: coherence's COH_EVICT_MAX */
-    HOLD_RECORDS = 2048,  /* pages that coherence may be busy with beyond its transactions */
+    EVICTIONS = 32,      /* of a node in flight: coherence's COH_EVICT_MAX */
+    HOLD_RECORDS = 2048, /* pages that coherence may be busy with beyond its transactions */
     LATE_MAX = 1 << 22,
 };
 
@@ -50,10 +50,12 @@ static uint64_t wall_ns(void)
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-/* Zeroed and aligned to a page. What is never touched costs nothing; it lives as long as the process. */
+/* Zeroed and aligned to a page. What is never touched costs nothing; it lives as long as the
+ * process. */
 static void *allocate(struct engine *e, size_t size)
 {
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
     if (p != MAP_FAILED)
         return p;
     snprintf(e->err, sizeof(e->err), "%zu bytes of memory: %s", size, strerror(errno));
@@ -80,7 +82,8 @@ static struct coh_config coherence_config(const struct engine *e)
         .home_mode = cfg->vm.homes == CONFIG_HOME_RANGE ? COH_HOME_RANGE : COH_HOME_INTERLEAVE,
         .interleave_shift = cfg->vm.interleave_shift,
         .pages = cfg->vm.ram_pages,
-        /* When a node leaves, the VM ends: ids of two boots never meet. The clock tells them apart in traces. */
+        /* When a node leaves, the VM ends: ids of two boots never meet. The clock tells them apart
+           in traces. */
         .epoch_txn = 1 + (wall_ns() >> 14) % (UINT64_C(1) << 46),
         .txn_max = cfg->coherence.txn_max,
         .deferred_max = (uint32_t)deferred,
@@ -123,6 +126,12 @@ static int start_coherence(struct engine *e)
         return -ENOMEM;
     e->coh = coh_init(mem, &c);
     PANDO_CHECK(e->coh != NULL);
+    /* Above what coherence may exceed the limit by (its slack, where it stops the VM if nothing
+     * moves any more), faults wait in the kernel until evictions have caught up: they need peers,
+     * local grants do not. */
+    e->resident_pause = c.resident_max == 0
+                            ? UINT64_MAX
+                            : c.resident_max + c.resident_max / 8 + c.txn_max + 64 + EVICTIONS;
     return 0;
 }
 
@@ -158,8 +167,9 @@ static int start_transport(struct engine *e)
     return 0;
 }
 
-/* Messages under way belong to transactions: as home, owner or sharer this node owes at most one message for
- * each to each peer, and each payload is one of a transaction or an eviction, or one that is not yet acknowledged. */
+/* Messages under way belong to transactions: as home, owner or sharer this node owes at most one
+ * message for each to each peer, and each payload is one of a transaction or an eviction, or one
+ * that is not yet acknowledged. */
 static int start_pools(struct engine *e)
 {
     uint64_t each = e->cfg->coherence.txn_max + EVICTIONS;
@@ -172,7 +182,8 @@ static int start_pools(struct engine *e)
     e->buffer = allocate(e, (size_t)ENGINE_BUFFERS * WIRE_BYTES_MAX);
     uint32_t zaps = e->done_mask + 1;
     uint64_t *zap = allocate(e, (size_t)zaps * sizeof(uint64_t));
-    if (bytes == NULL || frozen == NULL || next == NULL || e->late == NULL || e->buffer == NULL || zap == NULL)
+    if (bytes == NULL || frozen == NULL || next == NULL || e->late == NULL || e->buffer == NULL ||
+        zap == NULL)
         return -ENOMEM;
     freeze_init(&e->freeze, frozen, pins);
     pool_init(&e->late_pool, next, late);
@@ -186,26 +197,34 @@ static int start_pools(struct engine *e)
     return 0;
 }
 
-/* The order matters: the socket shows that no other process is this node, before the fabric's files are
- * touched; and it exists before the join, so that the VMM can be started at any time. */
+/* The order matters: the socket shows that no other process is this node, before the fabric's files
+ * are touched; and it exists before the join, so that the VMM can be started at any time. */
 static const struct {
     const char *name;
     int (*start)(struct engine *e);
 } start_up[] = {
-    {"userfaultfd", start_probe},  {"descriptors", idle_open},    {"glue socket", control_open},
-    {"DPDK", fabric_start_eal},    {"fabric", fabric_open},       {"coherence", start_coherence},
-    {"transport", start_transport}, {"pools", start_pools},       {"telemetry", telemetry_open},
+    {"userfaultfd", start_probe},   {"descriptors", idle_open}, {"glue socket", control_open},
+    {"DPDK", fabric_start_eal},     {"fabric", fabric_open},    {"coherence", start_coherence},
+    {"transport", start_transport}, {"pools", start_pools},     {"telemetry", telemetry_open},
 };
 
 int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self, bool verbose)
 {
-    *e = (struct engine){.cfg = cfg, .self = self, .nodes = (uint8_t)cfg->node_count, .verbose = verbose,
-                         .segment_fd = -1, .doorbell_fd = -1, .listen_fd = -1, .conn_fd = -1, .epoll_fd = -1};
+    *e = (struct engine){.cfg = cfg,
+                         .self = self,
+                         .nodes = (uint8_t)cfg->node_count,
+                         .verbose = verbose,
+                         .segment_fd = -1,
+                         .doorbell_fd = -1,
+                         .listen_fd = -1,
+                         .conn_fd = -1,
+                         .epoll_fd = -1};
     e->ram.pages_max = cfg->vm.ram_pages;
     for (size_t i = 0; i < PANDO_ARRAY_LEN(start_up); i++) {
         int rc = start_up[i].start(e);
         if (verbose)
-            fprintf(stderr, "pando-dataplane: node %u: %s: %s\n", self, start_up[i].name, rc == 0 ? "ready" : "failed");
+            fprintf(stderr, "pando-dataplane: node %u: %s: %s\n", self, start_up[i].name,
+                    rc == 0 ? "ready" : "failed");
         if (rc != 0)
             return rc;
     }
@@ -226,9 +245,11 @@ int engine_run(struct engine *e)
 {
     while (!peers_finished(e)) {
         e->now = engine_now();
-        /* 1. Frames from peers: acknowledgements, pages into guest frames, messages into coherence steps. */
+        /* 1. Frames from peers: acknowledgements, pages into guest frames, messages into coherence
+         * steps. */
         bool useful = found(e, ENGINE_STEP_FRAMES, receive_frames(e));
-        /* 2. Peers that came, went or were refused; payloads that are acknowledged and may change again. */
+        /* 2. Peers that came, went or were refused; payloads that are acknowledged and may change
+         * again. */
         useful |= found(e, ENGINE_STEP_PEERS, peers_events(e));
         /* 3. Page faults of the guest, and the glue's control socket. */
         useful |= found(e, ENGINE_STEP_FDS, idle_poll_fds(e, 0));
@@ -238,7 +259,8 @@ int engine_run(struct engine *e)
         useful |= found(e, ENGINE_STEP_UNMAPPED, faults_unmapped(e));
         /* 6. Coherence's timers: residency, deferred work, eviction. */
         useful |= found(e, ENGINE_STEP_TICK, engine_tick(e));
-        /* 7. The transport's timers: retransmission, lone acknowledgements, heartbeats, dead peers. */
+        /* 7. The transport's timers: retransmission, lone acknowledgements, heartbeats, dead peers.
+         */
         if (rrdp_deadline(e->rrdp) <= e->now)
             rrdp_tick(e->rrdp, e->now);
         /* 8. Everything that this round produced leaves, most urgent class first. */
@@ -246,7 +268,8 @@ int engine_run(struct engine *e)
         useful |= found(e, ENGINE_STEP_SEND, transmit_frames(e));
         /* 9. Join time-out, the last peer's arrival, signals. */
         peers_watch(e);
-        /* 10. Nothing to do: spin, give the core away, or sleep until a descriptor or a deadline. */
+        /* 10. Nothing to do: spin, give the core away, or sleep until a descriptor or a deadline.
+         */
         e->count.rounds++;
         e->count.rounds_useful += useful;
         idle_round(e, useful);

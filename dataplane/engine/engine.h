@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The engine: one polling thread that joins guest memory (userfaultfd), coherence, transport, port and glue. EDGE.
+ * The engine: one polling thread that joins guest memory (userfaultfd), coherence, transport, port
+ * and glue. EDGE.
  *
  *   main.c      options, signals                    engine.c    start-up table, the poll loop
  *   act.c       carries out coherence's actions     faults.c    userfaultfd and agent -> events
  *   freeze.c    page bytes in flight                receive.c   frames -> segments -> messages
- *   transmit.c  messages -> frames; the backlog     peers.c     join, refusals, losses, the end of the VM
- *   control.c   the glue's socket                   glue.c      the glue's rings, interrupts, waking
- *   idle.c      poll modes                          summary.c   JSON     telemetry.c  DPDK telemetry
+ *   transmit.c  messages -> frames; the backlog     peers.c     join, refusals, losses, the end of
+ * the VM control.c   the glue's socket                   glue.c      the glue's rings, interrupts,
+ * waking idle.c      poll modes                          summary.c   JSON     telemetry.c  DPDK
+ * telemetry
  *
- * One thread owns all of it (telemetry reads counters). Everything is allocated before the glue is welcomed.
+ * One thread owns all of it (telemetry reads counters). Everything is allocated before the glue is
+ * welcomed.
  */
 #ifndef PANDO_ENGINE_ENGINE_H
 #define PANDO_ENGINE_ENGINE_H
@@ -42,13 +45,16 @@ enum {
     ENGINE_LAST_MS = 10,      /* after the last frame */
 };
 
-/* Why something that the glue or a peer said changed nothing (the transport and the coherence core count their own). */
+/* Why something that the glue or a peer said changed nothing (the transport and the coherence core
+ * count their own). */
 #define ENGINE_DROP_LIST(X)                                                                        \
-    X(MSG_LENGTH, "message_length") X(MSG_KIND, "message_kind") X(MSG_CLASS, "message_class")      \
-    X(MSG_RESERVED, "message_reserved") X(MSG_RANGE, "message_range")                              \
-    X(NO_FRAME, "no_frame") X(GLUE_KIND, "glue_kind") X(GLUE_NODE, "glue_node") X(GLUE_CHAN, "glue_chan")                  \
-    X(GLUE_FIELD, "glue_field") X(GLUE_LENGTH, "glue_length") X(GLUE_PEER, "glue_peer_down")       \
-    X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
+    X(MSG_LENGTH, "message_length")                                                                \
+    X(MSG_KIND, "message_kind")                                                                    \
+    X(MSG_CLASS, "message_class") X(MSG_RESERVED, "message_reserved")                              \
+        X(MSG_RANGE, "message_range") X(NO_FRAME, "no_frame") X(GLUE_KIND, "glue_kind")            \
+            X(GLUE_NODE, "glue_node") X(GLUE_CHAN, "glue_chan") X(GLUE_FIELD, "glue_field")        \
+                X(GLUE_LENGTH, "glue_length") X(GLUE_PEER, "glue_peer_down")                       \
+                    X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
 #define X(ID, name) ENGINE_DROP_##ID,
 enum engine_drop { ENGINE_DROP_LIST(X) ENGINE_DROPS };
 #undef X
@@ -56,8 +62,10 @@ const char *engine_drop_name(enum engine_drop d);
 
 /* The steps of a round that can find work. */
 #define ENGINE_STEP_LIST(X)                                                                        \
-    X(FRAMES, "frames") X(PEERS, "peers") X(FDS, "descriptors") X(GLUE, "glue") X(UNMAPPED, "unmapped") \
-    X(TICK, "tick") X(BACKLOG, "backlog") X(SEND, "send")
+    X(FRAMES, "frames")                                                                            \
+    X(PEERS, "peers")                                                                              \
+    X(FDS, "descriptors") X(GLUE, "glue") X(UNMAPPED, "unmapped") X(TICK, "tick")                  \
+        X(BACKLOG, "backlog") X(SEND, "send")
 #define X(ID, name) ENGINE_STEP_##ID,
 enum engine_step_id { ENGINE_STEP_LIST(X) ENGINE_STEPS };
 #undef X
@@ -66,10 +74,12 @@ const char *engine_step_name(enum engine_step_id s);
 struct engine_counters {
     uint64_t drop[ENGINE_DROPS];
     uint64_t rounds, rounds_useful, sleeps, yields, found[ENGINE_STEPS];
-    uint64_t uffd_messages, kicks, futex_wakes, irqs;
+    uint64_t uffd_messages, fault_pauses, kicks, futex_wakes, irqs;
     uint64_t to_glue, from_glue, buffer_stalls;
-    uint64_t page_bytes_in, page_bytes_out; /* copied by us: frame -> guest page, guest page -> frame */
-    uint64_t put_bytes, puts_not_copied, data_not_copied, glue_bytes, backlog_high, tx_no_room, violations;
+    uint64_t page_bytes_in,
+        page_bytes_out; /* copied by us: frame -> guest page, guest page -> frame */
+    uint64_t put_bytes, puts_not_copied, data_not_copied, glue_bytes, backlog_high, tx_no_room,
+        violations;
 };
 
 /* A message under way from one (peer, class). */
@@ -91,7 +101,8 @@ struct engine_fifo {
     uint32_t first, last;
 };
 
-struct engine_done { /* an edge action carried out at once: the event follows after the present step */
+struct engine_done { /* an edge action carried out at once: the event follows after the present step
+                      */
     uint64_t page;
     uint8_t type;
 };
@@ -144,6 +155,8 @@ struct engine {
     int epoll_fd;
     bool wait_fd_known;
     uint32_t empty_rounds;
+    uint64_t resident_pause; /* new faults wait while this node holds more pages */
+    bool paused;             /* ... as they did in the last look at the descriptors */
     uint64_t idle_since;
 
     struct engine_counters count;
@@ -178,7 +191,8 @@ void transmit_sent(struct engine *e, uint64_t cookie);
 bool transmit_backlog(struct engine *e);
 bool transmit_frames(struct engine *e);
 /* A glue message with its payload; 0, -EAGAIN (try later), or -errno (dropped). */
-int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload, uint32_t len);
+int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload,
+                  uint32_t len);
 
 /* peers.c */
 bool peers_events(struct engine *e);
@@ -186,7 +200,8 @@ void peers_watch(struct engine *e);
 bool peers_finished(struct engine *e);
 const char *node_name(const struct engine *e, uint8_t node);
 /* The VM ends here and everywhere; the first call decides. orderly: it ended by itself. */
-void engine_stop(struct engine *e, bool orderly, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void engine_stop(struct engine *e, bool orderly, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* control.c */
 int control_open(struct engine *e);
@@ -198,7 +213,8 @@ void control_close(struct engine *e);
 /* glue.c */
 bool glue_poll(struct engine *e);
 bool glue_pending(struct engine *e); /* something to take: for who is about to sleep */
-void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, const uint8_t *payload, uint32_t len);
+void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, const uint8_t *payload,
+                  uint32_t len);
 void glue_wake(struct engine *e, uint32_t chan);
 
 /* idle.c */
@@ -214,7 +230,8 @@ void fabric_close(struct engine *e);
 
 /* summary.c, telemetry.c */
 int summary_write(const struct engine *e, const char *path);
-char *summary_text(const struct engine *e, const char *section); /* malloc'd JSON; NULL section: all */
+char *summary_text(const struct engine *e,
+                   const char *section); /* malloc'd JSON; NULL section: all */
 int telemetry_open(struct engine *e);
 
 /* Tags of watched descriptors: a kind and, for blocks, an index. */

@@ -26,23 +26,27 @@ static int choose_memory(struct engine *e, bool *ret_huge)
         return 0;
     if (!some && e->cfg->fabric.hugepages == CONFIG_HUGE_ON) {
         snprintf(e->err, sizeof(e->err),
-                 "fabric.hugepages is on, and 64 MiB of hugepages are not free: sysctl vm.nr_hugepages=64, or set it to auto");
+                 "fabric.hugepages is on, and 64 MiB of hugepages are not free: sysctl "
+                 "vm.nr_hugepages=64, or set it to auto");
         return -ENOMEM;
     }
     if (!some)
         fprintf(stderr,
-                "pando-dataplane: node %u: no free hugepages: packet memory is ordinary memory. It costs TLB misses on "
+                "pando-dataplane: node %u: no free hugepages: packet memory is ordinary memory. It "
+                "costs TLB misses on "
                 "large transfers, and real NICs cannot use it; remedy: sysctl vm.nr_hugepages=64\n",
                 e->self);
     *ret_huge = some;
     return 0;
 }
 
-/* DPDK is there for telemetry too. Its files go under run_dir, where what a killed process left is found. */
+/* DPDK is there for telemetry too. Its files go under run_dir, where what a killed process left is
+ * found. */
 int fabric_start_eal(struct engine *e)
 {
     const struct config_node *n = own_node(e);
-    unsigned core = n != NULL && n->dataplane_core >= 0 ? (unsigned)n->dataplane_core : PORT_EAL_ANY_CORE;
+    unsigned core =
+        n != NULL && n->dataplane_core >= 0 ? (unsigned)n->dataplane_core : PORT_EAL_ANY_CORE;
     char prefix[24], err[PORT_ERROR_MAX];
     bool huge;
     int rc = choose_memory(e, &huge);
@@ -79,7 +83,8 @@ static int open_port(struct engine *e, char err[PORT_ERROR_MAX])
         return port_open_shm(dir, e->self, e->nodes, c->fabric.mtu, &e->port, err);
     case CONFIG_FABRIC_MEMIF:
         snprintf(dir, sizeof(dir), "%s/memif", c->run_dir);
-        return port_open_memif(dir, e->self, e->nodes, c->fabric.ethertype, c->fabric.mtu, &e->port, err);
+        return port_open_memif(dir, e->self, e->nodes, c->fabric.ethertype, c->fabric.mtu, &e->port,
+                               err);
     case CONFIG_FABRIC_AF_PACKET:
         return port_open_af_packet(n->device, c->fabric.ethertype, c->fabric.mtu, &e->port, err);
     }
@@ -90,7 +95,8 @@ static int open_port(struct engine *e, char err[PORT_ERROR_MAX])
 static int put_filter(struct engine *e)
 {
     struct port_faults f = {
-        .seed = e->cfg->fabric.faults.seed + e->self, /* the ends of a link must not spoil in step */
+        .seed =
+            e->cfg->fabric.faults.seed + e->self, /* the ends of a link must not spoil in step */
         .drop_ppm = e->cfg->fabric.faults.drop_ppm,
         .duplicate_ppm = e->cfg->fabric.faults.duplicate_ppm,
         .reorder_ppm = e->cfg->fabric.faults.reorder_ppm,

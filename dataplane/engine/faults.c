@@ -2,9 +2,9 @@
 /*
  * What guest memory reports: faults and finished unmappings.
  *
- * A userfaultfd message is a hint (race 1 in memory/ram.h): it may be a duplicate, or stale. It becomes a
- * READ_FAULT or WRITE_FAULT, and the core decides by the page's state; for a page that is mapped already
- * the core asks to map it again, which wakes the waiter.
+ * A userfaultfd message is a hint (race 1 in memory/ram.h): it may be a duplicate, or stale. It
+ * becomes a READ_FAULT or WRITE_FAULT, and the core decides by the page's state; for a page that is
+ * mapped already the core asks to map it again, which wakes the waiter.
  */
 #include <errno.h>
 #include <stdatomic.h>

@@ -113,5 +113,6 @@ void freeze_thaw(struct freeze *f, struct rrdp *rrdp, const struct ram *ram, uin
 
 const uint8_t *freeze_bytes(const struct freeze *f, const struct ram *ram, uint64_t handle)
 {
-    return handle & FREEZE_STAGED ? f->staging_page[handle & ~FREEZE_STAGED] : ram_frame(ram, handle);
+    return handle & FREEZE_STAGED ? f->staging_page[handle & ~FREEZE_STAGED]
+                                  : ram_frame(ram, handle);
 }

@@ -2,9 +2,10 @@
 /*
  * The freeze rule: bytes that the transport may still send (again) must not change. EDGE.
  *
- * A message with a page's bytes pins its source from SEND until RRDP_EV_SENT. The source is the guest frame
- * itself as long as nobody wants to change it; freeze_thaw copies it aside before somebody does, and
- * everything in flight goes on from the copy. So the normal case costs no copy of ours.
+ * A message with a page's bytes pins its source from SEND until RRDP_EV_SENT. The source is the
+ * guest frame itself as long as nobody wants to change it; freeze_thaw copies it aside before
+ * somebody does, and everything in flight goes on from the copy. So the normal case costs no copy
+ * of ours.
  *
  * A payload handle of the transport is a page number, or a tag bit and an index.
  */
@@ -19,7 +20,8 @@
 #include "dataplane/transport/rrdp.h"
 
 #define FREEZE_STAGED (UINT64_C(1) << 62) /* handle: staging buffer */
-#define FREEZE_BUFFER (UINT64_C(1) << 63) /* handle and cookie: a transmit buffer of the glue's payloads */
+#define FREEZE_BUFFER                                                                              \
+    (UINT64_C(1) << 63) /* handle and cookie: a transmit buffer of the glue's payloads */
 
 struct freeze_pin {
     uint64_t handle;
@@ -35,7 +37,8 @@ struct freeze {
     uint64_t copies;
 };
 
-/* pins: messages with a page's bytes that can be under way at a time. mem: freeze_size(pins) bytes, zeroed. */
+/* pins: messages with a page's bytes that can be under way at a time. mem: freeze_size(pins) bytes,
+ * zeroed. */
 size_t freeze_size(uint32_t pins);
 void freeze_init(struct freeze *f, void *mem, uint32_t pins);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The glue's rings (glue_abi.h): what vCPUs and the VMM say to other nodes, and what other nodes say to them.
+ * The glue's rings (glue_abi.h): what vCPUs and the VMM say to other nodes, and what other nodes
+ * say to them.
  *
- * What the glue wrote is checked once, here; a broken rule of the ring itself ends the VM, a wrong field drops the
- * entry with a named reason. A message that the transport has no room for stays in its ring, which slows that
- * channel down and nobody else.
+ * What the glue wrote is checked once, here; a broken rule of the ring itself ends the VM, a wrong
+ * field drops the entry with a named reason. A message that the transport has no room for stays in
+ * its ring, which slows that channel down and nobody else.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -18,9 +19,10 @@
 #include "dataplane/engine/engine.h"
 #include "hypervisor-glue/link/glue_ring.h"
 
-/* [W] We published for the thread; after a full fence (the exchange is one) we look where it is. The thread stores
- * its state, fences, looks at what it consumes, and only then enters the guest or sleeps: one of the two sees the
- * other. The exchange makes it one kick for many messages, and a futex call that comes late returns at once. */
+/* [W] We published for the thread; after a full fence (the exchange is one) we look where it is.
+ * The thread stores its state, fences, looks at what it consumes, and only then enters the guest or
+ * sleeps: one of the two sees the other. The exchange makes it one kick for many messages, and a
+ * futex call that comes late returns at once. */
 void glue_wake(struct engine *e, uint32_t chan)
 {
     struct glue_chan *c = &e->shared->chan[chan];
@@ -55,11 +57,13 @@ static bool valid(struct engine *e, const struct wire_glue *m, uint32_t len, boo
         return reject(e, ENGINE_DROP_GLUE_CHAN);
     if (m->kind == WIRE_IRQ && (m->op < GLUE_IRQ_EDGE || m->op > GLUE_IRQ_EXTINT || m->arg > 255))
         return reject(e, ENGINE_DROP_GLUE_FIELD);
-    if (m->kind == WIRE_APIC_ACK && to_self && m->seq >> 16 != WIRE_CHAN_VM && m->seq >> 16 >= e->cfg->vm.vcpus)
+    if (m->kind == WIRE_APIC_ACK && to_self && m->seq >> 16 != WIRE_CHAN_VM &&
+        m->seq >> 16 >= e->cfg->vm.vcpus)
         return reject(e, ENGINE_DROP_GLUE_FIELD);
     if (m->kind != WIRE_IRQ && m->kind != WIRE_KICK && m->kind != WIRE_APIC_SET)
         return true;
-    if (m->chan == WIRE_CHAN_VM || (m->kind != WIRE_APIC_SET && to_self && e->cfg->vm.vcpu_home[m->chan] != e->self))
+    if (m->chan == WIRE_CHAN_VM ||
+        (m->kind != WIRE_APIC_SET && to_self && e->cfg->vm.vcpu_home[m->chan] != e->self))
         return reject(e, ENGINE_DROP_GLUE_CHAN);
     return true;
 }
@@ -71,8 +75,10 @@ static void post_irq(struct engine *e, const struct wire_glue *m)
     struct glue_posted *p = &e->shared->chan[m->chan].posted;
     uint64_t bit = UINT64_C(1) << (m->arg & 63);
     uint32_t word = (uint32_t)(m->arg >> 6);
-    static const uint32_t event_of[] = {[GLUE_IRQ_NMI] = GLUE_POST_NMI, [GLUE_IRQ_INIT] = GLUE_POST_INIT,
-                                        [GLUE_IRQ_SIPI] = GLUE_POST_SIPI, [GLUE_IRQ_EXTINT] = GLUE_POST_EXTINT};
+    static const uint32_t event_of[] = {[GLUE_IRQ_NMI] = GLUE_POST_NMI,
+                                        [GLUE_IRQ_INIT] = GLUE_POST_INIT,
+                                        [GLUE_IRQ_SIPI] = GLUE_POST_SIPI,
+                                        [GLUE_IRQ_EXTINT] = GLUE_POST_EXTINT};
     switch (m->op) {
     case GLUE_IRQ_EDGE:
         atomic_fetch_and_explicit(&p->level[word], ~bit, memory_order_relaxed);
@@ -110,15 +116,17 @@ static void apic_set(struct engine *e, uint8_t src, const struct wire_glue *m)
     a->op = m->op;
     a->arg = m->arg;
     atomic_store_explicit(&a->lock, (lock | 1) + 1, memory_order_release);
-    struct wire_glue ack = {.kind = WIRE_APIC_ACK, .chan = m->chan, .op = m->op, .seq = m->seq, .arg = m->arg};
+    struct wire_glue ack = {
+        .kind = WIRE_APIC_ACK, .chan = m->chan, .op = m->op, .seq = m->seq, .arg = m->arg};
     if (src == e->self)
         glue_deliver(e, e->self, &ack, NULL, 0);
     else if (transmit_glue(e, src, &ack, NULL, 0) == -EAGAIN)
-        engine_stop(e, false, "node %u: no room to acknowledge an APIC address of node %u (%s)", e->self, src,
-                    node_name(e, src));
+        engine_stop(e, false, "node %u: no room to acknowledge an APIC address of node %u (%s)",
+                    e->self, src, node_name(e, src));
 }
 
-void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, const uint8_t *payload, uint32_t len)
+void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, const uint8_t *payload,
+                  uint32_t len)
 {
     if (!valid(e, m, len, true))
         return;
@@ -137,10 +145,13 @@ void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, cons
     /* An APIC_ACK goes to the channel that announced; the others carry theirs. */
     uint32_t to = m->kind == WIRE_APIC_ACK ? m->seq >> 16 : m->chan;
     uint32_t chan = to == WIRE_CHAN_VM ? e->cfg->vm.vcpus : to;
-    struct glue_entry entry = {.kind = m->kind, .node = src, .chan = m->chan, .op = m->op, .seq = m->seq, .arg = m->arg};
+    struct glue_entry entry = {
+        .kind = m->kind, .node = src, .chan = m->chan, .op = m->op, .seq = m->seq, .arg = m->arg};
     if (glue_ring_put(&e->shared->chan[chan].to_glue, &entry, payload, len) != 0) {
-        engine_stop(e, false, "node %u: the VM's process does not take messages: channel %u is full (%s of node %u)",
-                    e->self, chan, wire_kind_info(m->kind)->name, src);
+        engine_stop(
+            e, false,
+            "node %u: the VM's process does not take messages: channel %u is full (%s of node %u)",
+            e->self, chan, wire_kind_info(m->kind)->name, src);
         return;
     }
     e->count.to_glue++;
@@ -152,7 +163,10 @@ void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, cons
 /* True if the entry is done with (sent or dropped). */
 static bool take(struct engine *e, const struct glue_entry *entry, const uint8_t *payload)
 {
-    struct wire_glue m = {.kind = entry->kind, .chan = entry->chan, .op = entry->op, .seq = entry->seq,
+    struct wire_glue m = {.kind = entry->kind,
+                          .chan = entry->chan,
+                          .op = entry->op,
+                          .seq = entry->seq,
                           .arg = entry->arg};
     if (entry->node >= e->nodes) {
         engine_drop(e, ENGINE_DROP_GLUE_NODE);
@@ -184,7 +198,8 @@ static bool poll_chan(struct engine *e, uint32_t chan)
         if (rc == 0)
             break;
         if (rc < 0) {
-            engine_stop(e, false, "node %u: the VM's process broke the ring of channel %u", e->self, chan);
+            engine_stop(e, false, "node %u: the VM's process broke the ring of channel %u", e->self,
+                        chan);
             break;
         }
         if (!take(e, &entry, payload))

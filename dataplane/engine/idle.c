@@ -2,12 +2,14 @@
 /*
  * Descriptors, and what the loop does when there is nothing to do.
  *
- * All descriptors (userfaultfds, control socket, doorbell, the port's) sit in one epoll set. A round asks it
- * without waiting; a sleeping loop waits in it. Poll modes (50-fabrics of the design, measured): busy never gives
- * the core away; yield gives it away after some empty rounds; sleep also blocks after some idle time.
+ * All descriptors (userfaultfds, control socket, doorbell, the port's) sit in one epoll set. A
+ * round asks it without waiting; a sleeping loop waits in it. Poll modes (50-fabrics of the design,
+ * measured): busy never gives the core away; yield gives it away after some empty rounds; sleep
+ * also blocks after some idle time.
  *
- * [S] Before sleeping: dp_sleeping = 1, full fence, one more look at rings, agent and port. The glue publishes, full
- * fence, looks at dp_sleeping and rings the doorbell: one of the two sees the other.
+ * [S] Before sleeping: dp_sleeping = 1, full fence, one more look at rings, agent and port. The
+ * glue publishes, full fence, looks at dp_sleeping and rings the doorbell: one of the two sees the
+ * other.
  */
 #include <errno.h>
 #include <sched.h>
@@ -26,7 +28,8 @@ enum {
     NO_WAIT_FD_US = 50,   /* a port without a descriptor is polled at this interval */
     SLEEP_MAX_US = 50000, /* signals and the watch over joining are looked at this often */
     SLEEP_MIN_US = 20,    /* shorter is not worth the system call */
-    AGENT_MAX_US = 1000,  /* bound while unmappings are under way, should the agent's doorbell be lost */
+    AGENT_MAX_US =
+        1000, /* bound while unmappings are under way, should the agent's doorbell be lost */
 };
 
 int idle_open(struct engine *e)
@@ -47,10 +50,16 @@ int idle_watch(struct engine *e, int fd, uint64_t tag)
     return -errno;
 }
 
-static void ready(struct engine *e, uint64_t tag)
+/* False: left for later. */
+static bool ready(struct engine *e, uint64_t tag)
 {
     uint64_t value;
     if (tag >= WATCH_BLOCK) {
+        if (coh_counters(e->coh)->resident > e->resident_pause) {
+            e->paused = true;
+            e->count.fault_pauses++;
+            return false;
+        }
         faults_read(e, (uint32_t)(tag - WATCH_BLOCK));
     } else if (tag == WATCH_LISTEN) {
         control_ready(e, e->listen_fd);
@@ -60,17 +69,21 @@ static void ready(struct engine *e, uint64_t tag)
         (void)!read(e->doorbell_fd, &value, sizeof(value));
     }
     /* WATCH_PORT: disarm drains it. */
+    return true;
 }
 
 bool idle_poll_fds(struct engine *e, uint64_t timeout_ns)
 {
     struct epoll_event ev[ENGINE_FDS];
-    struct timespec t = {.tv_sec = (time_t)(timeout_ns / 1000000000u), .tv_nsec = (long)(timeout_ns % 1000000000u)};
+    struct timespec t = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
+                         .tv_nsec = (long)(timeout_ns % 1000000000u)};
     int n = timeout_ns == 0 ? epoll_wait(e->epoll_fd, ev, ENGINE_FDS, 0)
                             : epoll_pwait2(e->epoll_fd, ev, ENGINE_FDS, &t, NULL);
+    bool useful = false;
+    e->paused = false;
     for (int i = 0; i < n; i++)
-        ready(e, ev[i].data.u64);
-    return n > 0;
+        useful |= ready(e, ev[i].data.u64);
+    return useful;
 }
 
 /* How long nothing can be due; 0: do not sleep. */
@@ -95,7 +108,7 @@ static void block(struct engine *e)
         e->wait_fd_known = true;
         (void)idle_watch(e, fd, WATCH_PORT);
     }
-    if (ns == 0) {
+    if (ns == 0 || e->paused) { /* unread faults would end the sleep at once */
         sched_yield();
         return;
     }

@@ -13,8 +13,9 @@
 #include "dataplane/engine/engine.h"
 
 const char *argp_program_version = "pando-dataplane 0.1.0";
-static const char doc[] = "Runs one node of a Pando cluster: guest memory, interrupts and remote I/O between "
-                          "the VM's process on this host and the other nodes. Needs root.";
+static const char doc[] =
+    "Runs one node of a Pando cluster: guest memory, interrupts and remote I/O between "
+    "the VM's process on this host and the other nodes. Needs root.";
 
 struct options {
     const char *config, *node, *summary;
@@ -26,7 +27,8 @@ static const struct argp_option option_list[] = {
     {"node", 'n', "N", 0, "This node: its number or name", 0},
     {"summary", 's', "FILE", 0, "Write what was counted to FILE at the end, as JSON", 0},
     {"verbose", 'v', NULL, 0, "Say what happens while starting and joining", 0},
-    {"print-config", 'p', NULL, 0, "Check the configuration, print what it says about this node, and exit", 0},
+    {"print-config", 'p', NULL, 0,
+     "Check the configuration, print what it says about this node, and exit", 0},
     {0},
 };
 
@@ -68,7 +70,8 @@ static void on_signal(int number)
 /* Guest RAM that the VMM cut off behind our back (a memfd that it could not seal). */
 static void on_sigbus(int number)
 {
-    static const char text[] = "pando-dataplane: SIGBUS: the VM's process cut off its guest RAM, or the host is out of memory\n";
+    static const char text[] = "pando-dataplane: SIGBUS: the VM's process cut off its guest RAM, "
+                               "or the host is out of memory\n";
     (void)number;
     (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
     _exit(1);
@@ -76,12 +79,14 @@ static void on_sigbus(int number)
 
 static void on_check(const char *expr, const char *file, int line)
 {
-    fprintf(stderr, "pando-dataplane: a bug: %s is false at %s:%d; please report it\n", expr, file, line);
+    fprintf(stderr, "pando-dataplane: a bug: %s is false at %s:%d; please report it\n", expr, file,
+            line);
 }
 
 static void set_signals(void)
 {
-    struct sigaction stop = {.sa_handler = on_signal}, bus = {.sa_handler = on_sigbus}, ignore = {.sa_handler = SIG_IGN};
+    struct sigaction stop = {.sa_handler = on_signal}, bus = {.sa_handler = on_sigbus},
+                     ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGTERM, &stop, NULL);
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGBUS, &bus, NULL);
@@ -99,9 +104,11 @@ static const struct config_node *find(const struct pando_config *cfg, uint8_t id
 
 static void print_config(const struct pando_config *cfg, const struct config_node *n)
 {
-    static const char *const fabric[] = {"shm", "memif", "af_packet"}, *const poll[] = {"busy", "yield", "sleep"};
-    printf("cluster %s, configuration hash %016llx, %u nodes\n", cfg->cluster, (unsigned long long)cfg->hash,
-           cfg->node_count);
+    static const char *const fabric[] = {"shm", "memif", "af_packet"}, *const poll[] = {"busy",
+                                                                                        "yield",
+                                                                                        "sleep"};
+    printf("cluster %s, configuration hash %016llx, %u nodes\n", cfg->cluster,
+           (unsigned long long)cfg->hash, cfg->node_count);
     printf("vm %s: %llu MiB, %u vCPUs, VMM on node %u\n", cfg->vm.name,
            (unsigned long long)(cfg->vm.ram_pages / 256), cfg->vm.vcpus, cfg->vm.vmm_node);
     printf("node %u (%s): vCPUs", n->id, n->name);
@@ -110,8 +117,8 @@ static void print_config(const struct pando_config *cfg, const struct config_nod
             printf(" %u", v);
     printf("; resident limit %llu MiB%s\n", (unsigned long long)(n->resident_pages / 256),
            n->resident_pages ? "" : " (none)");
-    printf("fabric %s, mtu %u; poll mode %s; sockets in %s\n", fabric[cfg->fabric.type], cfg->fabric.mtu,
-           poll[cfg->poll.mode], cfg->run_dir);
+    printf("fabric %s, mtu %u; poll mode %s; sockets in %s\n", fabric[cfg->fabric.type],
+           cfg->fabric.mtu, poll[cfg->poll.mode], cfg->run_dir);
 }
 
 static int run(const struct pando_config *cfg, uint8_t node, const struct options *o)

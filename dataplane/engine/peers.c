@@ -2,7 +2,8 @@
 /*
  * Peers: joining, refusals, losses; and the end of the VM.
  *
- *   JOINING --all peers up--> RUNNING --the VM ended, or cannot go on--> LEAVING --peers told--> exit
+ *   JOINING --all peers up--> RUNNING --the VM ended, or cannot go on--> LEAVING --peers told-->
+ * exit
  *      \_______________ time-out, refusal, a peer left ___________________^
  */
 #include <stdarg.h>
@@ -30,7 +31,7 @@ void engine_stop(struct engine *e, bool orderly, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(e->stop_text, sizeof(e->stop_text), fmt, args);
     va_end(args);
-    fprintf(stderr, "pando-dataplane: node %u (%s): %s\n", e->self, node_name(e, e->self), e->stop_text);
+    fprintf(stderr, "pando-dataplane (node %u): %s\n", e->self, e->stop_text);
     e->phase = ENGINE_LEAVING;
     e->orderly = orderly;
     e->status = orderly ? 0 : 1;
@@ -57,11 +58,13 @@ static void missing(const struct engine *e, char *buf, size_t size)
     buf[0] = '\0';
     for (uint8_t n = 0; n < e->nodes && len < size; n++)
         if (n != e->self && !rrdp_peer_up(e->rrdp, n))
-            len += (size_t)snprintf(buf + len, size - len, "%snode %u (%s)", len ? ", " : "", n, node_name(e, n));
+            len += (size_t)snprintf(buf + len, size - len, "%snode %u (%s)", len ? ", " : "", n,
+                                    node_name(e, n));
 }
 
-/* The end is reached when everybody was told, or the time for it is over. A refused peer is not up and needs the
- * whole time to hear our SYN; the others need a moment to take our last frames out of the fabric. */
+/* The end is reached when everybody was told, or the time for it is over. A refused peer is not up
+ * and needs the whole time to hear our SYN; the others need a moment to take our last frames out of
+ * the fabric. */
 bool peers_finished(struct engine *e)
 {
     if (e->phase != ENGINE_LEAVING)
@@ -91,18 +94,21 @@ void peers_watch(struct engine *e)
         control_welcome(e);
     }
     if (engine_interrupted())
-        engine_stop(e, false, "node %u (%s) was stopped by a signal", e->self, node_name(e, e->self));
+        engine_stop(e, false, "node %u (%s) was stopped by a signal", e->self,
+                    node_name(e, e->self));
 }
 
 static void refused(struct engine *e, uint8_t peer, uint64_t why)
 {
     static const char *const text[] = {
         [RRDP_REFUSE_REVISION] = "has another version of Pando; install the same one on all nodes",
-        [RRDP_REFUSE_CONFIG] = "has another configuration; give all nodes the same configuration file",
+        [RRDP_REFUSE_CONFIG] =
+            "has another configuration; give all nodes the same configuration file",
         [RRDP_REFUSE_NODES] = "has a configuration with another number of nodes",
         [RRDP_REFUSE_SAME_NODE] = "says that it is this node: two nodes have the same id",
     };
-    const char *what = why < sizeof(text) / sizeof(text[0]) && text[why] ? text[why] : "does not fit";
+    const char *what =
+        why < sizeof(text) / sizeof(text[0]) && text[why] ? text[why] : "does not fit";
     e->refused = true;
     engine_stop(e, false, "refused: node %u (%s) %s", peer, node_name(e, peer), what);
 }
@@ -115,7 +121,8 @@ static void down(struct engine *e, uint8_t peer, uint64_t why)
     if (e->phase == ENGINE_JOINING && why != RRDP_DOWN_RESTARTED) {
         char who[128];
         missing(e, who, sizeof(who));
-        engine_stop(e, false, "node %u (%s) left before all nodes were here; missing: %s", peer, name, who);
+        engine_stop(e, false, "node %u (%s) left before all nodes were here; missing: %s", peer,
+                    name, who);
         return;
     }
     switch (why) {
@@ -131,8 +138,8 @@ static void down(struct engine *e, uint8_t peer, uint64_t why)
         engine_stop(e, false, "node %u (%s) was lost: its dataplane was restarted", peer, name);
         return;
     default:
-        engine_stop(e, false, "node %u (%s) was lost: nothing was heard of it for %u ms", peer, name,
-                    e->cfg->transport.dead_ms);
+        engine_stop(e, false, "node %u (%s) was lost: nothing was heard of it for %u ms", peer,
+                    name, e->cfg->transport.dead_ms);
         return;
     }
 }
@@ -155,8 +162,8 @@ bool peers_events(struct engine *e)
             break;
         case RRDP_EV_UP:
             if (e->verbose)
-                fprintf(stderr, "pando-dataplane: node %u: node %u (%s) is here\n", e->self, ev.peer,
-                        node_name(e, ev.peer));
+                fprintf(stderr, "pando-dataplane: node %u: node %u (%s) is here\n", e->self,
+                        ev.peer, node_name(e, ev.peer));
             break;
         case RRDP_EV_NONE:
             break;

@@ -2,9 +2,10 @@
 /*
  * Frames in: port -> RRDP -> segments in order -> messages.
  *
- * A page that is awaited is copied once, from the port's buffer straight into the guest frame; whether it is
- * awaited is asked again at every segment. An evicted page (PUTM, PUTO) is collected aside and copied when the
- * core takes it. Messages for the glue are collected aside as well. Peers' bytes are validated here, once.
+ * A page that is awaited is copied once, from the port's buffer straight into the guest frame;
+ * whether it is awaited is asked again at every segment. An evicted page (PUTM, PUTO) is collected
+ * aside and copied when the core takes it. Messages for the glue are collected aside as well.
+ * Peers' bytes are validated here, once.
  */
 #include <string.h>
 
@@ -59,10 +60,12 @@ static void begin(struct engine *e, struct engine_rx *rx, const struct rrdp_segm
 }
 
 /* len bytes of the payload, at offset `at` of it. */
-static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32_t at, const uint8_t *data,
-                    uint32_t len)
+static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32_t at,
+                    const uint8_t *data, uint32_t len)
 {
-    uint32_t limit = rx->mode == RX_GLUE ? WIRE_BYTES_MAX : rx->mode == RX_CONTROL ? 0 : WIRE_PAGE_SIZE;
+    uint32_t limit = rx->mode == RX_GLUE      ? WIRE_BYTES_MAX
+                     : rx->mode == RX_CONTROL ? 0
+                                              : WIRE_PAGE_SIZE;
     if (rx->mode == RX_SWALLOW)
         return;
     if (at + len > limit) {
@@ -78,7 +81,8 @@ static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32
         if (frame == NULL)
             engine_drop(e, ENGINE_DROP_NO_FRAME);
         e->count.data_not_copied++;
-        /* Not swallowed: the core gets the message, without its bytes, and counts why it is not acceptable. */
+        /* Not swallowed: the core gets the message, without its bytes, and counts why it is not
+         * acceptable. */
         return;
     }
     freeze_thaw(&e->freeze, e->rrdp, &e->ram, rx->msg.page);
@@ -95,8 +99,9 @@ static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
     uint8_t *frame = ram_frame(&e->ram, rx->msg.page);
     if (frame == NULL) {
         engine_stop(e, false,
-                    "node %u (%s) evicts page 0x%llx to its home, node %u, which has no guest RAM for it yet", peer,
-                    node_name(e, peer), (unsigned long long)rx->msg.page, e->self);
+                    "node %u (%s) evicts page 0x%llx to its home, node %u, which has no guest RAM "
+                    "for it yet",
+                    peer, node_name(e, peer), (unsigned long long)rx->msg.page, e->self);
         return;
     }
     freeze_thaw(&e->freeze, e->rrdp, &e->ram, rx->msg.page);
@@ -104,7 +109,8 @@ static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
     e->count.put_bytes += WIRE_PAGE_SIZE;
 }
 
-static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_segment *s, uint32_t total)
+static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_segment *s,
+                   uint32_t total)
 {
     enum engine_rx_mode mode = rx->mode;
     uint32_t len = total - WIRE_MSG_HEADER;
@@ -127,7 +133,8 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
     }
     if (mode == RX_STAGED)
         take_put(e, rx, s->peer);
-    struct coh_event ev = {.type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
+    struct coh_event ev = {
+        .type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
     engine_step(e, &ev);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Everything that is counted, as JSON: one object at the end (--summary), or one section of it for telemetry.
- * The keys are a contract with tests/system/summary.py.
+ * Everything that is counted, as JSON: one object at the end (--summary), or one section of it for
+ * telemetry. The keys are a contract with tests/system/summary.py.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -204,6 +204,7 @@ static json_t *loop(const struct engine *e)
     put(o, "sleeps", c->sleeps);
     put(o, "yields", c->yields);
     put(o, "uffd_messages", c->uffd_messages);
+    put(o, "fault_pauses", c->fault_pauses);
     put(o, "backlog_high", c->backlog_high);
     put(o, "tx_no_room", c->tx_no_room);
     put(o, "unmap_requests", e->zap.requests);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * DPDK telemetry: `dpdk-telemetry.py`, then /pando/... . The callbacks run in DPDK's own thread and only read
- * counters, which may be a few events apart from each other. DPDK's own value tree is one level deep, so the
- * sections of the summary are flattened to "a.b.c".
+ * DPDK telemetry: `dpdk-telemetry.py`, then /pando/... . The callbacks run in DPDK's own thread and
+ * only read counters, which may be a few events apart from each other. DPDK's own value tree is one
+ * level deep, so the sections of the summary are flattened to "a.b.c".
  */
+#include <ctype.h>
 #include <jansson.h>
 #include <rte_telemetry.h>
 #include <stdio.h>
@@ -19,9 +20,13 @@ static void flatten(struct rte_tel_data *d, const char *prefix, json_t *o)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(o, key, value) {
+    json_object_foreach(o, key, value)
+    {
         char name[RTE_TEL_MAX_STRING_LEN];
-        snprintf(name, sizeof(name), "%s%s%s", prefix, prefix[0] ? "." : "", key);
+        snprintf(name, sizeof(name), "%s%s%s", prefix, prefix[0] ? "/" : "", key);
+        for (char *c = name; *c != '\0'; c++)
+            if (!isalnum((unsigned char)*c) && *c != '/')
+                *c = '_';
         if (json_is_object(value))
             flatten(d, name, value);
         else if (json_is_integer(value))
@@ -53,9 +58,9 @@ static int on_command(const char *cmd, const char *params, struct rte_tel_data *
     static const struct {
         const char *cmd, *section;
     } map[] = {
-        {"/pando/faults", "faults"},   {"/pando/peers", "peers"},  {"/pando/rings", "rings"},
+        {"/pando/faults", "faults"},       {"/pando/peers", "peers"},     {"/pando/rings", "rings"},
         {"/pando/coherence", "coherence"}, {"/pando/classes", "classes"}, {"/pando/drops", "drops"},
-        {"/pando/counters", "loop"},   {"/pando/summary", NULL},
+        {"/pando/counters", "loop"},       {"/pando/summary", NULL},
     };
     (void)params;
     for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages out. A coherence message for which the transport has no room waits in the backlog of its (peer, class),
- * in order; what waits there is bounded, as every message belongs to a transaction or eviction that cannot end
- * before it has arrived (engine.c sizes the pool). A message of the glue waits in the glue's own ring.
+ * Messages out. A coherence message for which the transport has no room waits in the backlog of its
+ * (peer, class), in order; what waits there is bounded, as every message belongs to a transaction
+ * or eviction that cannot end before it has arrived (engine.c sizes the pool). A message of the
+ * glue waits in the glue's own ring.
  */
 #include <errno.h>
 #include <string.h>
@@ -14,8 +15,8 @@
 static int try_send(struct engine *e, uint8_t dst, uint8_t cls, const struct engine_late *m)
 {
     uint64_t handle = m->paged ? e->freeze.pin[m->pin].handle : 0;
-    return rrdp_send(e->rrdp, dst, cls, m->header, WIRE_MSG_HEADER, handle, m->paged ? WIRE_PAGE_SIZE : 0, m->paged,
-                     m->pin);
+    return rrdp_send(e->rrdp, dst, cls, m->header, WIRE_MSG_HEADER, handle,
+                     m->paged ? WIRE_PAGE_SIZE : 0, m->paged, m->pin);
 }
 
 static void keep(struct engine *e, struct engine_fifo *q, const struct engine_late *m)
@@ -80,7 +81,8 @@ bool transmit_backlog(struct engine *e)
     return useful;
 }
 
-int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload, uint32_t len)
+int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload,
+                  uint32_t len)
 {
     uint8_t cls = wire_kind_info(m->kind)->cls, bytes[RRDP_MSG_INLINE];
     if (rrdp_room(e->rrdp, dst, cls) == 0 || e->backlog[dst][cls].first != POOL_NONE)
@@ -89,7 +91,8 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
     if (len <= RRDP_MSG_INLINE - WIRE_MSG_HEADER) {
         if (len > 0)
             memcpy(bytes + WIRE_MSG_HEADER, payload, len);
-        return rrdp_send(e->rrdp, dst, cls, bytes, (uint16_t)(WIRE_MSG_HEADER + len), 0, 0, false, 0);
+        return rrdp_send(e->rrdp, dst, cls, bytes, (uint16_t)(WIRE_MSG_HEADER + len), 0, 0, false,
+                         0);
     }
     uint32_t i = pool_get(&e->buffers);
     if (i == POOL_NONE) {
@@ -98,7 +101,8 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
     }
     memcpy(e->buffer[i], payload, len);
     e->count.glue_bytes += len;
-    int rc = rrdp_send(e->rrdp, dst, cls, bytes, WIRE_MSG_HEADER, FREEZE_BUFFER | i, len, true, FREEZE_BUFFER | i);
+    int rc = rrdp_send(e->rrdp, dst, cls, bytes, WIRE_MSG_HEADER, FREEZE_BUFFER | i, len, true,
+                       FREEZE_BUFFER | i);
     if (rc != 0)
         pool_put(&e->buffers, i);
     return rc;
@@ -115,7 +119,8 @@ void transmit_sent(struct engine *e, uint64_t cookie)
 /* The bytes behind a payload handle; they stay as they are until the message is acknowledged. */
 static const uint8_t *bytes_of(const struct engine *e, uint64_t handle)
 {
-    return handle & FREEZE_BUFFER ? e->buffer[handle & ~FREEZE_BUFFER] : freeze_bytes(&e->freeze, &e->ram, handle);
+    return handle & FREEZE_BUFFER ? e->buffer[handle & ~FREEZE_BUFFER]
+                                  : freeze_bytes(&e->freeze, &e->ram, handle);
 }
 
 bool transmit_frames(struct engine *e)

@@ -118,8 +118,8 @@ enum irq_dfr {
 
 struct irq_announcement {
     uint32_t apic_id;
-    uint32_t ldr;     /* register value: xAPIC [31:24], the rest 0; x2APIC all 32 bits */
-    uint32_t seq;     /* counts this vCPU's announcements; compared modulo 2^32 */
+    uint32_t ldr; /* register value: xAPIC [31:24], the rest 0; x2APIC all 32 bits */
+    uint32_t seq; /* counts this vCPU's announcements; compared modulo 2^32 */
     uint16_t vcpu;
     uint8_t node;     /* home of the vCPU */
     uint8_t flags;    /* enum irq_vcpu_flag; without PRESENT the entry is removed */
@@ -135,12 +135,12 @@ struct irq_set {
 
 struct irq_route_table {
     struct irq_announcement vcpu[IRQ_MAX_VCPUS];
-    uint8_t known[IRQ_MAX_VCPUS];            /* 1: vcpu[i] holds an announcement */
-    struct irq_set addressable;              /* present and hardware-enabled */
-    struct irq_set sw_enabled;               /* subset of it: takes part in arbitration */
-    struct irq_set at_node[IRQ_MAX_NODES];   /* present vCPUs by home */
-    uint16_t by_apic_id[IRQ_MAX_APIC_IDS];   /* vCPU + 1 among the present ones, 0 none */
-    struct irq_set by_logical8[256];         /* addressable vCPUs matching a logical dest <= 0xFF */
+    uint8_t known[IRQ_MAX_VCPUS];          /* 1: vcpu[i] holds an announcement */
+    struct irq_set addressable;            /* present and hardware-enabled */
+    struct irq_set sw_enabled;             /* subset of it: takes part in arbitration */
+    struct irq_set at_node[IRQ_MAX_NODES]; /* present vCPUs by home */
+    uint16_t by_apic_id[IRQ_MAX_APIC_IDS]; /* vCPU + 1 among the present ones, 0 none */
+    struct irq_set by_logical8[256];       /* addressable vCPUs matching a logical dest <= 0xFF */
     uint8_t eoi_node[256];
     uint32_t rotor;
     uint32_t generation;

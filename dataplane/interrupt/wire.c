@@ -83,17 +83,18 @@ int irq_wire_msg_unpack(const uint8_t *buf, uint32_t len, struct irq_wire_msg *r
     struct irq_wire_msg w = {
         .mask = get_le64(buf),
         .window = buf[16] & 3u,
-        .msg = {
-            .dest = get_le32(buf + 8),
-            .source = get_le16(buf + 12),
-            .vector = buf[14],
-            .delivery = buf[15] & 7u,
-            .dest_mode = buf[15] >> 3 & 1u,
-            .shorthand = buf[15] >> 4 & 3u,
-            .level = buf[15] >> 6 & 1u,
-            .trigger = (uint8_t)(buf[15] >> 7),
-            .wide = buf[16] >> 2 & 1u,
-        },
+        .msg =
+            {
+                .dest = get_le32(buf + 8),
+                .source = get_le16(buf + 12),
+                .vector = buf[14],
+                .delivery = buf[15] & 7u,
+                .dest_mode = buf[15] >> 3 & 1u,
+                .shorthand = buf[15] >> 4 & 3u,
+                .level = buf[15] >> 6 & 1u,
+                .trigger = (uint8_t)(buf[15] >> 7),
+                .wide = buf[16] >> 2 & 1u,
+            },
     };
     int err = wire_msg_check(&w);
     if (err != 0)

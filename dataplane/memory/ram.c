@@ -30,8 +30,10 @@ static int check_range(const struct ram *r, uint64_t base_page, uint64_t pages, 
         return refuse(err, "guest RAM: a block must follow the last one and must not be empty");
     if (pages > r->pages_max - r->pages) {
         snprintf(err, RAM_ERROR_MAX,
-                 "guest RAM: %llu MiB and more are wanted, the configuration allows %llu; raise vm.ram_mib",
-                 (unsigned long long)((r->pages + pages) / 256), (unsigned long long)(r->pages_max / 256));
+                 "guest RAM: %llu MiB and more are wanted, the configuration allows %llu; raise "
+                 "vm.ram_mib",
+                 (unsigned long long)((r->pages + pages) / 256),
+                 (unsigned long long)(r->pages_max / 256));
         return -ENOSPC;
     }
     if (hva % RAM_PAGE != 0 || hva > UINT64_MAX - pages * RAM_PAGE)
@@ -46,9 +48,11 @@ static int check_memfd(int memfd, uint64_t pages, char err[RAM_ERROR_MAX])
     if (fstat(memfd, &st) != 0 || fstatfs(memfd, &fs) != 0 || !S_ISREG(st.st_mode))
         return refuse(err, "guest RAM: not a file; start the VMM with RAM in a shared memfd");
     if (fs.f_type == HUGETLBFS_MAGIC)
-        return refuse(err, "guest RAM: hugetlbfs cannot be kept coherent in units of 4096 bytes; use a memfd without hugepages");
+        return refuse(err, "guest RAM: hugetlbfs cannot be kept coherent in units of 4096 bytes; "
+                           "use a memfd without hugepages");
     if (fs.f_type != TMPFS_MAGIC)
-        return refuse(err, "guest RAM: not shared memory; start the VMM with RAM in a shared memfd");
+        return refuse(err,
+                      "guest RAM: not shared memory; start the VMM with RAM in a shared memfd");
     if ((uint64_t)st.st_size < pages * RAM_PAGE)
         return refuse(err, "guest RAM: the memfd is smaller than the block");
     return 0;
@@ -77,8 +81,8 @@ int ram_add(struct ram *r, int memfd, int uffd, uint64_t base_page, uint64_t pag
         rc = check_uffd(uffd, err);
     if (rc != 0)
         return rc;
-    /* A VMM that cut the file under us would kill us with SIGBUS. Best effort: a memfd made without sealing
-     * stays as it is, and then the SIGBUS handler of the program says what happened. */
+    /* A VMM that cut the file under us would kill us with SIGBUS. Best effort: a memfd made without
+     * sealing stays as it is, and then the SIGBUS handler of the program says what happened. */
     (void)fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK);
     size_t size = (size_t)pages * RAM_PAGE;
     uint8_t *alias = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memfd, 0);
@@ -89,8 +93,12 @@ int ram_add(struct ram *r, int memfd, int uffd, uint64_t base_page, uint64_t pag
     }
     madvise(alias, size, MADV_NOHUGEPAGE); /* race 8 */
     fcntl(uffd, F_SETFL, fcntl(uffd, F_GETFL) | O_NONBLOCK);
-    r->block[r->blocks++] = (struct ram_block){.base_page = base_page, .pages = pages, .hva = hva,
-                                               .alias = alias, .memfd = memfd, .uffd = uffd};
+    r->block[r->blocks++] = (struct ram_block){.base_page = base_page,
+                                               .pages = pages,
+                                               .hva = hva,
+                                               .alias = alias,
+                                               .memfd = memfd,
+                                               .uffd = uffd};
     r->pages += pages;
     return 0;
 }
@@ -152,7 +160,9 @@ int ram_punch(const struct ram *r, uint64_t page)
     if (b == NULL)
         return 0; /* no block: there is no frame to give back */
     off_t at = (off_t)((page - b->base_page) * RAM_PAGE);
-    return fallocate(b->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, RAM_PAGE) == 0 ? 0 : -errno;
+    return fallocate(b->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, RAM_PAGE) == 0
+               ? 0
+               : -errno;
 }
 
 void ram_close(struct ram *r)

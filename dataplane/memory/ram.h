@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Guest RAM as the dataplane sees it: for each block the VMM's memfd mapped a second time (the *alias*, which is
- * never registered with userfaultfd, so that reading and writing it never faults into us), and the userfaultfd
- * of the VMM's own mapping. EDGE.
+ * Guest RAM as the dataplane sees it: for each block the VMM's memfd mapped a second time (the
+ * *alias*, which is never registered with userfaultfd, so that reading and writing it never faults
+ * into us), and the userfaultfd of the VMM's own mapping. EDGE.
  *
  * Sequences (the caller's duty; 40-memory of the design):
- *   install    bytes into the frame, then ram_map           upgrade   after every ack, ram_map(upgrade)
- *   M -> S     ram_protect returned, and only then the frame is read
- *   -> I       the agent's zap is done (zap.h), and only then the frame is read or the peer acknowledged
+ *   install    bytes into the frame, then ram_map           upgrade   after every ack,
+ * ram_map(upgrade) M -> S     ram_protect returned, and only then the frame is read
+ *   -> I       the agent's zap is done (zap.h), and only then the frame is read or the peer
+ * acknowledged
  *
  * Races that are guarded against, and where:
  *   1 messages are hints                        engine/faults.c acts on the page's state only
- *   2 flag picks ioctl, state picks permission  ram_map: CONTINUE in the state's mode, on EEXIST set the mode, wake
- *   3 CONTINUE in parts, EFAULT on a hole       uffd_map resumes; frames are filled first, EFAULT is a bug by name
- *   4 WRITEPROTECT never installs               an upgrade whose entry vanished faults again and is mapped anew
- *   5 minimum residency                         the coherence core holds pages; nothing here
- *   6 long-term pins                            refused by the glue (VFIO, vhost): nothing here can see them
- *   7 the last uffd closes                      the VMM keeps its own copy; we stop the vCPUs before we close ours
- *   8 huge pages                                memfd of plain shmem only, MADV_NOHUGEPAGE on both mappings
- *   9 swap, KSM, NUMA balancing                 shared memory has no KSM; doctor warns of swap
+ *   2 flag picks ioctl, state picks permission  ram_map: CONTINUE in the state's mode, on EEXIST
+ * set the mode, wake 3 CONTINUE in parts, EFAULT on a hole       uffd_map resumes; frames are
+ * filled first, EFAULT is a bug by name 4 WRITEPROTECT never installs               an upgrade
+ * whose entry vanished faults again and is mapped anew 5 minimum residency the coherence core holds
+ * pages; nothing here 6 long-term pins                            refused by the glue (VFIO,
+ * vhost): nothing here can see them 7 the last uffd closes                      the VMM keeps its
+ * own copy; we stop the vCPUs before we close ours 8 huge pages memfd of plain shmem only,
+ * MADV_NOHUGEPAGE on both mappings 9 swap, KSM, NUMA balancing                 shared memory has no
+ * KSM; doctor warns of swap
  */
 #ifndef PANDO_MEMORY_RAM_H
 #define PANDO_MEMORY_RAM_H
@@ -42,9 +44,9 @@ struct ram {
     struct ram_block block[RAM_BLOCKS];
 };
 
-/* Takes one block that the VMM passed; it must follow the last one. Everything is checked, as the VMM is not
- * trusted. 0, then the descriptors are ours; else -errno with a sentence in err, and they are still the
- * caller's. */
+/* Takes one block that the VMM passed; it must follow the last one. Everything is checked, as the
+ * VMM is not trusted. 0, then the descriptors are ours; else -errno with a sentence in err, and
+ * they are still the caller's. */
 int ram_add(struct ram *r, int memfd, int uffd, uint64_t base_page, uint64_t pages, uint64_t hva,
             char err[RAM_ERROR_MAX]);
 
@@ -57,8 +59,9 @@ const struct ram_block *ram_block_of(const struct ram *r, uint64_t page);
 /* The page at an address of a block's mapping; false if the address is outside. */
 bool ram_page_at(const struct ram_block *b, uint64_t address, uint64_t *ret_page);
 
-/* Maps a page whose frame is filled, and wakes who waits for it. upgrade: it is mapped write-protected as far as we
- * know, and writable is true. 0 or -errno; -ESRCH: the VMM's address space is gone. */
+/* Maps a page whose frame is filled, and wakes who waits for it. upgrade: it is mapped
+ * write-protected as far as we know, and writable is true. 0 or -errno; -ESRCH: the VMM's address
+ * space is gone. */
 int ram_map(const struct ram *r, uint64_t page, bool writable, bool upgrade);
 
 /* Takes write permission away. When it returns nobody can write the page any more. */

@@ -33,11 +33,12 @@ static const struct {
     {UFFD_FEATURE_PAGEFAULT_FLAG_WP, "PAGEFAULT_FLAG_WP (5.7)"},
     {UFFD_FEATURE_THREAD_ID, "THREAD_ID (4.14)"},
 };
-static const char remedy[] =
-    "remedy: a kernel of 6.8 or later; on Debian 12: apt-get install -t bookworm-backports linux-image-amd64 "
-    "(linux-image-6.12-amd64) and reboot";
+static const char remedy[] = "remedy: a kernel of 6.8 or later; on Debian 12: apt-get install -t "
+                             "bookworm-backports linux-image-amd64 "
+                             "(linux-image-6.12-amd64) and reboot";
 
-/* /dev/userfaultfd first: unlike the system call it needs no sysctl and no CAP_SYS_PTRACE for kernel faults. */
+/* /dev/userfaultfd first: unlike the system call it needs no sysctl and no CAP_SYS_PTRACE for
+ * kernel faults. */
 static int open_uffd(void)
 {
     int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
@@ -70,12 +71,14 @@ static int open_with_features(char err[UFFD_ERROR_MAX])
     int rc = supported(&have);
     if (rc != 0) {
         snprintf(err, UFFD_ERROR_MAX,
-                 "userfaultfd: %s; remedy: run as root, or give access to /dev/userfaultfd", strerror(-rc));
+                 "userfaultfd: %s; remedy: run as root, or give access to /dev/userfaultfd",
+                 strerror(-rc));
         return rc;
     }
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
         if ((have & needed[i].bit) == 0) {
-            snprintf(err, UFFD_ERROR_MAX, "this kernel's userfaultfd lacks %s; %s", needed[i].name, remedy);
+            snprintf(err, UFFD_ERROR_MAX, "this kernel's userfaultfd lacks %s; %s", needed[i].name,
+                     remedy);
             return -ENOSYS;
         }
         want |= needed[i].bit;
@@ -98,7 +101,8 @@ int uffd_open_register(void *addr, size_t len, int *ret_fd, char err[UFFD_ERROR_
     int fd = open_with_features(err);
     if (fd < 0)
         return fd;
-    /* A huge mapping made before registration would be dropped as a whole by the first zap in it. */
+    /* A huge mapping made before registration would be dropped as a whole by the first zap in it.
+     */
     madvise(addr, len, MADV_NOHUGEPAGE);
     struct uffdio_register reg = {
         .range = {(uint64_t)(uintptr_t)addr, len},
@@ -106,7 +110,8 @@ int uffd_open_register(void *addr, size_t len, int *ret_fd, char err[UFFD_ERROR_
     };
     if (ioctl(fd, UFFDIO_REGISTER, &reg) != 0) {
         int rc = -errno;
-        snprintf(err, UFFD_ERROR_MAX, "UFFDIO_REGISTER of %zu bytes at %p: %s; guest RAM must be a shared memfd", len,
+        snprintf(err, UFFD_ERROR_MAX,
+                 "UFFDIO_REGISTER of %zu bytes at %p: %s; guest RAM must be a shared memfd", len,
                  addr, strerror(errno));
         close(fd);
         return rc;
@@ -144,7 +149,8 @@ int uffd_wake(int fd, uint64_t addr, size_t len)
 /* WRITEPROTECT also wakes, unless asked not to; EAGAIN means that the mapping is just changing. */
 static int write_protect(int fd, uint64_t addr, size_t len, bool on)
 {
-    struct uffdio_writeprotect wp = {.range = {addr, len}, .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
+    struct uffdio_writeprotect wp = {.range = {addr, len},
+                                     .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
     for (int i = 0; i < CONTINUE_TRIES; i++) {
         if (ioctl(fd, UFFDIO_WRITEPROTECT, &wp) == 0)
             return 0;
@@ -177,7 +183,8 @@ int uffd_map(int fd, uint64_t addr, size_t len, bool writable)
 {
     PANDO_CHECK((addr | len) % PAGE == 0);
     for (int i = 0; len > 0 && i < CONTINUE_TRIES; i++) {
-        struct uffdio_continue c = {.range = {addr, len}, .mode = writable ? 0 : UFFDIO_CONTINUE_MODE_WP};
+        struct uffdio_continue c = {.range = {addr, len},
+                                    .mode = writable ? 0 : UFFDIO_CONTINUE_MODE_WP};
         if (ioctl(fd, UFFDIO_CONTINUE, &c) == 0)
             return 0;
         int err = errno;
@@ -219,7 +226,8 @@ int uffd_probe(char err[UFFD_ERROR_MAX])
         alias[0] = 1;
         rc = uffd_map(fd, (uint64_t)(uintptr_t)map, PAGE, false);
         if (rc != 0)
-            snprintf(err, UFFD_ERROR_MAX, "UFFDIO_CONTINUE with write protection: %s; %s", strerror(-rc), remedy);
+            snprintf(err, UFFD_ERROR_MAX, "UFFDIO_CONTINUE with write protection: %s; %s",
+                     strerror(-rc), remedy);
     }
     if (fd >= 0)
         close(fd);

@@ -29,7 +29,8 @@ static uint32_t run_length(const struct zap *z, const struct ram *ram)
     const struct ram_block *b = ram_block_of(ram, first);
     uint64_t left = b == NULL ? 1 : b->base_page + b->pages - first;
     uint32_t n = 1;
-    while (z->published + n != z->head && n < left && z->page[(z->published + n) & z->mask] == first + n)
+    while (z->published + n != z->head && n < left &&
+           z->page[(z->published + n) & z->mask] == first + n)
         n++;
     return n;
 }
@@ -41,7 +42,8 @@ bool zap_publish(struct zap *z, const struct ram *ram)
     uint32_t before = z->ring_head;
     while (z->published != z->head && z->ring_head - z->ring_tail < GLUE_ZAP_ENTRIES) {
         uint32_t n = run_length(z, ram), slot = z->ring_head % GLUE_ZAP_ENTRIES;
-        z->agent->zap[slot] = (struct glue_zap){.page = z->page[z->published & z->mask], .pages = n};
+        z->agent->zap[slot] =
+            (struct glue_zap){.page = z->page[z->published & z->mask], .pages = n};
         z->pages_of[slot] = n;
         z->published += n;
         z->pages += n;

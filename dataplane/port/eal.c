@@ -34,7 +34,8 @@ static int lcores(unsigned core, char *buf, size_t size)
     return 0;
 }
 
-int port_eal_init(bool huge, unsigned core, const char *prefix, bool telemetry, char err[PORT_ERROR_MAX])
+int port_eal_init(bool huge, unsigned core, const char *prefix, bool telemetry,
+                  char err[PORT_ERROR_MAX])
 {
     static char arg[EAL_ARGS][64], cores[EAL_LCORES]; /* EAL keeps pointers into its arguments */
     char *argv[EAL_ARGS + 1];
@@ -46,8 +47,8 @@ int port_eal_init(bool huge, unsigned core, const char *prefix, bool telemetry, 
     ARG("--lcores");
     argv[argc++] = cores;
     ARG("--no-pci");
-    /* The first match counts. memif complains about having no secondary processes and, each time a client
-     * looks, about a server that has not started. */
+    /* The first match counts. memif complains about having no secondary processes and, each time a
+     * client looks, about a server that has not started. */
     ARG("--log-level=pmd.net.memif:critical");
     ARG("--log-level=lib.telemetry:critical");
     ARG("--log-level=*:warning");
@@ -67,7 +68,8 @@ int port_eal_init(bool huge, unsigned core, const char *prefix, bool telemetry, 
     if (rte_eal_init(argc, argv) < 0) {
         rc = rte_errno > 0 ? -rte_errno : -EINVAL;
         snprintf(err, PORT_ERROR_MAX, "DPDK does not start (%s)%s", strerror(-rc),
-                 huge ? ": it needs 64 MiB of free hugepages (sysctl vm.nr_hugepages=64), or fabric.hugepages: off"
+                 huge ? ": it needs 64 MiB of free hugepages (sysctl vm.nr_hugepages=64), or "
+                        "fabric.hugepages: off"
                       : ": it needs 64 MiB of memory, and the core must exist and be allowed");
         return rc;
     }
@@ -77,10 +79,13 @@ int port_eal_init(bool huge, unsigned core, const char *prefix, bool telemetry, 
     return 0;
 }
 
+/* rte_eal_cleanup is not called: it unmaps memory that the interrupt thread, which it does not
+ * stop, may be reading. The end of the process frees all of it; with the options above, there are
+ * no files to remove but telemetry's. */
 void port_eal_close(void)
 {
-    static const char *const names[] = {"/dpdk_telemetry.v2*", "/mp_socket*", "/config", "/fbarray_*"};
-    rte_eal_cleanup();
+    static const char *const names[] = {"/dpdk_telemetry.v2*", "/mp_socket*", "/config",
+                                        "/fbarray_*"};
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]) && runtime_dir[0] != 0; i++) {
         char pattern[200];
         glob_t g;

@@ -1,45 +1,58 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports over DPDK devices. The frame is built in the mbuf that goes out and read in the mbuf that came in; we
- * copy nothing.
+ * Ports over DPDK devices. The frame is built in the mbuf that goes out and read in the mbuf that
+ * came in; we copy nothing.
  *
- * Frames to a device gather in `out` until flush. What the device does not take then is offered again at the
- * next flush, while its link is up; RRDP never waits for it.
+ * Frames to a device gather in `out` until flush. What the device does not take then is offered
+ * again at the next flush, while its link is up; RRDP never waits for it.
  *
- * memif makes the pages of its rings on first touch, so each device sends one lap of full-size dummies (link address
- * 0) when its link comes up; the receiver of those is the same code and ignores them.
+ * memif makes the pages of its rings on first touch, so each device sends one lap of full-size
+ * dummies (link address 0) when its link comes up; the receiver of those is the same code and
+ * ignores them.
+ *
+ * memif's driver works in EAL's interrupt thread too (connections come and go), without locking out
+ * who starts, stops or removes the device. So these are done in that thread, by an alarm. Its
+ * munmap when a peer dies can still meet a burst of ours: a loop that yields between bursts has not
+ * been seen to crash, and shm has no such gap.
  */
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #pragma GCC diagnostic ignored "-Wundef" /* DPDK's headers ask for GCC_VERSION under clang */
+#include <rte_alarm.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 
-#include "dataplane/port/port.h"
+#include "dataplane/port/ethdev.h"
 
 enum {
     ETH_DEVICES = WIRE_NODES_MAX,
-    ETH_RING = 512,        /* descriptors, where the device asks */
-    ETH_OUT = 64,          /* frames that wait for flush, per device */
+    ETH_RING = 512, /* descriptors, where the device asks */
+    ETH_OUT = 64,   /* frames that wait for flush, per device */
     ETH_MBUFS_DEVICE = ETH_OUT + PORT_BURST * 2,
-    ETH_MBUFS = 1023,      /* a power of two less one: what the mempool stores best */
+    ETH_MBUFS = 1023, /* a power of two less one: what the mempool stores best */
     ETH_CACHE = 128,
-    ETH_DUMMIES = 512,     /* a lap of memif's ring */
-    ETH_LINK_POLLS = 512,  /* receives between two looks at the links */
+    ETH_DUMMIES = 512,    /* a lap of memif's ring */
+    ETH_LINK_POLLS = 512, /* receives between two looks at the links */
     /* The largest frame (AF_PACKET's 9,216 bytes less its header) fits into one segment. */
     ETH_DATA_ROOM = RTE_PKTMBUF_HEADROOM + 9216,
+    ETH_RETRY_MS = 300, /* between two attempts of a memif client to connect */
 };
 
 struct eth_device {
     uint16_t id;
     char name[RTE_DEV_NAME_MAX_LEN];
-    bool started, up;
+    bool started, up, once_up;
+    bool client; /* of memif: it connects when it is started, and only then */
+    uint64_t next_try_ms;
     uint32_t dummies; /* still to be sent */
     uint32_t waiting;
     struct rte_mbuf *out[ETH_OUT];
@@ -56,6 +69,7 @@ struct eth_port {
     struct eth_device *reserved_for;
     uint32_t held; /* mbufs of the last receive: the caller reads them until the next */
     struct rte_mbuf *in[PORT_BURST];
+    char dir[128]; /* of the sockets; removed by the last to leave */
     struct eth_device dev[];
 };
 
@@ -82,7 +96,8 @@ static const struct rte_ether_hdr *frame_for_us(struct eth_port *e, const struct
     const struct rte_ether_hdr *h = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
     bool good = m->nb_segs == 1 && m->data_len > sizeof(*h) &&
                 m->data_len <= sizeof(*h) + (e->port.mtu > 46 ? e->port.mtu : 46u) &&
-                h->ether_type == e->ethertype_be && memcmp(h->src_addr.addr_bytes, e->port.mac.addr, 6) != 0;
+                h->ether_type == e->ethertype_be &&
+                memcmp(h->src_addr.addr_bytes, e->port.mac.addr, 6) != 0;
     if (good && memcmp(h->dst_addr.addr_bytes, none, 6) == 0)
         return NULL; /* a dummy */
     good = good && (memcmp(h->dst_addr.addr_bytes, e->port.mac.addr, 6) == 0 ||
@@ -93,8 +108,61 @@ static const struct rte_ether_hdr *frame_for_us(struct eth_port *e, const struct
     return NULL;
 }
 
+/* ---- starting and stopping ----------------------------------------------------------------- */
+
+struct job {
+    void (*run)(struct eth_device *d);
+    struct eth_device *device;
+    sem_t done;
+};
+
+static void job_alarm(void *arg)
+{
+    struct job *j = arg;
+    j->run(j->device);
+    sem_post(&j->done);
+}
+
+/* Runs it in EAL's interrupt thread and waits for it. */
+static void in_interrupt_thread(void (*run)(struct eth_device *d), struct eth_device *d)
+{
+    struct job j = {.run = run, .device = d};
+    sem_init(&j.done, 0, 0);
+    if (rte_eal_alarm_set(1, job_alarm, &j) != 0) {
+        run(d);
+        return;
+    }
+    while (sem_wait(&j.done) != 0)
+        ;
+    sem_destroy(&j.done);
+}
+
+static void start(struct eth_device *d)
+{
+    if (d->started)
+        rte_eth_dev_stop(d->id);
+    d->started = rte_eth_dev_start(d->id) == 0;
+}
+
+static void take_down(struct eth_device *d)
+{
+    if (d->started)
+        rte_eth_dev_stop(d->id);
+    d->started = false;
+    rte_eth_dev_close(d->id);
+    rte_eal_hotplug_remove("vdev", d->name); /* also removes the socket of a memif server */
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 static void look_at_links(struct eth_port *e)
 {
+    uint64_t now = 0;
     e->polls = 0;
     for (uint32_t i = 0; i < e->devices; i++) {
         struct eth_device *d = &e->dev[i];
@@ -103,8 +171,16 @@ static void look_at_links(struct eth_port *e)
         if (up && !d->up && e->one_per_peer)
             d->dummies = ETH_DUMMIES;
         d->up = up;
-        if (!d->started) /* memif's client connects when it is started: again, until its server is there */
-            d->started = rte_eth_dev_start(d->id) == 0;
+        d->once_up |= up;
+        if (!d->client || d->once_up)
+            continue;
+        /* Again, until the server is there: it may not have been started, or turned us away while
+         * it started. */
+        now = now != 0 ? now : now_ms();
+        if (now >= d->next_try_ms) {
+            d->next_try_ms = now + ETH_RETRY_MS;
+            in_interrupt_thread(start, d);
+        }
     }
 }
 
@@ -170,7 +246,8 @@ static uint8_t *eth_tx_reserve(struct port *p, uint8_t peer, const struct rrdp_m
         return NULL;
     if (d->waiting == ETH_OUT)
         burst(e, d);
-    if (d->waiting == ETH_OUT || (e->reserved == NULL && (e->reserved = rte_pktmbuf_alloc(e->pool)) == NULL)) {
+    if (d->waiting == ETH_OUT ||
+        (e->reserved == NULL && (e->reserved = rte_pktmbuf_alloc(e->pool)) == NULL)) {
         p->counters.tx_full++;
         return NULL;
     }
@@ -247,13 +324,17 @@ static void eth_close(struct port *p)
     for (uint32_t i = 0; i < e->devices; i++) {
         struct eth_device *d = &e->dev[i];
         rte_pktmbuf_free_bulk(d->out, d->waiting);
-        if (d->started)
-            rte_eth_dev_stop(d->id);
-        rte_eth_dev_close(d->id);
-        rte_eal_hotplug_remove("vdev", d->name); /* also removes the socket of a memif server */
+        in_interrupt_thread(take_down, d);
     }
     rte_mempool_free(e->pool);
+    if (e->dir[0] != 0)
+        rmdir(e->dir);
     free(e);
+}
+
+void ethdev_own_dir(struct port *p, const char *dir)
+{
+    snprintf(self_of(p)->dir, sizeof(self_of(p)->dir), "%s", dir);
 }
 
 static const struct port_ops eth_ops = {
@@ -268,7 +349,8 @@ static const struct port_ops eth_ops = {
     .close = eth_close,
 };
 
-static int start_device(struct eth_port *e, struct eth_device *d, const char *devargs, char err[PORT_ERROR_MAX])
+static int start_device(struct eth_port *e, struct eth_device *d, const char *devargs,
+                        char err[PORT_ERROR_MAX])
 {
     struct rte_eth_conf conf = {0};
     uint16_t rx = ETH_RING, tx = ETH_RING;
@@ -281,7 +363,8 @@ static int start_device(struct eth_port *e, struct eth_device *d, const char *de
     if (rc == 0)
         rc = rte_eth_dev_get_port_by_name(d->name, &d->id);
     if (rc != 0) {
-        snprintf(err, PORT_ERROR_MAX, "device %s: DPDK cannot make it (%s); DPDK's own message is above", devargs,
+        snprintf(err, PORT_ERROR_MAX,
+                 "device %s: DPDK cannot make it (%s); DPDK's own message is above", devargs,
                  strerror(-rc));
         return rc;
     }
@@ -297,22 +380,27 @@ static int start_device(struct eth_port *e, struct eth_device *d, const char *de
         snprintf(err, PORT_ERROR_MAX, "device %s cannot be set up: %s", devargs, strerror(-rc));
         return rc;
     }
-    rc = rte_eth_dev_start(d->id);
-    d->started = rc == 0;
-    if (rc != 0 && !e->one_per_peer) {
-        snprintf(err, PORT_ERROR_MAX, "device %s does not start: %s", devargs, strerror(-rc));
-        return rc;
+    d->client = strstr(devargs, "role=client") != NULL;
+    in_interrupt_thread(start, d);
+    d->next_try_ms = now_ms() + ETH_RETRY_MS;
+    if (!d->started && !d->client) {
+        snprintf(err, PORT_ERROR_MAX, "device %s does not start; DPDK's own message is above",
+                 devargs);
+        return -EIO;
     }
     return 0;
 }
 
-int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *peer_of, uint16_t ethertype,
-                     uint16_t mtu, struct port **ret_port, char err[PORT_ERROR_MAX])
+int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *peer_of,
+                     uint16_t ethertype, uint16_t mtu, struct port **ret_port,
+                     char err[PORT_ERROR_MAX])
 {
     static unsigned pools;
     char name[RTE_MEMPOOL_NAMESIZE];
-    if (count == 0 || count > ETH_DEVICES || (peer_of == NULL && count != 1) || mtu > RRDP_MTU_MAX) {
-        snprintf(err, PORT_ERROR_MAX, "ethdev fabric: %u devices, MTU %u; one device, or one per peer", count, mtu);
+    if (count == 0 || count > ETH_DEVICES || (peer_of == NULL && count != 1) ||
+        mtu > RRDP_MTU_MAX) {
+        snprintf(err, PORT_ERROR_MAX,
+                 "ethdev fabric: %u devices, MTU %u; one device, or one per peer", count, mtu);
         return -EINVAL;
     }
     struct eth_port *e = calloc(1, sizeof(*e) + count * sizeof(e->dev[0]));
@@ -326,7 +414,8 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
     e->pool = rte_pktmbuf_pool_create(name, mbufs, ETH_CACHE, 0, ETH_DATA_ROOM, SOCKET_ID_ANY);
     int rc = e->pool == NULL ? -rte_errno : 0;
     if (rc != 0)
-        snprintf(err, PORT_ERROR_MAX, "packet memory: %u buffers of %d bytes: %s", mbufs, ETH_DATA_ROOM, strerror(-rc));
+        snprintf(err, PORT_ERROR_MAX, "packet memory: %u buffers of %d bytes: %s", mbufs,
+                 ETH_DATA_ROOM, strerror(-rc));
     memset(e->device_of, -1, sizeof(e->device_of));
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         rc = start_device(e, &e->dev[i], devargs[i], err);

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "dataplane/port/port.h"
+#include "dataplane/port/ethdev.h"
 
 enum {
     DEVARGS_MAX = 256,
@@ -17,7 +17,8 @@ enum {
     MEMIF_BSIZE = 9216,
     AF_PACKET_FRAMES = 512,
     AF_PACKET_SMALL = 2048,
-    AF_PACKET_LARGE = 9216, /* 9,000 + 14 + the kernel's 66; four of them are nine pages, without a gap */
+    AF_PACKET_LARGE =
+        9216, /* 9,000 + 14 + the kernel's 66; four of them are nine pages, without a gap */
 };
 
 int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ethertype, uint16_t mtu,
@@ -28,7 +29,9 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
     uint8_t peer_of[WIRE_NODES_MAX];
     uint32_t n = 0;
     if (strlen(dir) > 80 || nodes > WIRE_NODES_MAX || self >= nodes) {
-        snprintf(err, PORT_ERROR_MAX, "memif fabric: the directory's name may have 80 bytes; node %u of %u", self, nodes);
+        snprintf(err, PORT_ERROR_MAX,
+                 "memif fabric: the directory's name may have 80 bytes; node %u of %u", self,
+                 nodes);
         return -EINVAL;
     }
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
@@ -41,15 +44,23 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
         unsigned low = self < peer ? self : peer, high = self < peer ? peer : self;
         char socket_path[108];
         snprintf(socket_path, sizeof(socket_path), "%s/memif-%u-%u.sock", dir, low, high);
-        if (self == low) /* the lower number is the server; a killed one's socket would refuse the name */
+        if (self ==
+            low) /* the lower number is the server; a killed one's socket would refuse the name */
             unlink(socket_path);
-        snprintf(text[n], DEVARGS_MAX, "net_memif%u,role=%s,id=0,socket=%s,socket-abstract=no,bsize=%d,rsize=%d,"
-                 "mac=02:00:00:00:00:%02x", peer, self == low ? "server" : "client", socket_path, MEMIF_BSIZE,
-                 MEMIF_RING_LOG2, self);
+        snprintf(text[n], DEVARGS_MAX,
+                 "net_memif%u,role=%s,id=0,socket=%s,socket-abstract=no,bsize=%d,rsize=%d,"
+                 "mac=02:00:00:00:00:%02x",
+                 peer, self == low ? "server" : "client", socket_path, MEMIF_BSIZE, MEMIF_RING_LOG2,
+                 self);
         args[n] = text[n];
         peer_of[n++] = peer;
     }
-    return port_open_ethdev(args, n, peer_of, ethertype, mtu, ret_port, err);
+    int rc = port_open_ethdev(args, n, peer_of, ethertype, mtu, ret_port, err);
+    if (rc == 0)
+        ethdev_own_dir(*ret_port, dir);
+    else
+        rmdir(dir);
+    return rc;
 }
 
 /* The kernel sends longer frames than the interface carries nowhere, without a word. */
@@ -62,21 +73,25 @@ static int check_interface(const char *interface, uint16_t mtu, char err[PORT_ER
     snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", interface);
     if (strlen(interface) >= sizeof(r.ifr_name) || ioctl(fd, SIOCGIFMTU, &r) != 0) {
         rc = -ENODEV;
-        snprintf(err, PORT_ERROR_MAX, "af_packet fabric: there is no interface %s here (see ip link)", interface);
+        snprintf(err, PORT_ERROR_MAX,
+                 "af_packet fabric: there is no interface %s here (see ip link)", interface);
     } else if (r.ifr_mtu < mtu) {
         rc = -EMSGSIZE;
-        snprintf(err, PORT_ERROR_MAX, "af_packet fabric: %s carries %d bytes and fabric.mtu is %u: "
-                 "ip link set %s mtu %u, or lower fabric.mtu", interface, r.ifr_mtu, mtu, interface, mtu);
+        snprintf(err, PORT_ERROR_MAX,
+                 "af_packet fabric: %s carries %d bytes and fabric.mtu is %u: "
+                 "ip link set %s mtu %u, or lower fabric.mtu",
+                 interface, r.ifr_mtu, mtu, interface, mtu);
     } else if (ioctl(fd, SIOCGIFFLAGS, &r) != 0 || !(r.ifr_flags & IFF_UP)) {
         rc = -ENETDOWN;
-        snprintf(err, PORT_ERROR_MAX, "af_packet fabric: %s is down: ip link set %s up", interface, interface);
+        snprintf(err, PORT_ERROR_MAX, "af_packet fabric: %s is down: ip link set %s up", interface,
+                 interface);
     }
     close(fd);
     return rc;
 }
 
-int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu, struct port **ret_port,
-                        char err[PORT_ERROR_MAX])
+int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu,
+                        struct port **ret_port, char err[PORT_ERROR_MAX])
 {
     char text[DEVARGS_MAX];
     const char *args = text;
@@ -84,7 +99,8 @@ int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu,
     int rc = check_interface(interface, mtu, err);
     if (rc != 0)
         return rc;
-    snprintf(text, sizeof(text), "net_af_packet0,iface=%s,blocksz=%d,framesz=%d,framecnt=%d,qpairs=1,qdisc_bypass=1",
+    snprintf(text, sizeof(text),
+             "net_af_packet0,iface=%s,blocksz=%d,framesz=%d,framecnt=%d,qpairs=1,qdisc_bypass=1",
              interface, frame * 4, frame, AF_PACKET_FRAMES);
     return port_open_ethdev(&args, 1, NULL, ethertype, mtu, ret_port, err);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The fault filter: sits between the engine and a port and spoils what is received (so both directions of a
- * link are spoiled when both ends have one), and drops what is sent to blocked peers. From one seed the same
- * decisions follow for the same sequence of frames; only when a waiting frame comes back depends on the clock.
- * Its counters are those of the port inside; what was spoiled is counted apart.
+ * The fault filter: sits between the engine and a port and spoils what is received (so both
+ * directions of a link are spoiled when both ends have one), and drops what is sent to blocked
+ * peers. From one seed the same decisions follow for the same sequence of frames; only when a
+ * waiting frame comes back depends on the clock. Its counters are those of the port inside; what
+ * was spoiled is counted apart.
  *
- * A delayed or reordered frame waits in a bounded store; when that is full the frame is lost, which RRDP
- * must bear as well.
+ * A delayed or reordered frame waits in a bounded store; when that is full the frame is lost, which
+ * RRDP must bear as well.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -107,8 +108,8 @@ static bool judge(struct faulty_port *f, struct port_frame *in, uint64_t now, ui
 }
 
 /* Hands up stored frames that are due, or that enough others have passed. */
-static uint32_t release(struct faulty_port *f, struct port_frame *out, uint32_t n, uint32_t max, uint64_t now,
-                        uint32_t passed)
+static uint32_t release(struct faulty_port *f, struct port_frame *out, uint32_t n, uint32_t max,
+                        uint64_t now, uint32_t passed)
 {
     for (uint32_t i = 0; i < STORE && f->waiting > 0 && n < max; i++) {
         struct stored *s = &f->store[i];
@@ -215,7 +216,10 @@ int port_open_faulty(struct port *inner, const struct port_faults *faults, uint6
         free(memory);
         return -ENOMEM;
     }
-    *f = (struct faulty_port){.inner = inner, .faults = *faults, .rng = {.state = faults->seed}, .now_ns = now_ns,
+    *f = (struct faulty_port){.inner = inner,
+                              .faults = *faults,
+                              .rng = {.state = faults->seed},
+                              .now_ns = now_ns,
                               .memory = memory};
     f->port = (struct port){.ops = &faulty_ops, .mtu = inner->mtu, .mac = inner->mac};
     memcpy(f->port.name, inner->name, sizeof(f->port.name));

@@ -27,7 +27,8 @@ static uint32_t pair_rx(struct port *port, struct port_frame *out, uint32_t max)
     p->given = 0;
     while (p->given < max && p->tail + p->given != p->head) {
         uint32_t i = p->tail + p->given;
-        out[p->given++] = (struct port_frame){.data = frame_at(p, i), .len = p->len[i % PAIR_SLOTS],
+        out[p->given++] = (struct port_frame){.data = frame_at(p, i),
+                                              .len = p->len[i % PAIR_SLOTS],
                                               .src = p->other ? p->other->port.mac : port->mac};
     }
     port->counters.rx_frames += p->given;
@@ -102,7 +103,9 @@ int port_open_pair(uint16_t mtu, struct port **ret_a, struct port **ret_b)
         end[i]->bytes = malloc((size_t)PAIR_SLOTS * mtu);
         if (end[i]->bytes == NULL)
             goto fail;
-        end[i]->port = (struct port){.ops = &pair_ops, .name = "pair", .mtu = mtu,
+        end[i]->port = (struct port){.ops = &pair_ops,
+                                     .name = "pair",
+                                     .mtu = mtu,
                                      .mac = {.addr = {2, 0, 0, 0, 0, (uint8_t)i}}};
     }
     end[0]->other = end[1];

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The embedded default: rings in shared memory between processes of one machine. shm_ring.h has the layout and
- * the memory order, shm.h how processes find each other.
+ * The embedded default: rings in shared memory between processes of one machine. shm_ring.h has the
+ * layout and the memory order, shm.h how processes find each other.
  *
- * Nothing that one side does, or leaves undone by dying at any instruction, makes the other crash: there are no
- * locks, a frame exists only once it is published, and a mapping cannot lose its memory. A frame is copied
- * out of the ring once, by a length read once, before anyone looks at it: what is validated is what is used,
- * whatever the sender writes into the slot meanwhile. The copy is counted.
+ * Nothing that one side does, or leaves undone by dying at any instruction, makes the other crash:
+ * there are no locks, a frame exists only once it is published, and a mapping cannot lose its
+ * memory. A frame is copied out of the ring once, by a length read once, before anyone looks at it:
+ * what is validated is what is used, whatever the sender writes into the slot meanwhile. The copy
+ * is counted.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +30,8 @@ static void look(struct shm_port *s)
     shm_link_read(s);
 }
 
-static uint32_t rx_one(struct shm_port *s, uint8_t from, struct port_frame *out, uint32_t used, uint32_t max)
+static uint32_t rx_one(struct shm_port *s, uint8_t from, struct port_frame *out, uint32_t used,
+                       uint32_t max)
 {
     struct shm_rx *x = &s->rx[from];
     uint32_t n = used, start = x->next, len;
@@ -42,7 +44,8 @@ static uint32_t rx_one(struct shm_port *s, uint8_t from, struct port_frame *out,
         }
         uint8_t *copy = s->frames + (size_t)n * RRDP_MTU_MAX;
         memcpy(copy, slot->data, len);
-        out[n++] = (struct port_frame){.data = copy, .len = len, .src = {.addr = {2, 0, 0, 0, 0, from}}};
+        out[n++] =
+            (struct port_frame){.data = copy, .len = len, .src = {.addr = {2, 0, 0, 0, 0, from}}};
         s->port.counters.rx_bytes += len;
         s->port.counters.copied_bytes += len;
     }
@@ -69,7 +72,8 @@ static uint32_t shm_rx(struct port *p, struct port_frame *out, uint32_t max)
     return n;
 }
 
-/* True if the next slot may be written. A tail that makes no sense counts as full: it harms who wrote it. */
+/* True if the next slot may be written. A tail that makes no sense counts as full: it harms who
+ * wrote it. */
 static bool has_room(struct shm_tx *t)
 {
     if (t->next - t->tail_seen < SHM_SLOTS)
@@ -118,7 +122,8 @@ static void shm_flush(struct port *p)
         if (!fenced)
             atomic_thread_fence(memory_order_seq_cst); /* [C] */
         fenced = true;
-        /* Cleared before the bell: cleared after it, the flag of the receiver's next sleep could be lost. */
+        /* Cleared before the bell: cleared after it, the flag of the receiver's next sleep could be
+         * lost. */
         if (atomic_load_explicit(&t->ring->sleeping, memory_order_relaxed) != 0) {
             atomic_store_explicit(&t->ring->sleeping, 0, memory_order_relaxed);
             shm_link_ring_bell(s, i);
@@ -194,7 +199,8 @@ static int start(struct shm_port *s)
     int rc = make_dir(s->dir);
     if (rc == 0)
         rc = shm_link_bind(s);
-    if (rc == -ENOENT && make_dir(s->dir) == 0) { /* the last one of a former cluster left just now */
+    if (rc == -ENOENT &&
+        make_dir(s->dir) == 0) { /* the last one of a former cluster left just now */
         close(s->socket);
         rc = shm_link_bind(s);
     }
@@ -207,14 +213,16 @@ static int start(struct shm_port *s)
     return rc;
 }
 
-int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu, struct port **ret_port,
-                  char err[PORT_ERROR_MAX])
+int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu,
+                  struct port **ret_port, char err[PORT_ERROR_MAX])
 {
     struct timespec now;
-    if (strlen(dir) >= SHM_DIR_MAX || self >= nodes || nodes > WIRE_NODES_MAX || mtu > RRDP_MTU_MAX) {
-        snprintf(err, PORT_ERROR_MAX, "shm fabric: the directory's name may have %d bytes, nodes are at most %d and "
-                 "the MTU at most %d; this is node %u of %u, MTU %u", SHM_DIR_MAX - 1, WIRE_NODES_MAX, RRDP_MTU_MAX,
-                 self, nodes, mtu);
+    if (strlen(dir) >= SHM_DIR_MAX || self >= nodes || nodes > WIRE_NODES_MAX ||
+        mtu > RRDP_MTU_MAX) {
+        snprintf(err, PORT_ERROR_MAX,
+                 "shm fabric: the directory's name may have %d bytes, nodes are at most %d and "
+                 "the MTU at most %d; this is node %u of %u, MTU %u",
+                 SHM_DIR_MAX - 1, WIRE_NODES_MAX, RRDP_MTU_MAX, self, nodes, mtu);
         return -EINVAL;
     }
     struct shm_port *s = calloc(1, sizeof(*s));
@@ -226,17 +234,24 @@ int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu, st
         return -ENOMEM;
     }
     clock_gettime(CLOCK_REALTIME, &now);
-    *s = (struct shm_port){.self = self, .nodes = nodes, .socket = -1, .frames = frames,
+    *s = (struct shm_port){.self = self,
+                           .nodes = nodes,
+                           .socket = -1,
+                           .frames = frames,
                            .epoch = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec};
-    s->port = (struct port){.ops = &shm_ops, .name = "shm", .mtu = mtu, .mac = {.addr = {2, 0, 0, 0, 0, self}}};
+    s->port = (struct port){
+        .ops = &shm_ops, .name = "shm", .mtu = mtu, .mac = {.addr = {2, 0, 0, 0, 0, self}}};
     memcpy(s->dir, dir, strlen(dir) + 1);
     int rc = start(s);
     if (rc == -EADDRINUSE)
-        snprintf(err, PORT_ERROR_MAX, "shm fabric: node %u already runs in %s; end it, or give this node another "
-                 "number or run_dir", self, dir);
+        snprintf(err, PORT_ERROR_MAX,
+                 "shm fabric: node %u already runs in %s; end it, or give this node another "
+                 "number or run_dir",
+                 self, dir);
     else if (rc != 0)
-        snprintf(err, PORT_ERROR_MAX, "shm fabric in %s: %s; it needs a writable directory and %zu MiB of memory",
-                 dir, strerror(-rc), ((nodes - 1) * sizeof(struct shm_ring) >> 20) + 1);
+        snprintf(err, PORT_ERROR_MAX,
+                 "shm fabric in %s: %s; it needs a writable directory and %zu MiB of memory", dir,
+                 strerror(-rc), ((nodes - 1) * sizeof(struct shm_ring) >> 20) + 1);
     if (rc != 0) {
         shm_close(&s->port);
         return rc;

@@ -2,12 +2,14 @@
 /*
  * Inside the shared-memory port: shm.c moves frames, shm_link.c makes and exchanges the rings.
  *
- * Each node owns a datagram socket "<dir>/shm-<node>.sock", the only thing in the file system. It carries
+ * Each node owns a datagram socket "<dir>/shm-<node>.sock", the only thing in the file system. It
+ * carries
  *   - a doorbell: one byte, sent only to a receiver that said it sleeps;
  *   - an offer: "this is the ring for your frames to me", with the memfd, once per pair and start.
- * Every start of a node is an epoch. An offer says which epoch of the other side its sender has mapped; who sees
- * that the other side has not mapped its present ring answers with an offer of its own. So the later of two
- * nodes to start connects both, and a restarted one replaces its rings everywhere.
+ * Every start of a node is an epoch. An offer says which epoch of the other side its sender has
+ * mapped; who sees that the other side has not mapped its present ring answers with an offer of its
+ * own. So the later of two nodes to start connects both, and a restarted one replaces its rings
+ * everywhere.
  */
 #ifndef PANDO_PORT_SHM_H
 #define PANDO_PORT_SHM_H
@@ -16,7 +18,7 @@
 #include "dataplane/port/shm_ring.h"
 
 enum {
-    SHM_DIR_MAX = 88, /* "/shm-255.sock" behind it fits into sockaddr_un */
+    SHM_DIR_MAX = 88,     /* "/shm-255.sock" behind it fits into sockaddr_un */
     SHM_LOOK_POLLS = 256, /* empty or not: every so many receives the socket is looked at */
 };
 
@@ -24,7 +26,8 @@ struct shm_tx {
     struct shm_ring *ring; /* NULL: no offer yet */
     uint64_t epoch;
     uint32_t next;
-    uint32_t tail_seen; /* the receiver's tail when last read: it only grows, so reading it late is safe */
+    uint32_t tail_seen; /* the receiver's tail when last read: it only grows, so reading it late is
+                           safe */
     bool dirty;
     bool offer_due; /* our ring could not be offered: socket queue full */
 };
@@ -51,11 +54,12 @@ struct shm_port {
 
 /* Makes the ring for frames from `from`. */
 int shm_link_create(struct shm_port *s, uint8_t from);
-/* Binds the socket, after removing one that a killed process left; -EADDRINUSE if its owner lives. */
+/* Binds the socket, after removing one that a killed process left; -EADDRINUSE if its owner lives.
+ */
 int shm_link_bind(struct shm_port *s);
 void shm_link_offer(struct shm_port *s, uint8_t to);
-/* Reads what came to the socket: forgets doorbells, maps offered rings. Afterwards no pointer into a tx ring
- * from before is valid. */
+/* Reads what came to the socket: forgets doorbells, maps offered rings. Afterwards no pointer into
+ * a tx ring from before is valid. */
 void shm_link_read(struct shm_port *s);
 void shm_link_ring_bell(struct shm_port *s, uint8_t to);
 void shm_link_unmap(struct shm_tx *t);

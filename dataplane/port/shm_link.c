@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Rings of the shared-memory port: made, offered, checked and mapped; and the doorbell. See shm.h. */
+/* Rings of the shared-memory port: made, offered, checked and mapped; and the doorbell. See shm.h.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@
 
 #include "dataplane/port/shm.h"
 
-/* What travels over the socket beside doorbells, with one descriptor. From a peer: checked in accept_offer. */
+/* What travels over the socket beside doorbells, with one descriptor. From a peer: checked in
+ * accept_offer. */
 struct shm_offer {
     uint64_t magic;
     uint32_t version;
@@ -24,7 +26,9 @@ struct shm_offer {
 };
 _Static_assert(sizeof(struct shm_offer) == 32, "shared with other processes");
 
-enum { OFFER_FDS = 4 }; /* room to receive and close more than the one expected; the kernel closes the rest */
+enum {
+    OFFER_FDS = 4
+}; /* room to receive and close more than the one expected; the kernel closes the rest */
 
 static void socket_path(const struct shm_port *s, uint8_t node, struct sockaddr_un *a)
 {
@@ -89,25 +93,35 @@ int shm_link_bind(struct shm_port *s)
 
 void shm_link_offer(struct shm_port *s, uint8_t to)
 {
-    struct shm_offer o = {.magic = SHM_MAGIC, .version = SHM_VERSION, .from = s->self, .to = to,
-                          .epoch = s->epoch, .seen = s->tx[to].epoch};
+    struct shm_offer o = {.magic = SHM_MAGIC,
+                          .version = SHM_VERSION,
+                          .from = s->self,
+                          .to = to,
+                          .epoch = s->epoch,
+                          .seen = s->tx[to].epoch};
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control = {.bytes = {0}};
     struct sockaddr_un a;
     struct iovec iov = {.iov_base = &o, .iov_len = sizeof(o)};
-    struct msghdr m = {.msg_name = &a, .msg_namelen = sizeof(a), .msg_iov = &iov, .msg_iovlen = 1,
-                       .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+    struct msghdr m = {.msg_name = &a,
+                       .msg_namelen = sizeof(a),
+                       .msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof(control.bytes)};
     socket_path(s, to, &a);
     struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(c), &s->rx[to].fd, sizeof(int));
-    /* A peer that is not there offers first when it starts; one that does not read now is asked again. */
-    s->tx[to].offer_due = sendmsg(s->socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-                          (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == EINTR);
+    /* A peer that is not there offers first when it starts; one that does not read now is asked
+     * again. */
+    s->tx[to].offer_due =
+        sendmsg(s->socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+        (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == EINTR);
 }
 
 void shm_link_unmap(struct shm_tx *t)
@@ -127,7 +141,8 @@ static struct shm_ring *map_checked(int fd, uint64_t epoch)
     if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
         st.st_size != (off_t)sizeof(struct shm_ring))
         return NULL;
-    struct shm_ring *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    struct shm_ring *r =
+        mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (r == MAP_FAILED)
         return NULL;
     if (r->magic == SHM_MAGIC && r->version == SHM_VERSION && r->slots == SHM_SLOTS &&
@@ -139,8 +154,9 @@ static struct shm_ring *map_checked(int fd, uint64_t epoch)
 
 static void accept_offer(struct shm_port *s, const struct shm_offer *o, int fd)
 {
-    bool good = o->magic == SHM_MAGIC && o->version == SHM_VERSION && o->from < s->nodes && o->from != s->self &&
-                o->to == s->self && o->reserved == 0 && o->epoch != 0 && fd >= 0;
+    bool good = o->magic == SHM_MAGIC && o->version == SHM_VERSION && o->from < s->nodes &&
+                o->from != s->self && o->to == s->self && o->reserved == 0 && o->epoch != 0 &&
+                fd >= 0;
     if (!good) {
         s->port.counters.rx_foreign++;
         return;
@@ -192,7 +208,9 @@ static bool read_one(struct shm_port *s)
         char bytes[CMSG_SPACE(OFFER_FDS * sizeof(int))];
     } control;
     struct iovec iov = {.iov_base = &o, .iov_len = sizeof(o)};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
                        .msg_controllen = sizeof(control.bytes)};
     ssize_t n = recvmsg(s->socket, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0)

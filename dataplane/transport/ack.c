@@ -31,7 +31,8 @@ static void frame_acked(const struct rrdp *r, struct peer *p, struct stream *s, 
         f->lost = false;
         s->lost_count--;
     }
-    /* Only a frame sent once proves that the time-out is long enough: the backoff stays until then. */
+    /* Only a frame sent once proves that the time-out is long enough: the backoff stays until then.
+     */
     if (!f->again)
         s->backoff = 0;
     if (f->order <= s->acked_order)

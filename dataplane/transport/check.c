@@ -36,9 +36,9 @@ static void check_stream(const struct rrdp *r, const struct peer *p, unsigned k)
     PANDO_CHECK(s->q_cut - s->q_tail <= s->q_head - s->q_tail); /* 2 */
     PANDO_CHECK(s->q_head - s->q_tail <= RRDP_QUEUE);
     check_in_flight(s);
-    PANDO_CHECK(s->parked >> (r->cfg.credit - 1) == 0); /* 4 */
+    PANDO_CHECK(s->parked >> (r->cfg.credit - 1) == 0);                         /* 4 */
     PANDO_CHECK(!in_flight(s) || p->rto_at[k] != NO_TIME || s->lost_count > 0); /* 5 */
-    if (p->state != PEER_UP) /* 6 */
+    if (p->state != PEER_UP)                                                    /* 6 */
         PANDO_CHECK(s->q_head == s->q_tail && !in_flight(s) && s->parked == 0);
     bool window = s->snd_nxt - s->snd_una < RRDP_WINDOW && s->snd_nxt < s->snd_limit;
     if (s->lost_count > 0 || (s->q_cut != s->q_head && window)) /* 7 */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Events to the owner. The ring cannot overflow: rrdp_send accepts a message only while its SENT event
- * has a place (owed), and rrdp_receive drops frames while there is no place for what they may cause.
+ * Events to the owner. The ring cannot overflow: rrdp_send accepts a message only while its SENT
+ * event has a place (owed), and rrdp_receive drops frames while there is no place for what they may
+ * cause.
  */
 #include "dataplane/transport/internal.h"
 

@@ -10,11 +10,11 @@
  *                          +-- time-out | RST | RST|NUL (closed) | broken segmentation:
  *                              our epoch towards the peer + 1 ------------------------+
  *
- * OPENING: nothing is known of the peer. HALF_OPEN: its epoch, MAC, MTU and credit are, and so is the
- * tag; that the peer knows ours is not.
- * Both sides open at once: each repeats its SYN until it knows that the other knows its epoch. The
- * connection tag is a hash of the cluster id and both epochs, so a frame of an older incarnation of
- * either side never matches. Both sides derive the first sequence numbers from the tag.
+ * OPENING: nothing is known of the peer. HALF_OPEN: its epoch, MAC, MTU and credit are, and so is
+ * the tag; that the peer knows ours is not. Both sides open at once: each repeats its SYN until it
+ * knows that the other knows its epoch. The connection tag is a hash of the cluster id and both
+ * epochs, so a frame of an older incarnation of either side never matches. Both sides derive the
+ * first sequence numbers from the tag.
  *
  * A connection that ended is never continued: the side that gave it up counts its own epoch towards
  * that peer up by one. Its next SYN therefore looks like that of a restarted peer, and ends the
@@ -48,7 +48,7 @@ enum {
     ACK_EVERY = 16,     /* frames received before an ACK is due at once */
     REORDER_FRAMES = 3, /* a frame is lost when one sent this many later has arrived (RFC 8985) */
     BACKOFF_MAX = 10,
-    RST_COPIES = 3,     /* a RST is not acknowledged: copies against loss */
+    RST_COPIES = 3, /* a RST is not acknowledged: copies against loss */
     SEQ_BEFORE_WRAP = 1024,
     EVENTS_A_FRAME = 4, /* a received frame causes at most this many besides SENT */
 };
@@ -78,8 +78,9 @@ struct stream {
     /* sender */
     uint64_t snd_una, snd_nxt, snd_limit;
     uint64_t tx_order;
-    uint64_t acked_order;   /* the latest transmission known to have arrived */
-    uint32_t q_tail, q_cut, q_head; /* oldest unacknowledged, next to cut, next free; free-running */
+    uint64_t acked_order; /* the latest transmission known to have arrived */
+    uint32_t q_tail, q_cut,
+        q_head; /* oldest unacknowledged, next to cut, next free; free-running */
     uint32_t lost_count;
     uint8_t backoff;
     bool stalled;
@@ -88,8 +89,8 @@ struct stream {
     uint16_t unacked;
     uint32_t rx_offset; /* bytes of the message under way */
     uint64_t rcv_nxt;
-    uint64_t parked;    /* bit i: frame rcv_nxt + 1 + i is in its slot */
-    uint8_t *slot;      /* RRDP_WINDOW slots of slot_size bytes */
+    uint64_t parked; /* bit i: frame rcv_nxt + 1 + i is in its slot */
+    uint8_t *slot;   /* RRDP_WINDOW slots of slot_size bytes */
     uint32_t slot_size;
     /* both, by sequence or queue number */
     struct sent_frame frame[RRDP_WINDOW];
@@ -100,9 +101,9 @@ struct stream {
 
 struct peer {
     /* what rrdp_deadline looks at, in each loop */
-    uint64_t ack_due[WIRE_CLASSES];  /* a lone ACK must leave */
-    uint64_t rto_at[WIRE_CLASSES];   /* retransmission time-out */
-    uint64_t rack_at[WIRE_CLASSES];  /* a frame overtaken by others counts as lost */
+    uint64_t ack_due[WIRE_CLASSES]; /* a lone ACK must leave */
+    uint64_t rto_at[WIRE_CLASSES];  /* retransmission time-out */
+    uint64_t rack_at[WIRE_CLASSES]; /* a frame overtaken by others counts as lost */
     uint64_t last_tx, last_rx, syn_at;
     uint8_t state; /* enum peer_state */
     uint8_t id;
@@ -113,8 +114,8 @@ struct peer {
     uint8_t credit; /* frames a class that it promised in its SYN */
     uint16_t mtu;   /* the lower of both */
     uint32_t tag, rst_tag;
-    uint32_t unread; /* UP and DOWN events that the owner has not taken */
-    uint64_t epoch;  /* the peer's; 0: not known */
+    uint32_t unread;    /* UP and DOWN events that the owner has not taken */
+    uint64_t epoch;     /* the peer's; 0: not known */
     uint64_t own_epoch; /* ours towards it */
     uint64_t srtt, rttvar, rto, rtt_min;
     uint64_t refused_at;
@@ -128,7 +129,7 @@ struct rrdp {
     struct peer *peer; /* by node number; the own one only counts what belongs to nobody */
     struct rrdp_event *event;
     uint32_t event_head, event_tail, event_size;
-    uint32_t owed; /* SENT events that queued messages will cause */
+    uint32_t owed;                /* SENT events that queued messages will cause */
     uint64_t ready[WIRE_CLASSES]; /* bit n: the stream of peer n may have a frame to send */
     uint64_t control;             /* bit n: peer n may have a SYN, RST or NUL to send */
     uint8_t rotor[WIRE_CLASSES];

@@ -2,9 +2,9 @@
 /*
  * RRDP: the reliable, ordered, IP-less transport between nodes. PURE.
  *
- * Source: Song and Xiao's Reduced Reliable Data Protocol (set-up, ACK, EACK, RST, NUL), RFC 908/1151
- * (RDP, its ancestor), RFC 6298 (RTO from SRTT and RTTVAR) with microsecond floors. 20-transport of
- * the design says what was added: classes, credits, segmentation, epochs.
+ * Source: Song and Xiao's Reduced Reliable Data Protocol (set-up, ACK, EACK, RST, NUL), RFC
+ * 908/1151 (RDP, its ancestor), RFC 6298 (RTO from SRTT and RTTVAR) with microsecond floors.
+ * 20-transport of the design says what was added: classes, credits, segmentation, epochs.
  *
  * Contract with the user above: exactly once and in order per (peer, class, epoch); nothing across
  * classes or peers. A peer that restarts is a new epoch: RRDP_EV_DOWN, then RRDP_EV_UP.
@@ -15,11 +15,12 @@
  * later. Payload bytes are never touched on the way out: they are named by a handle that the owner
  * resolves when it builds the frame (from guest memory), until RRDP_EV_SENT gives the handle back.
  *
- * A connection that was given up (time-out, RST, close, broken segmentation) is not continued; both sides
- * open a new one, with a new epoch, at once. A peer that breaks the rules of segmentation, or whose
- * acknowledgement does not fit, is malfunctioning: the former resets the connection (SEGMENT), the latter
- * drops the frame (ACK_RANGE). Data that arrives while an UP or DOWN event of its peer is unread is dropped
- * and comes again (EVENTS), so that no byte of a new epoch is seen before its event.
+ * A connection that was given up (time-out, RST, close, broken segmentation) is not continued; both
+ * sides open a new one, with a new epoch, at once. A peer that breaks the rules of segmentation, or
+ * whose acknowledgement does not fit, is malfunctioning: the former resets the connection
+ * (SEGMENT), the latter drops the frame (ACK_RANGE). Data that arrives while an UP or DOWN event of
+ * its peer is unread is dropped and comes again (EVENTS), so that no byte of a new epoch is seen
+ * before its event.
  *
  * Numbers: window 64 frames a class and peer; EACK covers the 64 frames after the cumulative ack;
  * logical sequence numbers have 64 bits, of which 32 travel; a frame whose 32 bits lie outside
@@ -36,10 +37,11 @@
 #include "dataplane/wire/wire.h"
 
 enum {
-    RRDP_WINDOW = 64,       /* frames per class and peer, sent and not acknowledged */
-    RRDP_QUEUE = 256,       /* messages per class and peer, accepted by rrdp_send and not yet acknowledged */
-    RRDP_MSG_INLINE = 64,   /* bytes of a message kept by copy (its header) */
-    RRDP_MTU_MIN = 576,     /* bytes after the Ethernet header */
+    RRDP_WINDOW = 64, /* frames per class and peer, sent and not acknowledged */
+    RRDP_QUEUE =
+        256, /* messages per class and peer, accepted by rrdp_send and not yet acknowledged */
+    RRDP_MSG_INLINE = 64, /* bytes of a message kept by copy (its header) */
+    RRDP_MTU_MIN = 576,   /* bytes after the Ethernet header */
     RRDP_MTU_MAX = 9000,
     RRDP_SYN_BYTES = 48,
     RRDP_EVENTS_SPARE = 256, /* events a node beyond those of its queues */
@@ -52,30 +54,31 @@ enum {
  * The ACK flag of a SYN says that the echoed epoch is not 0.
  */
 struct rrdp_syn {
-    uint16_t revision;    /* WIRE_REVISION */
-    uint8_t nodes;        /* of the cluster */
-    uint8_t credit;       /* frames a class that the sender takes, 1..RRDP_WINDOW */
+    uint16_t revision; /* WIRE_REVISION */
+    uint8_t nodes;     /* of the cluster */
+    uint8_t credit;    /* frames a class that the sender takes, 1..RRDP_WINDOW */
     uint16_t mtu;
     uint64_t cluster_id;
-    uint64_t epoch;       /* of the sender, towards the receiver: cfg.epoch + connections given up */
+    uint64_t epoch; /* of the sender, towards the receiver: cfg.epoch + connections given up */
     uint64_t echo_epoch;
     uint64_t config_hash;
 };
 
 struct rrdp_config {
-    uint8_t self;            /* node number, 0..nodes-1 */
-    uint8_t nodes;           /* 1..64 */
-    uint64_t cluster_id;     /* frames of another one are dropped by name */
-    uint64_t epoch;          /* this process's boot epoch: larger at each start (wall clock ns), not 0 */
-    uint64_t config_hash;    /* peers with another configuration are refused: RRDP_EV_REFUSED */
-    uint16_t mtu;            /* bytes after the Ethernet header: 1500 or 9000; the pair uses the lower */
-    uint8_t credit;          /* frames a class that we promise to take: 1..RRDP_WINDOW */
-    uint64_t rto_min_ns;     /* floor of the retransmission time-out, e.g. 200 us .. 1 s */
+    uint8_t self;        /* node number, 0..nodes-1 */
+    uint8_t nodes;       /* 1..64 */
+    uint64_t cluster_id; /* frames of another one are dropped by name */
+    uint64_t epoch; /* this process's boot epoch: larger at each start (wall clock ns), not 0 */
+    uint64_t config_hash; /* peers with another configuration are refused: RRDP_EV_REFUSED */
+    uint16_t mtu;   /* bytes after the Ethernet header: 1500 or 9000; the pair uses the lower */
+    uint8_t credit; /* frames a class that we promise to take: 1..RRDP_WINDOW */
+    uint64_t rto_min_ns; /* floor of the retransmission time-out, e.g. 200 us .. 1 s */
     uint64_t rto_max_ns;
-    uint64_t ack_delay_ns;   /* a lone ACK waits this long for a frame to ride on; well below rto_min */
-    uint64_t heartbeat_ns;   /* NUL after this long without sending */
-    uint64_t dead_ns;        /* RRDP_EV_DOWN after this long without receiving */
-    uint64_t syn_ns;         /* SYN repeated at this interval until answered */
+    uint64_t
+        ack_delay_ns; /* a lone ACK waits this long for a frame to ride on; well below rto_min */
+    uint64_t heartbeat_ns; /* NUL after this long without sending */
+    uint64_t dead_ns;      /* RRDP_EV_DOWN after this long without receiving */
+    uint64_t syn_ns;       /* SYN repeated at this interval until answered */
 };
 
 struct rrdp_mac {
@@ -83,12 +86,15 @@ struct rrdp_mac {
 };
 
 /* Why a received frame changed nothing. Each has a counter. */
-#define RRDP_DROP_LIST(X)                                                                          \
-    X(SHORT, "short") X(LENGTH, "length") X(VERSION, "version") X(RESERVED, "reserved")            \
-    X(CLUSTER, "cluster") X(CRC, "crc") X(RANGE, "range") X(NOT_FOR_US, "not_for_us")              \
-    X(SELF, "from_self") X(NO_CONNECTION, "no_connection") X(TAG, "tag") X(EPOCH, "old_epoch")     \
-    X(MAC_MOVED, "mac_moved") X(DUPLICATE, "duplicate") X(WINDOW, "window") X(ACK_RANGE, "ack_range") \
-    X(SEGMENT, "segment") X(REFUSED, "refused") X(EVENTS, "events_unread")
+/* clang-format off */
+#define RRDP_DROP_LIST(X) \
+    X(SHORT, "short") X(LENGTH, "length") X(VERSION, "version") X(RESERVED, "reserved") \
+    X(CLUSTER, "cluster") X(CRC, "crc") X(RANGE, "range") X(NOT_FOR_US, "not_for_us") \
+    X(SELF, "from_self") X(NO_CONNECTION, "no_connection") X(TAG, "tag") \
+    X(EPOCH, "old_epoch") X(MAC_MOVED, "mac_moved") X(DUPLICATE, "duplicate") \
+    X(WINDOW, "window") X(ACK_RANGE, "ack_range") X(SEGMENT, "segment") \
+    X(REFUSED, "refused") X(EVENTS, "events_unread")
+/* clang-format on */
 
 #define X(ID, name) RRDP_DROP_##ID,
 enum rrdp_drop { RRDP_DROP_LIST(X) RRDP_DROPS };
@@ -99,7 +105,7 @@ struct rrdp_counters {
     uint64_t tx_frames[WIRE_CLASSES], rx_frames[WIRE_CLASSES];
     uint64_t tx_bytes[WIRE_CLASSES], rx_bytes[WIRE_CLASSES]; /* after the Ethernet header */
     uint64_t tx_messages[WIRE_CLASSES], rx_messages[WIRE_CLASSES];
-    uint64_t retransmit[WIRE_CLASSES];   /* frames sent again, by EACK gap or by time-out */
+    uint64_t retransmit[WIRE_CLASSES]; /* frames sent again, by EACK gap or by time-out */
     uint64_t retransmit_timeout[WIRE_CLASSES];
     uint64_t ack_frames, nul_frames, syn_frames, rst_frames;
     uint64_t out_of_order;               /* frames parked until the gap before them closes */
@@ -129,11 +135,18 @@ enum rrdp_event_type {
     RRDP_EV_UP,      /* peer connected; value = its epoch, see struct rrdp_syn */
     RRDP_EV_DOWN,    /* connection gone; value = enum rrdp_down. All unsent messages were dropped:
                         their SENT events come first */
-    RRDP_EV_REFUSED, /* a peer's SYN does not fit; value = enum rrdp_refusal. At most once a second a peer */
-    RRDP_EV_SENT,    /* message acknowledged (or dropped by DOWN): payload handle is free; value = cookie */
+    RRDP_EV_REFUSED, /* a peer's SYN does not fit; value = enum rrdp_refusal. At most once a second
+                        a peer */
+    RRDP_EV_SENT,    /* message acknowledged (or dropped by DOWN): payload handle is free; value =
+                        cookie */
 };
 enum rrdp_down { RRDP_DOWN_TIMEOUT = 1, RRDP_DOWN_RST, RRDP_DOWN_CLOSED, RRDP_DOWN_RESTARTED };
-enum rrdp_refusal { RRDP_REFUSE_REVISION = 1, RRDP_REFUSE_CONFIG, RRDP_REFUSE_NODES, RRDP_REFUSE_SAME_NODE };
+enum rrdp_refusal {
+    RRDP_REFUSE_REVISION = 1,
+    RRDP_REFUSE_CONFIG,
+    RRDP_REFUSE_NODES,
+    RRDP_REFUSE_SAME_NODE
+};
 
 struct rrdp_event {
     enum rrdp_event_type type;
@@ -141,18 +154,19 @@ struct rrdp_event {
     uint64_t value;
 };
 
-/* A frame to build: header bytes, then `inline_len` bytes, then payload[handle] from payload_offset.
- * The owner puts them in one buffer behind an Ethernet header and calls wire_rrdp_seal. */
+/* A frame to build: header bytes, then `inline_len` bytes, then payload[handle] from
+ * payload_offset. The owner puts them in one buffer behind an Ethernet header and calls
+ * wire_rrdp_seal. */
 struct rrdp_frame {
     uint8_t peer;
     uint8_t cls;
-    bool mac_known;          /* else broadcast (only SYN) */
+    bool mac_known; /* else broadcast (only SYN) */
     struct rrdp_mac mac;
     uint8_t header_len;
     uint8_t header[WIRE_RRDP_HEADER_MAX];
     const uint8_t *inline_data;
     uint16_t inline_len;
-    uint64_t payload;        /* handle; meaningful if payload_len > 0 */
+    uint64_t payload; /* handle; meaningful if payload_len > 0 */
     uint32_t payload_offset;
     uint16_t payload_len;
     bool retransmission;
@@ -168,31 +182,34 @@ size_t rrdp_size(const struct rrdp_config *cfg);
  * at the first tick. NULL: configuration out of range. */
 struct rrdp *rrdp_init(void *mem, const struct rrdp_config *cfg, uint64_t now);
 
-/* Queues a message: inline_len (22..RRDP_MSG_INLINE) bytes are copied, payload_len (0..WIRE_BYTES_MAX)
- * bytes are named by handle. cookie comes back with RRDP_EV_SENT if want_sent.
- * 0, -EAGAIN (RRDP_QUEUE messages wait: keep it and try after the next RRDP_EV_SENT or ack), -ENOTCONN,
- * -EINVAL. Never blocks, never drops. */
-int rrdp_send(struct rrdp *r, uint8_t peer, uint8_t cls, const void *inline_data, uint16_t inline_len,
-              uint64_t payload, uint32_t payload_len, bool want_sent, uint64_t cookie);
+/* Queues a message: inline_len (22..RRDP_MSG_INLINE) bytes are copied, payload_len
+ * (0..WIRE_BYTES_MAX) bytes are named by handle. cookie comes back with RRDP_EV_SENT if want_sent.
+ * 0, -EAGAIN (RRDP_QUEUE messages wait: keep it and try after the next RRDP_EV_SENT or ack),
+ * -ENOTCONN, -EINVAL. Never blocks, never drops. */
+int rrdp_send(struct rrdp *r, uint8_t peer, uint8_t cls, const void *inline_data,
+              uint16_t inline_len, uint64_t payload, uint32_t payload_len, bool want_sent,
+              uint64_t cookie);
 
 /* Room left in the send queue of (peer, class): messages. */
 uint32_t rrdp_room(const struct rrdp *r, uint8_t peer, uint8_t cls);
 
-/* Replaces a payload handle in every message queued or unacknowledged that carries `from` (the page is
- * wanted for something else and its bytes were copied to `to`). Returns how many were changed. */
+/* Replaces a payload handle in every message queued or unacknowledged that carries `from` (the page
+ * is wanted for something else and its bytes were copied to `to`). Returns how many were changed.
+ */
 uint32_t rrdp_rebind(struct rrdp *r, uint64_t from, uint64_t to);
 
-/* Takes one frame as received, without Ethernet header; mac is its link source address. out->n segments
- * are to be consumed at once. Anything that is not a good frame of a peer is counted and changes nothing. */
-void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame, size_t len,
-                  struct rrdp_segments *out);
+/* Takes one frame as received, without Ethernet header; mac is its link source address. out->n
+ * segments are to be consumed at once. Anything that is not a good frame of a peer is counted and
+ * changes nothing. */
+void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame,
+                  size_t len, struct rrdp_segments *out);
 
 /* The next frame to send, class 0 first, peers in rotation within a class; false when there is none
  * now. A frame handed out counts as sent: if the port refuses it, that is a loss like any other. */
 bool rrdp_transmit(struct rrdp *r, uint64_t now, struct rrdp_frame *out);
 
-/* The next event; false when there is none. Events are to be drained after each burst of frames: while
- * too many are unread, rrdp_receive drops what it gets and rrdp_send answers -EAGAIN. */
+/* The next event; false when there is none. Events are to be drained after each burst of frames:
+ * while too many are unread, rrdp_receive drops what it gets and rrdp_send answers -EAGAIN. */
 bool rrdp_event(struct rrdp *r, struct rrdp_event *out);
 
 /* Time at which rrdp_tick must run at the latest (UINT64_MAX: never); rrdp_tick handles time-outs,
@@ -207,12 +224,14 @@ void rrdp_reset(struct rrdp *r);
 /* True when nothing is queued or unacknowledged towards any live peer. */
 bool rrdp_idle(const struct rrdp *r);
 
-/* Checks every invariant of transport/internal.h with PANDO_CHECK: for tests, fuzzing, debugging. */
+/* Checks every invariant of transport/internal.h with PANDO_CHECK: for tests, fuzzing, debugging.
+ */
 void rrdp_check(const struct rrdp *r);
 
 bool rrdp_peer_up(const struct rrdp *r, uint8_t peer);
 uint64_t rrdp_peer_epoch(const struct rrdp *r, uint8_t peer);
-uint64_t rrdp_peer_rtt_ns(const struct rrdp *r, uint8_t peer); /* smoothed; 0 before the first sample */
+uint64_t rrdp_peer_rtt_ns(const struct rrdp *r,
+                          uint8_t peer); /* smoothed; 0 before the first sample */
 const struct rrdp_counters *rrdp_counters(const struct rrdp *r, uint8_t peer);
 const char *rrdp_drop_name(enum rrdp_drop d);
 

@@ -15,7 +15,8 @@ enum {
 
 #define SECOND UINT64_C(1000000000)
 
-/* Our epoch towards a peer grows by one with each connection given up: this many are surely ours. */
+/* Our epoch towards a peer grows by one with each connection given up: this many are surely ours.
+ */
 #define OWN_EPOCHS (UINT64_C(1) << 20)
 
 static uint64_t mix(uint64_t z)
@@ -268,9 +269,10 @@ void setup_receive(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, cons
 }
 
 /*
- * A frame of a connection that we do not have. The RFC's answer would be a RST; ours is a SYN, which
- * does more: with its epoch it proves itself, it ends the connection that the peer believes in, and it
- * opens the next one. At most two in syn_ns. Once closed, it is the closing RST again: theirs were lost.
+ * A frame of a connection that we do not have. The RFC's answer would be a RST; ours is a SYN,
+ * which does more: with its epoch it proves itself, it ends the connection that the peer believes
+ * in, and it opens the next one. At most two in syn_ns. Once closed, it is the closing RST again:
+ * theirs were lost.
  */
 void setup_stranger(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h)
 {
@@ -287,7 +289,8 @@ void setup_stranger(struct rrdp *r, struct peer *p, uint64_t now, const struct w
     }
 }
 
-/* A SYN that carries our own node number: ours, sent back by the fabric, or of a second such node. */
+/* A SYN that carries our own node number: ours, sent back by the fabric, or of a second such node.
+ */
 void setup_own_number(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data)
 {
     struct peer *self = &r->peer[r->cfg.self];

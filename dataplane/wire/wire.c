@@ -23,7 +23,10 @@ enum {
 };
 
 #define X(id, ID, text, class, pay, family)                                                        \
-    [id] = {.name = text, .cls = WIRE_CLASS_##class, .payload = WIRE_##pay, .glue = WIRE_FAMILY_##family},
+    [id] = {.name = text,                                                                          \
+            .cls = WIRE_CLASS_##class,                                                             \
+            .payload = WIRE_##pay,                                                                 \
+            .glue = WIRE_FAMILY_##family},
 enum { WIRE_FAMILY_COH = 0, WIRE_FAMILY_GLUE = 1 };
 static const struct wire_kind_info kinds[WIRE_KIND_LIMIT] = {WIRE_MSG_LIST(X)};
 #undef X
@@ -31,9 +34,9 @@ static const struct wire_kind_info kinds[WIRE_KIND_LIMIT] = {WIRE_MSG_LIST(X)};
 static const char *const class_names[WIRE_CLASSES] = {"urgent", "request", "data", "bulk"};
 
 static const char *const error_names[WIRE_ERRORS] = {
-    [WIRE_OK] = "ok",           [WIRE_E_SHORT] = "short",       [WIRE_E_LENGTH] = "length",
-    [WIRE_E_KIND] = "kind",     [WIRE_E_CLASS] = "class",       [WIRE_E_RESERVED] = "reserved",
-    [WIRE_E_RANGE] = "range",   [WIRE_E_VERSION] = "version",   [WIRE_E_CLUSTER] = "cluster",
+    [WIRE_OK] = "ok",         [WIRE_E_SHORT] = "short",     [WIRE_E_LENGTH] = "length",
+    [WIRE_E_KIND] = "kind",   [WIRE_E_CLASS] = "class",     [WIRE_E_RESERVED] = "reserved",
+    [WIRE_E_RANGE] = "range", [WIRE_E_VERSION] = "version", [WIRE_E_CLUSTER] = "cluster",
     [WIRE_E_CRC] = "crc",
 };
 
@@ -78,7 +81,8 @@ void wire_msg_pack(const struct wire_msg *m, uint8_t out[WIRE_MSG_HEADER])
 }
 
 /* What both families have in common: size, kind, class, payload. */
-static enum wire_error check_kind(const uint8_t *in, size_t len, unsigned cls, size_t payload_len, bool glue)
+static enum wire_error check_kind(const uint8_t *in, size_t len, unsigned cls, size_t payload_len,
+                                  bool glue)
 {
     if (len < WIRE_MSG_HEADER)
         return WIRE_E_SHORT;
@@ -87,7 +91,7 @@ static enum wire_error check_kind(const uint8_t *in, size_t len, unsigned cls, s
         return WIRE_E_KIND;
     if (info->cls != cls)
         return WIRE_E_CLASS;
-    if (info->payload == WIRE_NONE ? payload_len != 0
+    if (info->payload == WIRE_NONE   ? payload_len != 0
         : info->payload == WIRE_PAGE ? payload_len != WIRE_PAGE_SIZE
                                      : payload_len > WIRE_BYTES_MAX)
         return WIRE_E_LENGTH;
@@ -159,8 +163,9 @@ size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MA
 {
     size_t len = h->eack ? WIRE_RRDP_HEADER_MAX : WIRE_RRDP_HEADER;
     PANDO_CHECK(h->cls < WIRE_CLASSES && h->data_len <= WIRE_RRDP_DATA_MAX + WIRE_MSG_HEADER);
-    out[0] = (uint8_t)(WIRE_VERSION | (h->syn ? RRDP_SYN : 0) | (h->ack_valid ? RRDP_ACK : 0) |
-                       (h->eack ? RRDP_EACK : 0) | (h->rst ? RRDP_RST : 0) | (h->nul ? RRDP_NUL : 0));
+    out[0] =
+        (uint8_t)(WIRE_VERSION | (h->syn ? RRDP_SYN : 0) | (h->ack_valid ? RRDP_ACK : 0) |
+                  (h->eack ? RRDP_EACK : 0) | (h->rst ? RRDP_RST : 0) | (h->nul ? RRDP_NUL : 0));
     out[1] = (uint8_t)(len / 4 | (h->first ? RRDP_FIRST : 0) | (h->last ? RRDP_LAST : 0));
     out[2] = h->src;
     out[3] = h->dst;
@@ -195,7 +200,8 @@ static enum wire_error check_rrdp_ranges(const struct wire_rrdp *h)
 {
     if (h->src >= WIRE_NODES_MAX || h->dst >= WIRE_NODES_MAX)
         return WIRE_E_RANGE;
-    /* A frame carries data, opens, resets, beats or acknowledges: one that does nothing is not ours. */
+    /* A frame carries data, opens, resets, beats or acknowledges: one that does nothing is not
+     * ours. */
     if (h->data_len == 0 && !h->syn && !h->rst && !h->nul && !h->ack_valid)
         return WIRE_E_RANGE;
     if (h->syn && (h->rst || h->nul || h->eack))

@@ -8,9 +8,9 @@
  * the message header. 14 + 24 + 22 = 60 bytes, so a message without payload is a minimum-size
  * Ethernet frame (64 with the FCS).
  *
- * All integers are little-endian. Reserved bits are sent 0 and refused otherwise. Kind 0 is invalid,
- * so that a page of zeros is never a message. Everything here comes from a peer: unpack functions
- * validate once, answer a named error, and everything behind them may trust the struct.
+ * All integers are little-endian. Reserved bits are sent 0 and refused otherwise. Kind 0 is
+ * invalid, so that a page of zeros is never a message. Everything here comes from a peer: unpack
+ * functions validate once, answer a named error, and everything behind them may trust the struct.
  */
 #ifndef PANDO_WIRE_H
 #define PANDO_WIRE_H
@@ -20,16 +20,16 @@
 #include <stdint.h>
 
 enum {
-    WIRE_VERSION = 1,         /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
-    WIRE_REVISION = 1,        /* any change of a layout or of a meaning increments it */
-    WIRE_ETHERTYPE = 0x88B5,  /* IEEE local experimental; configurable */
+    WIRE_VERSION = 1,        /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
+    WIRE_REVISION = 1,       /* any change of a layout or of a meaning increments it */
+    WIRE_ETHERTYPE = 0x88B5, /* IEEE local experimental; configurable */
     WIRE_NODES_MAX = 64,
     WIRE_PAGE_SIZE = 4096,
     WIRE_PAGE_SHIFT = 12,
     WIRE_MSG_HEADER = 22,
-    WIRE_BYTES_MAX = 16384,   /* largest payload of a "bytes" kind */
+    WIRE_BYTES_MAX = 16384, /* largest payload of a "bytes" kind */
     WIRE_MSG_MAX = WIRE_MSG_HEADER + WIRE_BYTES_MAX,
-    WIRE_CHAN_VM = 0xFFFF,    /* channel of the VM itself; others are vCPU numbers */
+    WIRE_CHAN_VM = 0xFFFF, /* channel of the VM itself; others are vCPU numbers */
     WIRE_VCPUS_MAX = 255,
 };
 
@@ -46,6 +46,7 @@ enum wire_payload { WIRE_NONE, WIRE_PAGE, WIRE_BYTES };
 
 /* The list: id, enumerator, name, class, payload, family (coh = struct wire_msg, glue = struct
  * wire_glue). Adding a message is adding a line here (HACKING.md). */
+/* clang-format off */
 #define WIRE_MSG_LIST(X)                                                                           \
     X(0x01, GETS, "gets", REQUEST, NONE, COH)         /* read copy, requester -> home */           \
     X(0x02, GETM, "getm", REQUEST, NONE, COH)         /* write copy or upgrade, requester -> home */ \
@@ -69,6 +70,7 @@ enum wire_payload { WIRE_NONE, WIRE_PAGE, WIRE_BYTES };
     X(0x27, VCPU_REP, "vcpu_rep", BULK, BYTES, GLUE)                                               \
     X(0x28, VM_CMD, "vm_cmd", BULK, BYTES, GLUE)      /* VMM -> every node: a VM-wide change */    \
     X(0x29, VM_REP, "vm_rep", BULK, BYTES, GLUE)
+/* clang-format on */
 
 #define X(id, ID, name, class, payload, family) WIRE_##ID = (id),
 enum wire_kind { WIRE_MSG_LIST(X) WIRE_KIND_LIMIT = 0x40 };
@@ -85,19 +87,20 @@ struct wire_kind_info {
 const struct wire_kind_info *wire_kind_info(uint8_t kind);
 const char *wire_class_name(unsigned cls);
 
-/* Coherence message. Layout: kind 1 | vm 1 | requester 1 | flags+count 1 | page 6 | txn 6 | version 6.
- * The flags and the count share no bits with each other: see WIRE_F_*. */
+/* Coherence message. Layout: kind 1 | vm 1 | requester 1 | flags 1 | page 6 | txn 6 | version 6.
+ * Flags: acks in bits 0-5 (GRANT, DATA, FWD_GETM), zero in bit 6 and exclusive in bit 7 (GRANT,
+ * DATA, FWD_GETM, INV_ACK); in every other kind they are reserved. */
 struct wire_msg {
     uint8_t kind;
     uint8_t vm;        /* virtual machine number within the cluster, 0..255 */
     uint8_t requester; /* node 0..63 for whom this transaction runs */
-    uint8_t acks;      /* 0..63: INV_ACKs that the requester has to collect (FWD_GETM, DATA, GRANT) */
-    bool zero;         /* GRANT: the page was never written, its content is zero (wire bit 6 of byte 3) */
-    bool exclusive;    /* DATA, GRANT: for writing, else for reading; FWD_GETM: the owner's own INV_ACK is among
-                          acks, so it sends one after its DATA (wire bit 7 of byte 3) */
-    uint64_t page;     /* coherence unit number, below 2^48 */
-    uint64_t txn;      /* requester's transaction id, 1..2^48-1, never reused in an epoch */
-    uint64_t version;  /* directory's version of the page, below 2^48 */
+    uint8_t acks;   /* 0..63: INV_ACKs that the requester has to collect (FWD_GETM, DATA, GRANT) */
+    bool zero;      /* GRANT: the page was never written, its content is zero */
+    bool exclusive; /* DATA, GRANT: for writing, else for reading; FWD_GETM: the owner's own
+                       INV_ACK is among acks, so it sends one after its DATA */
+    uint64_t page;  /* coherence unit number, below 2^48 */
+    uint64_t txn;   /* requester's transaction id, 1..2^48-1, never reused in an epoch */
+    uint64_t version; /* directory's version of the page, below 2^48 */
 };
 
 /* Glue message. Layout: kind 1 | vm 1 | chan 2 | op 2 | seq 4 | arg 8 | reserved 4. */
@@ -112,14 +115,14 @@ struct wire_glue {
 
 enum wire_error {
     WIRE_OK = 0,
-    WIRE_E_SHORT,     /* fewer bytes than the header needs */
-    WIRE_E_LENGTH,    /* length field and bytes disagree, or payload not as the kind says */
-    WIRE_E_KIND,      /* unknown kind, or of the other family */
-    WIRE_E_CLASS,     /* kind travelled in a class that is not its own */
-    WIRE_E_RESERVED,  /* reserved bits set */
-    WIRE_E_RANGE,     /* a field out of its range */
-    WIRE_E_VERSION,   /* RRDP header of another version */
-    WIRE_E_CLUSTER,   /* RRDP header of another cluster */
+    WIRE_E_SHORT,    /* fewer bytes than the header needs */
+    WIRE_E_LENGTH,   /* length field and bytes disagree, or payload not as the kind says */
+    WIRE_E_KIND,     /* unknown kind, or of the other family */
+    WIRE_E_CLASS,    /* kind travelled in a class that is not its own */
+    WIRE_E_RESERVED, /* reserved bits set */
+    WIRE_E_RANGE,    /* a field out of its range */
+    WIRE_E_VERSION,  /* RRDP header of another version */
+    WIRE_E_CLUSTER,  /* RRDP header of another cluster */
     WIRE_E_CRC,
     WIRE_ERRORS,
 };
@@ -147,9 +150,9 @@ size_t wire_glue_print(const struct wire_glue *m, char *buf, size_t size);
  *   2  source node   3  destination node
  *   4  class:2 (bits 0-1) | data length:14 (16 bits in all)
  *   6  credit: frames that the sender of this header will still take, beyond ack, in this class
- *   7  cluster tag: low 8 bits of the cluster id (the 64-bit id is in the SYN and in the connection tag)
+ *   7  cluster tag: low 8 bits of the cluster id (all 64 are in the SYN and the connection tag)
  *   8  sequence number, low 32 bits of the 64-bit logical one   12  acknowledgement, likewise
- *  16  connection tag: hash of cluster id and both boot epochs; in a SYN: of the cluster id only
+ *  16  connection tag: hash of cluster id and both epochs; in a SYN: of the cluster id only
  *  20  CRC32C over the whole frame after the Ethernet header, this field taken as 0
  *  24  EACK bitmap, 8 bytes, if EACK: bit i = frame (ack + 1 + i) is here already
  * A SYN's segment bytes are struct rrdp_syn's (transport/rrdp.h).
@@ -175,12 +178,14 @@ struct wire_rrdp {
 /* Packs header (and bitmap) with CRC field 0; returns its length, 24 or 32. */
 size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MAX]);
 
-/* Computes the CRC over the complete frame (header, bitmap, data; without Ethernet) and stores it. */
+/* Stores the CRC over the complete frame (header, bitmap, data; without Ethernet). */
 void wire_rrdp_seal(uint8_t *frame, size_t len);
 
-/* Validates and unpacks. Order of checks: length, version, reserved, cluster tag, CRC, ranges. A
- * frame may be longer than header + data (Ethernet pads to 60 bytes): the tail must be cut off by
- * *frame_len before use and is not covered by the CRC. On WIRE_OK *data points into frame. */
+/* Validates and unpacks. Order of checks: short, version, reserved, length, cluster tag, CRC,
+ * ranges (addresses; flags that exclude each other: a SYN with RST, NUL or EACK, data with RST or
+ * NUL, FIRST or LAST without data, data or EACK without ACK, nothing at all). A frame may be longer
+ * than header + data (Ethernet pads to 60 bytes): the tail is not covered by the CRC and not looked
+ * at. On WIRE_OK *data points into frame. */
 enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
                                  struct wire_rrdp *out, const uint8_t **data);
 

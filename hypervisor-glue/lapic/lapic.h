@@ -67,20 +67,20 @@
 
 #include "dataplane/interrupt/interrupt.h"
 
-#define LAPIC_REGS_SIZE     1024u /* sizeof(((struct kvm_lapic_state *)0)->regs) */
-#define LAPIC_MMIO_SIZE     4096u
-#define LAPIC_MSR_BASE      0x1Bu  /* IA32_APIC_BASE */
-#define LAPIC_MSR_DEADLINE  0x6E0u /* IA32_TSC_DEADLINE: lapic_tsc_deadline_* */
-#define LAPIC_MSR_X2_FIRST  0x800u
-#define LAPIC_MSR_X2_LAST   0x8FFu
-#define LAPIC_DEFAULT_HZ    UINT64_C(1000000000)
-#define LAPIC_MIN_HZ        UINT64_C(1000000)
-#define LAPIC_MAX_HZ        UINT64_C(10000000000)
-#define LAPIC_DEFAULT_BASE  UINT64_C(0xFEE00000)
-#define LAPIC_BASE_BSP      (UINT64_C(1) << 8)
-#define LAPIC_BASE_EXTD     (UINT64_C(1) << 10)
-#define LAPIC_BASE_EN       (UINT64_C(1) << 11)
-#define LAPIC_NO_DEADLINE   UINT64_MAX
+#define LAPIC_REGS_SIZE    1024u /* sizeof(((struct kvm_lapic_state *)0)->regs) */
+#define LAPIC_MMIO_SIZE    4096u
+#define LAPIC_MSR_BASE     0x1Bu  /* IA32_APIC_BASE */
+#define LAPIC_MSR_DEADLINE 0x6E0u /* IA32_TSC_DEADLINE: lapic_tsc_deadline_* */
+#define LAPIC_MSR_X2_FIRST 0x800u
+#define LAPIC_MSR_X2_LAST  0x8FFu
+#define LAPIC_DEFAULT_HZ   UINT64_C(1000000000)
+#define LAPIC_MIN_HZ       UINT64_C(1000000)
+#define LAPIC_MAX_HZ       UINT64_C(10000000000)
+#define LAPIC_DEFAULT_BASE UINT64_C(0xFEE00000)
+#define LAPIC_BASE_BSP     (UINT64_C(1) << 8)
+#define LAPIC_BASE_EXTD    (UINT64_C(1) << 10)
+#define LAPIC_BASE_EN      (UINT64_C(1) << 11)
+#define LAPIC_NO_DEADLINE  UINT64_MAX
 
 /* Register offsets in the MMIO page; the x2APIC MSR is 0x800 + offset / 16. */
 enum lapic_reg {
@@ -113,9 +113,9 @@ enum lapic_reg {
 };
 
 /* ESR bits (SDM, "Error Handling"). */
-#define LAPIC_ESR_SEND_VECTOR    (1u << 5)
-#define LAPIC_ESR_RECV_VECTOR    (1u << 6)
-#define LAPIC_ESR_ILLEGAL_REG    (1u << 7)
+#define LAPIC_ESR_SEND_VECTOR (1u << 5)
+#define LAPIC_ESR_RECV_VECTOR (1u << 6)
+#define LAPIC_ESR_ILLEGAL_REG (1u << 7)
 
 /* KVM_MP_STATE_* numbers. */
 enum lapic_mp_state {
@@ -150,24 +150,24 @@ struct lapic_out {
 
 /* Things that happened and are nobody's error but worth a telemetry line. */
 struct lapic_counters {
-    uint64_t accepted;       /* lapic_accept */
-    uint64_t coalesced;      /* fixed interrupt whose IRR bit was set already */
-    uint64_t dropped;        /* local APIC disabled, or NMI while waiting for INIT or SIPI */
+    uint64_t accepted;  /* lapic_accept */
+    uint64_t coalesced; /* fixed interrupt whose IRR bit was set already */
+    uint64_t dropped;   /* local APIC disabled, or NMI while waiting for INIT or SIPI */
     uint64_t smi_ignored;
     uint64_t extint_ignored; /* ExtINT by message: only LINT0 is wired to a PIC */
     uint64_t sipi_ignored;   /* not waiting for a SIPI */
     uint64_t icr_ignored;    /* ICR write with a combination that sends nothing */
     uint64_t timer_fired;
-    uint64_t timer_missed;   /* whole periods skipped: lapic_timer_fire came too late */
+    uint64_t timer_missed; /* whole periods skipped: lapic_timer_fire came too late */
 };
 
 struct lapic_config {
-    uint64_t timer_hz;    /* 0: LAPIC_DEFAULT_HZ, 1 ns per tick as KVM; else MIN..MAX_HZ */
-    uint32_t tsc_khz;     /* needed with tsc_deadline */
-    uint32_t apic_id;     /* < IRQ_MAX_APIC_IDS */
-    uint16_t vcpu;        /* index, < IRQ_MAX_VCPUS: apic_msg.source of what it sends */
+    uint64_t timer_hz; /* 0: LAPIC_DEFAULT_HZ, 1 ns per tick as KVM; else MIN..MAX_HZ */
+    uint32_t tsc_khz;  /* needed with tsc_deadline */
+    uint32_t apic_id;  /* < IRQ_MAX_APIC_IDS */
+    uint16_t vcpu;     /* index, < IRQ_MAX_VCPUS: apic_msg.source of what it sends */
     bool bsp;
-    bool tsc_deadline;    /* offer LVT timer mode 2 and MSR 0x6E0; only if that MSR is trapped */
+    bool tsc_deadline; /* offer LVT timer mode 2 and MSR 0x6E0; only if that MSR is trapped */
 };
 
 /* Fields are private to this folder; tests and telemetry may read `count`. */
@@ -178,9 +178,9 @@ struct lapic {
     uint64_t tsc_deadline;               /* IA32_TSC_DEADLINE, 0 disarmed */
     struct lapic_config config;
     struct lapic_counters count;
-    uint32_t esr_pending;                /* errors since the last write of ESR */
+    uint32_t esr_pending; /* errors since the last write of ESR */
     uint32_t announce_seq;
-    int16_t extint;                      /* vector a PIC offers on LINT0, -1 none */
+    int16_t extint; /* vector a PIC offers on LINT0, -1 none */
     uint8_t mp_state;
     uint8_t sipi_vector;
     uint8_t phys_bits;
@@ -306,7 +306,7 @@ int lapic_extint_set(struct lapic *l, uint8_t vector, struct lapic_out *out);
 
 /* ---- Interrupts out ---------------------------------------------------------------------- */
 
-#define LAPIC_PENDING_EXTINT 0x100
+#define LAPIC_PENDING_EXTINT  0x100
 #define LAPIC_VECTOR(pending) ((uint8_t)(pending))
 
 /*

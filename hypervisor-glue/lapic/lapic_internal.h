@@ -68,8 +68,7 @@ void lapic_self_ipi(struct lapic *l, uint8_t vector, struct lapic_out *out);
 /* timer.c; all but lapic_timer_count expect lapic_timer_fire(now_ns) to have been called. */
 uint32_t lapic_timer_count(const struct lapic *l, uint64_t now_ns);
 void lapic_timer_start(struct lapic *l, uint64_t now_ns, uint32_t count, struct lapic_out *out);
-void lapic_timer_set_divide(struct lapic *l, uint64_t now_ns, uint32_t tdcr,
-                            struct lapic_out *out);
+void lapic_timer_set_divide(struct lapic *l, uint64_t now_ns, uint32_t tdcr, struct lapic_out *out);
 void lapic_timer_set_lvt(struct lapic *l, uint32_t lvt, struct lapic_out *out);
 void lapic_timer_stop(struct lapic *l);
 bool lapic_timer_is_tsc(const struct lapic *l);

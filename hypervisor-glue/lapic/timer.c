@@ -110,8 +110,8 @@ uint32_t lapic_timer_count(const struct lapic *l, uint64_t now_ns)
 void lapic_timer_start(struct lapic *l, uint64_t now_ns, uint32_t count, struct lapic_out *out)
 {
     out->events |= LAPIC_EV_TIMER;
-    l->timer_deadline_ns = count == 0 ? LAPIC_NO_DEADLINE
-                                      : deadline_after(now_ns, count_to_ns(l, count));
+    l->timer_deadline_ns =
+        count == 0 ? LAPIC_NO_DEADLINE : deadline_after(now_ns, count_to_ns(l, count));
 }
 
 void lapic_timer_set_divide(struct lapic *l, uint64_t now_ns, uint32_t tdcr, struct lapic_out *out)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The agent thread: the dataplane's hand inside this address space. It unmaps pages, touches none, takes no
- * lock and waits for nobody.
+ * The agent thread: the dataplane's hand inside this address space. It unmaps pages, touches none,
+ * takes no lock and waits for nobody.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -59,7 +59,8 @@ static void doze(struct link *l, struct glue_agent *a)
 {
     atomic_store_explicit(&a->sleeping, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load(&a->head) == atomic_load_explicit(&a->done, memory_order_relaxed) && !link_stopped(l)) {
+    if (atomic_load(&a->head) == atomic_load_explicit(&a->done, memory_order_relaxed) &&
+        !link_stopped(l)) {
         struct timespec ts = {0, LINK_SLEEP_MAX_MS * 1000000L};
         syscall(SYS_futex, &a->sleeping, FUTEX_WAIT, 1, &ts, NULL, 0);
     }
@@ -73,10 +74,12 @@ void *link_agent(void *arg)
     uint64_t idle_since = link_now();
     uint32_t empty = 0;
     prctl(PR_SET_NAME, "pando-agent");
-    /* Short work that a page waits for: ahead of vCPUs that fill the cores. Not allowed without privilege: then not. */
+    /* Short work that a page waits for: ahead of vCPUs that fill the cores. Not allowed without
+     * privilege: then not. */
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LINK_AGENT_NICE);
     for (;;) {
-        /* After a stop the pages are nobody's, but a dataplane that still waits for an answer gets it. */
+        /* After a stop the pages are nobody's, but a dataplane that still waits for an answer gets
+         * it. */
         if (serve(l, a)) {
             idle_since = link_now();
             empty = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The control socket: packets with descriptors, and the thread that ends the process when the VM stops. */
+/* The control socket: packets with descriptors, and the thread that ends the process when the VM
+ * stops. */
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -41,7 +42,8 @@ int link_control_recv(int sock, struct glue_ctl *ret, int *fds, unsigned *nfds)
 {
     _Alignas(struct cmsghdr) char buf[CMSG_SPACE(FDS_MAX * sizeof(int))] = {0};
     struct iovec iov = {ret, sizeof(*ret)};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = buf, .msg_controllen = sizeof(buf)};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = buf, .msg_controllen = sizeof(buf)};
     unsigned got = 0;
     ssize_t n;
     do
@@ -92,7 +94,8 @@ static void end_process(struct link *l, const char *text, uint32_t status)
     pthread_mutex_lock(&l->ctl_lock);
     pthread_cond_broadcast(&l->ctl_cond);
     pthread_mutex_unlock(&l->ctl_lock);
-    /* A VMM reports and exits by itself; one that hangs in a fault that nobody answers any more does not. */
+    /* A VMM reports and exits by itself; one that hangs in a fault that nobody answers any more
+     * does not. */
     if (l->role == GLUE_ROLE_VMM) {
         struct timespec grace = {0, LINK_STOP_GRACE_MS * 1000000L};
         nanosleep(&grace, NULL);
@@ -115,7 +118,8 @@ void *link_control(void *arg)
             return NULL;
         }
         if (c.type == GLUE_STOP) {
-            end_process(l, c.text, c.status == 0 && l->role == GLUE_ROLE_VCPUD ? 0 : LINK_EXIT_STOPPED);
+            end_process(l, c.text,
+                        c.status == 0 && l->role == GLUE_ROLE_VCPUD ? 0 : LINK_EXIT_STOPPED);
             return NULL;
         }
         pthread_mutex_lock(&l->ctl_lock);

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The contract between a dataplane and the process beside it that runs vCPUs (the VMM with
- * libpando-kvm.so, or pando-vcpud), both on one host: a control socket and one shared-memory segment.
+ * libpando-kvm.so, or pando-vcpud), both on one host: a control socket and one shared-memory
+ * segment.
  *
- * Trust: the dataplane serves other VMs and the cluster, so it believes nothing that it reads from the
- * segment: every index, length and field is read once and checked (glue_ring.h). The VMM trusts its
- * dataplane.
+ * Trust: the dataplane serves other VMs and the cluster, so it believes nothing that it reads from
+ * the segment: every index, length and field is read once and checked (glue_ring.h). The VMM trusts
+ * its dataplane.
  *
- * Control socket: AF_UNIX SOCK_SEQPACKET at <run_dir>/node<N>.sock, one struct glue_ctl a packet, fds by
- * SCM_RIGHTS. The connection is the life line: when either side sees it close, the VM stops.
+ * Control socket: AF_UNIX SOCK_SEQPACKET at <run_dir>/node<N>.sock, one struct glue_ctl a packet,
+ * fds by SCM_RIGHTS. The connection is the life line: when either side sees it close, the VM stops.
  *
  * Segment: a memfd created by the dataplane, passed with WELCOME:
  *   struct glue_shared | channel 0..vcpus-1 (struct glue_chan) | the VM's channel (index vcpus)
- * A channel is a pair of SPSC rings of 64-byte entries; payloads over GLUE_INLINE bytes lie in side slots
- * of the same direction. For a vCPU the channel's thread is the one that runs it (at its home) or that
- * stands for it (the proxy in the VMM). Producers and consumers in the VMM process that are several
- * threads serialise among themselves; the dataplane has one thread.
+ * A channel is a pair of SPSC rings of 64-byte entries; payloads over GLUE_INLINE bytes lie in side
+ * slots of the same direction. For a vCPU the channel's thread is the one that runs it (at its
+ * home) or that stands for it (the proxy in the VMM). Producers and consumers in the VMM process
+ * that are several threads serialise among themselves; the dataplane has one thread.
  */
 #ifndef PANDO_GLUE_ABI_H
 #define PANDO_GLUE_ABI_H
@@ -29,10 +30,11 @@
 enum {
     GLUE_ABI_VERSION = 1,
     GLUE_RING_ENTRIES = 128, /* per direction; a power of two */
-    GLUE_SIDE_SLOTS = 8,     /* per direction; a power of two: payload messages in flight in one channel */
+    GLUE_SIDE_SLOTS =
+        8, /* per direction; a power of two: payload messages in flight in one channel */
     GLUE_SIDE_SIZE = WIRE_BYTES_MAX,
     GLUE_INLINE = 40,
-    GLUE_ZAP_ENTRIES = 256,  /* unmap requests to the agent thread */
+    GLUE_ZAP_ENTRIES = 256, /* unmap requests to the agent thread */
     GLUE_RAM_BLOCKS = 8,
     GLUE_ERROR_TEXT = 192,
 };
@@ -42,29 +44,31 @@ enum {
 enum glue_ctl_type {
     GLUE_HELLO = 1, /* glue -> dataplane: abi, role, pid */
     GLUE_WELCOME,   /* answer: everything below; fds: segment, doorbell eventfd of the dataplane */
-    GLUE_RAM,       /* glue -> dataplane: one RAM block; fds: memfd, userfaultfd registered over [hva, +size) */
-    GLUE_OK,        /* answer to GLUE_RAM */
-    GLUE_ERROR,     /* answer: text says what and which remedy */
-    GLUE_BYE,       /* glue -> dataplane: the VM ended by itself; status as the VMM's exit status */
-    GLUE_STOP,      /* dataplane -> glue: stop every vCPU now; text names node and reason */
+    GLUE_RAM,   /* glue -> dataplane: one RAM block; fds: memfd, userfaultfd registered over [hva,
+                   +size) */
+    GLUE_OK,    /* answer to GLUE_RAM */
+    GLUE_ERROR, /* answer: text says what and which remedy */
+    GLUE_BYE,   /* glue -> dataplane: the VM ended by itself; status as the VMM's exit status */
+    GLUE_STOP,  /* dataplane -> glue: stop every vCPU now; text names node and reason */
 };
 enum glue_role { GLUE_ROLE_VMM = 1, GLUE_ROLE_VCPUD = 2 };
 
 struct glue_ctl {
     uint32_t type;
-    uint32_t abi;          /* HELLO, WELCOME */
-    uint32_t role;         /* HELLO */
-    uint32_t status;       /* BYE */
+    uint32_t abi;                   /* HELLO, WELCOME */
+    uint32_t role;                  /* HELLO */
+    uint32_t status;                /* BYE */
     uint32_t node, nodes, vmm_node; /* WELCOME */
-    uint32_t vcpus;        /* WELCOME: vCPUs of the VM */
-    uint64_t ram_pages_max;/* WELCOME: coherence units that the cluster was configured for */
-    uint64_t segment_size; /* WELCOME */
-    uint32_t block;        /* RAM: index, 0..GLUE_RAM_BLOCKS-1, each once, in order */
+    uint32_t vcpus;                 /* WELCOME: vCPUs of the VM */
+    uint64_t ram_pages_max; /* WELCOME: coherence units that the cluster was configured for */
+    uint64_t segment_size;  /* WELCOME */
+    uint32_t block;         /* RAM: index, 0..GLUE_RAM_BLOCKS-1, each once, in order */
     uint32_t reserved;
-    uint64_t base_page;    /* RAM: first coherence unit of the block: right behind the previous block */
-    uint64_t pages;        /* RAM */
-    uint64_t hva;          /* RAM: where the glue mapped and registered it */
-    uint8_t vcpu_home[256];/* WELCOME: node of each vCPU */
+    uint64_t
+        base_page;  /* RAM: first coherence unit of the block: right behind the previous block */
+    uint64_t pages; /* RAM */
+    uint64_t hva;   /* RAM: where the glue mapped and registered it */
+    uint8_t vcpu_home[256]; /* WELCOME: node of each vCPU */
     char text[GLUE_ERROR_TEXT];
 };
 
@@ -77,16 +81,18 @@ struct glue_entry {
     uint8_t node;
     uint16_t chan;
     uint16_t op;
-    uint16_t len;      /* payload bytes: in data[] up to GLUE_INLINE, else in a side slot; 0..GLUE_SIDE_SIZE */
+    uint16_t len; /* payload bytes: in data[] up to GLUE_INLINE, else in a side slot;
+                     0..GLUE_SIDE_SIZE */
     uint32_t seq;
-    uint32_t side;     /* side slot index if len > GLUE_INLINE */
+    uint32_t side; /* side slot index if len > GLUE_INLINE */
     uint64_t arg;
     uint8_t data[GLUE_INLINE];
 };
 _Static_assert(sizeof(struct glue_entry) == 64, "one cache line");
 
-/* SPSC ring. head: next entry the producer writes; tail: next the consumer reads; both free-running.
- * Side slots are given out in ring order: side_head counts those written, side_tail those consumed. */
+/* SPSC ring. head: next entry the producer writes; tail: next the consumer reads; both
+ * free-running. Side slots are given out in ring order: side_head counts those written, side_tail
+ * those consumed. */
 struct glue_ring {
     _Alignas(64) _Atomic uint32_t head;
     _Atomic uint32_t side_head;
@@ -96,48 +102,66 @@ struct glue_ring {
     _Alignas(4096) uint8_t side[GLUE_SIDE_SLOTS][GLUE_SIDE_SIZE];
 };
 
-/* Where a vCPU's thread is; who publishes something for it reads this after a full fence and wakes it:
- * IN_GUEST by tgkill(GLUE_KICK_SIGNAL), SLEEPING by futex(&state), after exchanging the state for AWAKE (so a
- * wake-up between the thread's last look and its futex call is not lost, and an entry gets one kick). The thread stores the state, issues a full
- * fence, looks once more at everything it consumes, and only then enters the guest or sleeps. */
+/* Where a vCPU's thread is; who publishes something for it reads this after a full fence and wakes
+ * it: IN_GUEST by tgkill(GLUE_KICK_SIGNAL), SLEEPING by futex(&state), after exchanging the state
+ * for AWAKE (so a wake-up between the thread's last look and its futex call is not lost, and an
+ * entry gets one kick). The thread stores the state, issues a full fence, looks once more at
+ * everything it consumes, and only then enters the guest or sleeps. */
 enum glue_thread_state { GLUE_AWAKE = 0, GLUE_IN_GUEST = 1, GLUE_SLEEPING = 2 };
 
-/* Posted interrupts: whoever delivers to a vCPU at its home sets bits here and wakes its thread, which moves
- * them into its LAPIC model. Bounded however many arrive, and never behind a blocked thread's ring. */
+/* Posted interrupts: whoever delivers to a vCPU at its home sets bits here and wakes its thread,
+ * which moves them into its LAPIC model. Bounded however many arrive, and never behind a blocked
+ * thread's ring. */
 struct glue_posted {
     _Atomic uint64_t irr[4];   /* fixed and lowest priority, by vector */
     _Atomic uint64_t level[4]; /* of those, level triggered */
     _Atomic uint32_t events;   /* GLUE_POST_* */
     _Atomic uint32_t sipi_vector;
-    _Atomic uint64_t count;    /* deliveries, for the summary */
+    _Atomic uint64_t count; /* deliveries, for the summary */
 };
-enum { GLUE_POST_NMI = 1, GLUE_POST_INIT = 2, GLUE_POST_SIPI = 4, GLUE_POST_EXTINT = 8, GLUE_POST_KICK = 16 };
+enum {
+    GLUE_POST_NMI = 1,
+    GLUE_POST_INIT = 2,
+    GLUE_POST_SIPI = 4,
+    GLUE_POST_EXTINT = 8,
+    GLUE_POST_KICK = 16
+};
 
-/* APIC_SET: seq = announcing channel << 16 | a 16-bit count; APIC_ACK echoes it and goes to that channel.
- * WIRE_IRQ: chan = target vCPU, op = enum glue_irq_op, arg = vector. WIRE_KICK: chan = vCPU, arg = run number. */
-enum glue_irq_op { GLUE_IRQ_EDGE = 1, GLUE_IRQ_LEVEL, GLUE_IRQ_NMI, GLUE_IRQ_INIT, GLUE_IRQ_SIPI, GLUE_IRQ_EXTINT };
+/* APIC_SET: seq = announcing channel << 16 | a 16-bit count; APIC_ACK echoes it and goes to that
+ * channel. WIRE_IRQ: chan = target vCPU, op = enum glue_irq_op, arg = vector. WIRE_KICK: chan =
+ * vCPU, arg = run number. */
+enum glue_irq_op {
+    GLUE_IRQ_EDGE = 1,
+    GLUE_IRQ_LEVEL,
+    GLUE_IRQ_NMI,
+    GLUE_IRQ_INIT,
+    GLUE_IRQ_SIPI,
+    GLUE_IRQ_EXTINT
+};
 
 struct glue_chan {
     _Alignas(64) _Atomic uint32_t state; /* enum glue_thread_state; also the futex word */
     _Atomic uint32_t tid;                /* thread to signal; 0 before there is one */
     _Alignas(64) struct glue_posted posted;
-    _Atomic uint64_t kick_run;           /* highest run number that a WIRE_KICK asked to leave */
+    _Atomic uint64_t kick_run; /* highest run number that a WIRE_KICK asked to leave */
     struct glue_ring to_dp;
     struct glue_ring to_glue;
 };
 
-/* APIC addresses of all vCPUs as announced (WIRE_APIC_SET: chan = vCPU announced, seq = announcer's channel << 16 |
- * number, arg and op = packed announcement; the dataplane stores it here and answers WIRE_APIC_ACK with the same
- * chan, op, seq and arg, into the announcer's channel). Sequence-locked. */
+/* APIC addresses of all vCPUs as announced (WIRE_APIC_SET: chan = vCPU announced, seq = announcer's
+ * channel << 16 | number, arg and op = packed announcement; the dataplane stores it here and
+ * answers WIRE_APIC_ACK with the same chan, op, seq and arg, into the announcer's channel).
+ * Sequence-locked. */
 struct glue_apic {
     _Atomic uint32_t lock; /* odd while being written */
     uint32_t op;
     uint64_t arg;
 };
 
-/* Unmap requests, dataplane -> agent thread: SPSC; done is the agent's answer: all requests before it are
- * carried out (madvise(MADV_DONTNEED) on the registered mapping returned). After storing done the agent rings the
- * doorbell if dp_sleeping says so, as the producers of rings do. The agent sleeps with FUTEX_WAIT(&sleeping, 1). */
+/* Unmap requests, dataplane -> agent thread: SPSC; done is the agent's answer: all requests before
+ * it are carried out (madvise(MADV_DONTNEED) on the registered mapping returned). After storing
+ * done the agent rings the doorbell if dp_sleeping says so, as the producers of rings do. The agent
+ * sleeps with FUTEX_WAIT(&sleeping, 1). */
 struct glue_zap {
     uint64_t page;  /* coherence unit */
     uint64_t pages; /* contiguous units within one block */
@@ -146,7 +170,7 @@ struct glue_agent {
     _Alignas(64) _Atomic uint32_t head;
     _Atomic uint32_t sleeping; /* futex word: 1 while the agent sleeps */
     _Alignas(64) _Atomic uint32_t done;
-    _Atomic uint32_t failed;   /* errno of a madvise that failed: the VM stops */
+    _Atomic uint32_t failed; /* errno of a madvise that failed: the VM stops */
     _Alignas(64) struct glue_zap zap[GLUE_ZAP_ENTRIES];
 };
 
@@ -154,13 +178,14 @@ struct glue_shared {
     uint64_t magic; /* "PANDOGLU" */
     uint32_t abi;
     uint32_t vcpus;
-    _Atomic uint32_t dp_sleeping; /* 1: write 1 to the doorbell after publishing (full fence before the look) */
-    _Atomic uint32_t stop;        /* the VM stops: no vCPU enters the guest again */
+    _Atomic uint32_t
+        dp_sleeping; /* 1: write 1 to the doorbell after publishing (full fence before the look) */
+    _Atomic uint32_t stop; /* the VM stops: no vCPU enters the guest again */
     _Alignas(64) struct glue_agent agent;
     _Alignas(64) struct glue_apic apic[256];
     _Alignas(4096) struct glue_chan chan[]; /* vcpus + 1 */
 };
-#define GLUE_MAGIC UINT64_C(0x554C474F444E4150)
+#define GLUE_MAGIC              UINT64_C(0x554C474F444E4150)
 #define GLUE_KICK_SIGNAL_OFFSET 5 /* SIGRTMIN + 5 */
 
 static inline size_t glue_segment_size(uint32_t vcpus)

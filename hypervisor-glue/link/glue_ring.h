@@ -2,9 +2,10 @@
 /*
  * The SPSC rings of glue_abi.h: the one place where indices, lengths and side slots are checked.
  *
- * Memory order: [A] the producer's store-release of head pairs with the consumer's load-acquire of head:
- * the entry and its side bytes are visible before the index. [B] the consumer's store-release of tail (and
- * side_tail) pairs with the producer's load-acquire: a slot is read to its end before it is written again.
+ * Memory order: [A] the producer's store-release of head pairs with the consumer's load-acquire of
+ * head: the entry and its side bytes are visible before the index. [B] the consumer's store-release
+ * of tail (and side_tail) pairs with the producer's load-acquire: a slot is read to its end before
+ * it is written again.
  */
 #ifndef PANDO_GLUE_RING_H
 #define PANDO_GLUE_RING_H
@@ -15,10 +16,10 @@
 
 #include "hypervisor-glue/link/glue_abi.h"
 
-/* Producer. Publishes one entry with payload_len bytes; node, kind, chan, op, seq, arg are taken from *e.
- * 0; -EAGAIN: no entry or no side slot free; -EMSGSIZE. The caller wakes the consumer. */
-static inline int glue_ring_put(struct glue_ring *r, const struct glue_entry *e, const void *payload,
-                                uint32_t payload_len)
+/* Producer. Publishes one entry with payload_len bytes; node, kind, chan, op, seq, arg are taken
+ * from *e. 0; -EAGAIN: no entry or no side slot free; -EMSGSIZE. The caller wakes the consumer. */
+static inline int glue_ring_put(struct glue_ring *r, const struct glue_entry *e,
+                                const void *payload, uint32_t payload_len)
 {
     uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     uint32_t tail = atomic_load_explicit(&r->tail, memory_order_acquire); /* [B] */
@@ -46,10 +47,12 @@ static inline int glue_ring_put(struct glue_ring *r, const struct glue_entry *e,
     return 0;
 }
 
-/* Consumer. Looks at the oldest entry: *ret is a private copy, *ret_payload its bytes (inside *ret or in the
- * side slot; a producer that is not trusted may still change side bytes: copy before looking twice).
- * 1: there is one; 0: empty; -EPROTO: the producer broke the rules (index, length or slot out of range). */
-static inline int glue_ring_peek(struct glue_ring *r, struct glue_entry *ret, const uint8_t **ret_payload)
+/* Consumer. Looks at the oldest entry: *ret is a private copy, *ret_payload its bytes (inside *ret
+ * or in the side slot; a producer that is not trusted may still change side bytes: copy before
+ * looking twice). 1: there is one; 0: empty; -EPROTO: the producer broke the rules (index, length
+ * or slot out of range). */
+static inline int glue_ring_peek(struct glue_ring *r, struct glue_entry *ret,
+                                 const uint8_t **ret_payload)
 {
     uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
     uint32_t head = atomic_load_explicit(&r->head, memory_order_acquire); /* [A] */

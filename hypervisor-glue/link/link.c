@@ -43,8 +43,9 @@ static int welcome_check(const struct glue_ctl *w, unsigned nfds, char *err)
         return -ECONNREFUSED;
     }
     if (w->type != GLUE_WELCOME || w->abi != GLUE_ABI_VERSION || nfds != 2) {
-        snprintf(err, LINK_ERROR_MAX, "the dataplane answered with message %u of ABI %u; this glue is ABI %u",
-                 w->type, w->abi, GLUE_ABI_VERSION);
+        snprintf(err, LINK_ERROR_MAX,
+                 "the dataplane answered with message %u of ABI %u; this glue is ABI %u", w->type,
+                 w->abi, GLUE_ABI_VERSION);
         return -EPROTO;
     }
     if (w->vcpus == 0 || w->vcpus > WIRE_VCPUS_MAX || w->nodes == 0 || w->nodes > WIRE_NODES_MAX ||
@@ -93,7 +94,8 @@ static int greet(struct link *l, int sock, char *err)
         goto out;
     }
     l->shared = p;
-    if (l->shared->magic != GLUE_MAGIC || l->shared->abi != GLUE_ABI_VERSION || l->shared->vcpus != c.vcpus) {
+    if (l->shared->magic != GLUE_MAGIC || l->shared->abi != GLUE_ABI_VERSION ||
+        l->shared->vcpus != c.vcpus) {
         snprintf(err, LINK_ERROR_MAX, "the dataplane's segment has another layout");
         rc = -EPROTO;
         goto out;
@@ -134,8 +136,8 @@ int link_connect(struct link *l, const char *path, enum glue_role role, char err
     return rc;
 }
 
-/* The dataplane sleeps only when it says so. [D] we publish, full fence, look; it stores dp_sleeping, full
- * fence, looks at the rings. */
+/* The dataplane sleeps only when it says so. [D] we publish, full fence, look; it stores
+ * dp_sleeping, full fence, looks at the rings. */
 static void ring_doorbell(struct link *l)
 {
     atomic_thread_fence(memory_order_seq_cst);
@@ -146,7 +148,8 @@ static void ring_doorbell(struct link *l)
     }
 }
 
-int link_send(struct link *l, uint32_t index, const struct glue_entry *e, const void *payload, uint32_t len)
+int link_send(struct link *l, uint32_t index, const struct glue_entry *e, const void *payload,
+              uint32_t len)
 {
     struct glue_ring *r = &link_chan(l, index)->to_dp;
     for (unsigned tries = 0;; tries++) {
@@ -177,8 +180,9 @@ static void futex_wake(_Atomic uint32_t *word)
     syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
-/* [W] the caller has published; full fence; look at the state. The sleeper stores its state, full fence, looks
- * at what may have been published (link_doze; run.c). The exchange makes one kick per entry of the guest. */
+/* [W] the caller has published; full fence; look at the state. The sleeper stores its state, full
+ * fence, looks at what may have been published (link_doze; run.c). The exchange makes one kick per
+ * entry of the guest. */
 void link_wake(struct link *l, uint32_t index)
 {
     struct glue_chan *c = link_chan(l, index);
@@ -255,20 +259,23 @@ int link_take(struct link *l, uint32_t index, struct glue_entry *ret, uint8_t *p
     return 1;
 }
 
-int link_ram(struct link *l, void *hva, uint64_t pages, int memfd, int uffd, char err[LINK_ERROR_MAX])
+int link_ram(struct link *l, void *hva, uint64_t pages, int memfd, int uffd,
+             char err[LINK_ERROR_MAX])
 {
     uint32_t n = atomic_load(&l->blocks);
     uint64_t base = n == 0 ? 0 : l->block[n - 1].base_page + l->block[n - 1].pages;
     if (n == GLUE_RAM_BLOCKS || pages > l->ram_pages_max - base) {
         snprintf(err, LINK_ERROR_MAX,
-                 "guest RAM of %u blocks and %llu MiB is more than the cluster was configured for (%u, %llu MiB); "
+                 "guest RAM of %u blocks and %llu MiB is more than the cluster was configured for "
+                 "(%u, %llu MiB); "
                  "remedy: vm.ram_mib",
                  n + 1, (unsigned long long)((base + pages) >> 8), GLUE_RAM_BLOCKS,
                  (unsigned long long)(l->ram_pages_max >> 8));
         return -E2BIG;
     }
     l->block[n] = (struct link_block){hva, base, pages, memfd, uffd};
-    atomic_store_explicit(&l->blocks, n + 1, memory_order_release); /* the agent may be asked at once */
+    atomic_store_explicit(&l->blocks, n + 1,
+                          memory_order_release); /* the agent may be asked at once */
     struct glue_ctl c = {.type = GLUE_RAM, .block = n, .base_page = base, .pages = pages};
     c.hva = (uint64_t)(uintptr_t)hva;
     int fds[2] = {memfd, uffd};

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The glue's end of glue_abi.h: connection, segment, messages, waiting and waking, the agent thread. EDGE.
+ * The glue's end of glue_abi.h: connection, segment, messages, waiting and waking, the agent
+ * thread. EDGE.
  *
- * Threads: link_connect starts two that need nothing from the VMM and never touch guest RAM: the control
- * thread (reads the socket; when the VM stops or the dataplane goes away it ends the process) and the agent
- * (unmaps pages for the dataplane). Messages are sent and taken by the thread that owns the channel.
+ * Threads: link_connect starts two that need nothing from the VMM and never touch guest RAM: the
+ * control thread (reads the socket; when the VM stops or the dataplane goes away it ends the
+ * process) and the agent (unmaps pages for the dataplane). Messages are sent and taken by the
+ * thread that owns the channel.
  */
 #ifndef PANDO_GLUE_LINK_H
 #define PANDO_GLUE_LINK_H
@@ -19,18 +21,20 @@
 
 enum {
     LINK_ERROR_MAX = 320,
-    LINK_EXIT_STOPPED = 70,      /* exit status of a process whose VM was stopped; no guest's status is even */
-    LINK_STOP_GRACE_MS = 300,    /* for the VMM to report, before the process is ended */
+    LINK_EXIT_STOPPED =
+        70, /* exit status of a process whose VM was stopped; no guest's status is even */
+    LINK_STOP_GRACE_MS = 300, /* for the VMM to report, before the process is ended */
     LINK_AGENT_POLLS = 16,
     LINK_AGENT_SPIN_US = 50,
     LINK_AGENT_NICE = -10,
-    LINK_SLEEP_MAX_MS = 100,     /* longest sleep without a look at the stop flag */
+    LINK_SLEEP_MAX_MS = 100, /* longest sleep without a look at the stop flag */
 };
 
 struct link_block { /* written once, before `blocks` counts it */
     uint8_t *hva;
     uint64_t base_page, pages;
-    int memfd, uffd; /* our own copy: with the last one closed, faults would fall through to stale pages */
+    int memfd,
+        uffd; /* our own copy: with the last one closed, faults would fall through to stale pages */
 };
 
 struct link {
@@ -42,19 +46,21 @@ struct link {
     struct link_block block[GLUE_RAM_BLOCKS];
     _Atomic uint32_t blocks;
     _Atomic uint32_t stopping; /* no vCPU enters the guest again */
-    _Atomic uint32_t leaving;  /* this process ends by itself: nothing that the dataplane does is news */
+    _Atomic uint32_t
+        leaving; /* this process ends by itself: nothing that the dataplane does is news */
     pthread_mutex_t ctl_lock, vm_lock;
     pthread_cond_t ctl_cond;
     bool ctl_answered;
     struct glue_ctl ctl_answer;
 };
 
-/* Connects, waits for WELCOME (all nodes are up), maps the segment and starts both threads. 0, or -errno with
- * a sentence in err. */
+/* Connects, waits for WELCOME (all nodes are up), maps the segment and starts both threads. 0, or
+ * -errno with a sentence in err. */
 int link_connect(struct link *l, const char *path, enum glue_role role, char err[LINK_ERROR_MAX]);
 
 /* Hands the next RAM block to the dataplane; *l's block entry is filled. */
-int link_ram(struct link *l, void *hva, uint64_t pages, int memfd, int uffd, char err[LINK_ERROR_MAX]);
+int link_ram(struct link *l, void *hva, uint64_t pages, int memfd, int uffd,
+             char err[LINK_ERROR_MAX]);
 
 /* The VM ended by itself. */
 void link_bye(struct link *l, int status);
@@ -71,8 +77,10 @@ static inline struct glue_chan *link_chan(struct link *l, uint32_t index)
     return &l->shared->chan[index];
 }
 
-/* Sends on a channel; waits while the ring is full. The caller owns the channel. 0, -EIO (stopped), -EMSGSIZE. */
-int link_send(struct link *l, uint32_t index, const struct glue_entry *e, const void *payload, uint32_t len);
+/* Sends on a channel; waits while the ring is full. The caller owns the channel. 0, -EIO (stopped),
+ * -EMSGSIZE. */
+int link_send(struct link *l, uint32_t index, const struct glue_entry *e, const void *payload,
+              uint32_t len);
 /* The same on the VM's channel, from any thread. */
 int link_send_vm(struct link *l, const struct glue_entry *e, const void *payload, uint32_t len);
 
@@ -80,13 +88,14 @@ int link_send_vm(struct link *l, const struct glue_entry *e, const void *payload
 void link_post(struct link *l, uint32_t vcpu, enum glue_irq_op op, uint8_t vector);
 void link_wake(struct link *l, uint32_t index);
 
-/* Sleeping: link_doze, look at everything once more, then link_sleep (at most LINK_SLEEP_MAX_MS; returns early
- * at a wake-up or a signal), then link_awake. */
+/* Sleeping: link_doze, look at everything once more, then link_sleep (at most LINK_SLEEP_MAX_MS;
+ * returns early at a wake-up or a signal), then link_awake. */
 void link_doze(struct glue_chan *c);
 void link_sleep(struct glue_chan *c, uint64_t timeout_ns);
 void link_awake(struct glue_chan *c);
 
-/* Takes the next message of a channel: 1 and a private copy (payload: GLUE_SIDE_SIZE bytes), 0 none. */
+/* Takes the next message of a channel: 1 and a private copy (payload: GLUE_SIDE_SIZE bytes), 0
+ * none. */
 int link_take(struct link *l, uint32_t index, struct glue_entry *ret, uint8_t *payload);
 
 static inline uint64_t link_now(void)
@@ -98,7 +107,8 @@ static inline uint64_t link_now(void)
 
 /* agent.c: the body of the agent thread. */
 void *link_agent(void *arg);
-/* control.c: the body of the control thread; link_control_pack sends one packet with descriptors. */
+/* control.c: the body of the control thread; link_control_pack sends one packet with descriptors.
+ */
 void *link_control(void *arg);
 int link_control_send(int sock, const struct glue_ctl *c, const int *fds, unsigned nfds);
 int link_control_recv(int sock, struct glue_ctl *ret, int *fds, unsigned *nfds);

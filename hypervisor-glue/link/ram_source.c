@@ -30,8 +30,8 @@ static int find_vma(uint64_t address, struct vma *ret)
     while (rc == -ENOENT && getline(&line, &size, f) > 0) {
         struct vma v = {0};
         unsigned long long start, end, offset, inode;
-        if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %79[^\n]", &start, &end, v.prot, &offset, &v.major, &v.minor,
-                   &inode, v.name) < 7 ||
+        if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %79[^\n]", &start, &end, v.prot, &offset,
+                   &v.major, &v.minor, &inode, v.name) < 7 ||
             address < start || address >= end)
             continue;
         v.start = start;
@@ -88,7 +88,8 @@ int ram_source_find(const void *address, struct ram_source *ret, char err[LINK_E
     }
     s.fd = find_fd(&v);
     if (s.fd < 0) {
-        snprintf(err, LINK_ERROR_MAX, "the file behind %p (%s) cannot be opened: %s", address, v.name, strerror(-s.fd));
+        snprintf(err, LINK_ERROR_MAX, "the file behind %p (%s) cannot be opened: %s", address,
+                 v.name, strerror(-s.fd));
         return s.fd;
     }
     s.shared_file = true;
@@ -153,18 +154,22 @@ int ram_source_hand_over(struct link *l, const struct ram_source *s, char err[LI
 {
     struct extent *saved = NULL;
     struct stat st;
-    if (fstat(s->fd, &st) != 0 || s->offset != 0 || s->size != (uint64_t)st.st_size || s->size % WIRE_PAGE_SIZE != 0) {
+    if (fstat(s->fd, &st) != 0 || s->offset != 0 || s->size != (uint64_t)st.st_size ||
+        s->size % WIRE_PAGE_SIZE != 0) {
         snprintf(err, LINK_ERROR_MAX,
-                 "guest RAM at %p is a part of a file (%llu of %llu bytes at %llu): one memfd per RAM block, mapped whole",
+                 "guest RAM at %p is a part of a file (%llu of %llu bytes at %llu): one memfd per "
+                 "RAM block, mapped whole",
                  (void *)s->start, (unsigned long long)s->size, (unsigned long long)st.st_size,
                  (unsigned long long)s->offset);
         return -EINVAL;
     }
     int rc = save_extents(s, &saved);
-    if (rc == 0 && fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)s->size) != 0)
+    if (rc == 0 &&
+        fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)s->size) != 0)
         rc = -errno;
     if (rc != 0) {
-        snprintf(err, LINK_ERROR_MAX, "guest RAM at %p cannot be set aside: %s", (void *)s->start, strerror(-rc));
+        snprintf(err, LINK_ERROR_MAX, "guest RAM at %p cannot be set aside: %s", (void *)s->start,
+                 strerror(-rc));
         free_extents(saved);
         return rc;
     }

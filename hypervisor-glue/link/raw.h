@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * System calls past libc's names: the preload interposes those, and the glue's own calls must not come back
- * to it. ioctl answers -errno.
+ * System calls past libc's names: the preload interposes those, and the glue's own calls must not
+ * come back to it. ioctl answers -errno.
  */
 #ifndef PANDO_GLUE_RAW_H
 #define PANDO_GLUE_RAW_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The local APIC model as KVM state: what the VMM reads and writes by the ioctls of an in-kernel local APIC. */
+/* The local APIC model as KVM state: what the VMM reads and writes by the ioctls of an in-kernel
+ * local APIC. */
 #include <errno.h>
 #include <string.h>
 
@@ -54,14 +55,15 @@ static bool is_model_msr(uint32_t index)
     return index == LAPIC_MSR_BASE || index == LAPIC_MSR_DEADLINE;
 }
 
-/* As KVM does it: entries in order, up to the first that fails; the answer is how many were done. */
+/* As KVM does it: entries in order, up to the first that fails; the answer is how many were done.
+ */
 static int each_msr(struct vcpu *v, uint32_t nr, struct kvm_msrs *list)
 {
     for (uint32_t i = 0; i < list->nmsrs; i++) {
-        struct {
-            struct kvm_msrs head;
+        struct { /* struct kvm_msrs with one entry */
+            uint32_t nmsrs, pad;
             struct kvm_msr_entry entry;
-        } one = {.head.nmsrs = 1, .entry = list->entries[i]};
+        } one = {.nmsrs = 1, .entry = list->entries[i]};
         struct lapic_out out;
         bool get = nr == (uint32_t)KVM_GET_MSRS;
         lapic_out_clear(&out);
@@ -121,7 +123,8 @@ int apic_ioctl(struct vcpu *v, uint32_t nr, uintptr_t arg, int *ret)
     case (uint32_t)KVM_INTERRUPT:
         *ret = ((const struct kvm_interrupt *)arg)->irq > 255
                    ? -EINVAL
-                   : lapic_extint_set(&v->lapic, (uint8_t)((const struct kvm_interrupt *)arg)->irq, &out);
+                   : lapic_extint_set(&v->lapic, (uint8_t)((const struct kvm_interrupt *)arg)->irq,
+                                      &out);
         return 1;
     case (uint32_t)KVM_GET_SREGS:
         *ret = get_sregs(v, (struct kvm_sregs *)arg);

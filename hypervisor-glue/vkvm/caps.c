@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the distributed KVM says that it can do: the local KVM's answer, less what Pando does not (yet) provide. */
+/* What the distributed KVM says that it can do: the local KVM's answer, less what Pando does not
+ * (yet) provide. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,13 +15,40 @@
 enum { CPUID_1_ECX_X2APIC = 1u << 21, CPUID_1_ECX_DEADLINE = 1u << 24 };
 
 static const uint16_t hidden[] = {
-    KVM_CAP_COALESCED_MMIO, KVM_CAP_COALESCED_PIO, KVM_CAP_DIRTY_LOG_RING, KVM_CAP_DIRTY_LOG_RING_ACQ_REL,
-    KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_CAP_SYNC_REGS, KVM_CAP_IRQFD, KVM_CAP_IRQFD_RESAMPLE, KVM_CAP_IOEVENTFD,
-    KVM_CAP_IOEVENTFD_ANY_LENGTH, KVM_CAP_TSC_DEADLINE_TIMER, KVM_CAP_X2APIC_API, KVM_CAP_PIT2, KVM_CAP_PIT_STATE2,
-    KVM_CAP_REINJECT_CONTROL, KVM_CAP_ASYNC_PF, KVM_CAP_ASYNC_PF_INT, KVM_CAP_STEAL_TIME, KVM_CAP_CLOCKSOURCE,
-    KVM_CAP_ADJUST_CLOCK, KVM_CAP_KVMCLOCK_CTRL, KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER, KVM_CAP_X86_SMM,
-    KVM_CAP_NESTED_STATE, KVM_CAP_HYPERV, KVM_CAP_HYPERV_SYNIC, KVM_CAP_HYPERV_CPUID, KVM_CAP_XEN_HVM,
-    KVM_CAP_XSAVE2, KVM_CAP_PCI_2_3, KVM_CAP_DEVICE_CTRL, KVM_CAP_MULTI_ADDRESS_SPACE, KVM_CAP_IRQCHIP,
+    KVM_CAP_COALESCED_MMIO,
+    KVM_CAP_COALESCED_PIO,
+    KVM_CAP_DIRTY_LOG_RING,
+    KVM_CAP_DIRTY_LOG_RING_ACQ_REL,
+    KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+    KVM_CAP_SYNC_REGS,
+    KVM_CAP_IRQFD,
+    KVM_CAP_IRQFD_RESAMPLE,
+    KVM_CAP_IOEVENTFD,
+    KVM_CAP_IOEVENTFD_ANY_LENGTH,
+    KVM_CAP_TSC_DEADLINE_TIMER,
+    KVM_CAP_X2APIC_API,
+    KVM_CAP_PIT2,
+    KVM_CAP_PIT_STATE2,
+    KVM_CAP_REINJECT_CONTROL,
+    KVM_CAP_ASYNC_PF,
+    KVM_CAP_ASYNC_PF_INT,
+    KVM_CAP_STEAL_TIME,
+    KVM_CAP_CLOCKSOURCE,
+    KVM_CAP_ADJUST_CLOCK,
+    KVM_CAP_KVMCLOCK_CTRL,
+    KVM_CAP_X86_USER_SPACE_MSR,
+    KVM_CAP_X86_MSR_FILTER,
+    KVM_CAP_X86_SMM,
+    KVM_CAP_NESTED_STATE,
+    KVM_CAP_HYPERV,
+    KVM_CAP_HYPERV_SYNIC,
+    KVM_CAP_HYPERV_CPUID,
+    KVM_CAP_XEN_HVM,
+    KVM_CAP_XSAVE2,
+    KVM_CAP_PCI_2_3,
+    KVM_CAP_DEVICE_CTRL,
+    KVM_CAP_MULTI_ADDRESS_SPACE,
+    KVM_CAP_IRQCHIP,
 };
 
 void say(const char *fmt, ...)
@@ -49,7 +77,8 @@ int caps_check(int fd, struct vm *vm, uintptr_t cap)
     return raw_ioctl(fd, KVM_CHECK_EXTENSION, cap);
 }
 
-/* x2APIC only where its MSRs reach the model. Paravirtual leaves share pages and clocks with one host kernel. */
+/* x2APIC only where its MSRs reach the model. Paravirtual leaves share pages and clocks with one
+ * host kernel. */
 int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool x2apic)
 {
     int rc = raw_ioctl(fd, nr, (uintptr_t)list);
@@ -74,7 +103,8 @@ bool caps_user_msr(int vm_fd)
 {
     struct kvm_enable_cap cap = {
         .cap = KVM_CAP_X86_USER_SPACE_MSR,
-        .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER},
+        .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
+                 KVM_MSR_EXIT_REASON_FILTER},
     };
     /* Denied by the filter, hence ours: IA32_APIC_BASE and IA32_TSC_DEADLINE. A zero bit denies. */
     static uint8_t none[4];

@@ -5,8 +5,8 @@
  * IO_EXIT  arg = run number; op and payload:
  *          EXIT_WIRE_EXIT   kvm_run from exit_reason to the end of its union, then port data (out)
  *          EXIT_WIRE_ERROR  i32 -errno of KVM_RUN (-EINTR after a kick)
- * IO_DONE  op = EXIT_WIRE_RUN, arg = run number; payload: result of the exit before: port data (in), the 8 bytes of
- *          an MMIO read, or nothing.
+ * IO_DONE  op = EXIT_WIRE_RUN, arg = run number; payload: result of the exit before: port data
+ * (in), the 8 bytes of an MMIO read, or nothing.
  */
 #ifndef PANDO_VKVM_EXIT_WIRE_H
 #define PANDO_VKVM_EXIT_WIRE_H
@@ -40,14 +40,17 @@ static inline uint32_t exit_wire_result(const struct kvm_run *run, uint8_t *out)
     return 0;
 }
 
-/* At home: the same into the kernel's kvm_run. -EPROTO: not the result of the exit that is pending. */
-static inline int exit_wire_apply(struct kvm_run *run, bool io_pending, const uint8_t *in, uint32_t len)
+/* At home: the same into the kernel's kvm_run. -EPROTO: not the result of the exit that is pending.
+ */
+static inline int exit_wire_apply(struct kvm_run *run, bool io_pending, const uint8_t *in,
+                                  uint32_t len)
 {
     if (len == 0)
         return 0;
     if (!io_pending)
         return -EPROTO;
-    if (run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_IN && len == exit_wire_pio_bytes(run)) {
+    if (run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_IN &&
+        len == exit_wire_pio_bytes(run)) {
         memcpy((uint8_t *)run + run->io.data_offset, in, len);
         return 0;
     }
@@ -91,7 +94,8 @@ static inline int exit_wire_unpack(struct kvm_run *run, const uint8_t *in, uint3
         return len == EXIT_WIRE_HEAD ? 0 : -EPROTO;
     uint32_t n = len - EXIT_WIRE_HEAD;
     uint64_t want = (uint64_t)run->io.size * run->io.count;
-    if (want == 0 || want > EXIT_WIRE_PIO_MAX || n != (run->io.direction == KVM_EXIT_IO_OUT ? want : 0)) {
+    if (want == 0 || want > EXIT_WIRE_PIO_MAX ||
+        n != (run->io.direction == KVM_EXIT_IO_OUT ? want : 0)) {
         run->exit_reason = KVM_EXIT_INTR;
         return -EPROTO;
     }

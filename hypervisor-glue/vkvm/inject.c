@@ -16,7 +16,10 @@ bool inject_posted_any(struct vcpu *v)
 
 static void deliver(struct vcpu *v, uint8_t delivery, uint8_t vector, uint8_t trigger)
 {
-    struct apic_msg m = {.source = IRQ_SOURCE_DEVICE, .vector = vector, .delivery = delivery, .level = 1,
+    struct apic_msg m = {.source = IRQ_SOURCE_DEVICE,
+                         .vector = vector,
+                         .delivery = delivery,
+                         .level = 1,
                          .trigger = trigger};
     struct lapic_out out;
     lapic_out_clear(&out);
@@ -77,14 +80,16 @@ static void report(struct vcpu *v, const char *what, int rc)
 static void reset_registers(struct vcpu *v)
 {
     struct kvm_sregs sregs = v->reset.sregs;
-    struct kvm_vcpu_events events = {.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW};
+    struct kvm_vcpu_events events = {.flags = KVM_VCPUEVENT_VALID_NMI_PENDING |
+                                              KVM_VCPUEVENT_VALID_SHADOW};
     home_finish_io(v);
     sregs.apic_base = lapic_base(&v->lapic);
     sregs.cr8 = 0;
     report(v, "INIT: registers", raw_ioctl(v->fd, KVM_SET_SREGS, (uintptr_t)&sregs));
     report(v, "INIT: registers", raw_ioctl(v->fd, KVM_SET_REGS, (uintptr_t)&v->reset.regs));
     if (v->reset.have_debugregs)
-        report(v, "INIT: debug registers", raw_ioctl(v->fd, KVM_SET_DEBUGREGS, (uintptr_t)&v->reset.debugregs));
+        report(v, "INIT: debug registers",
+               raw_ioctl(v->fd, KVM_SET_DEBUGREGS, (uintptr_t)&v->reset.debugregs));
     report(v, "INIT: events", raw_ioctl(v->fd, KVM_SET_VCPU_EVENTS, (uintptr_t)&events));
     v->run->ready_for_interrupt_injection = 0;
     v->run->if_flag = 0;

@@ -7,9 +7,18 @@
 
 #include "hypervisor-glue/vkvm/vkvm.h"
 
-#define S(nr, way, size) {(uint32_t)(nr), #nr, SCOPE_SYSTEM, way, size}
-#define M(nr, way, size) {(uint32_t)(nr), #nr, SCOPE_VM, way, size}
-#define V(nr, way, size) {(uint32_t)(nr), #nr, SCOPE_VCPU, way, size}
+#define S(nr, way, size)                                                                           \
+    {                                                                                              \
+        (uint32_t)(nr), #nr, SCOPE_SYSTEM, way, size                                               \
+    }
+#define M(nr, way, size)                                                                           \
+    {                                                                                              \
+        (uint32_t)(nr), #nr, SCOPE_VM, way, size                                                   \
+    }
+#define V(nr, way, size)                                                                           \
+    {                                                                                              \
+        (uint32_t)(nr), #nr, SCOPE_VCPU, way, size                                                 \
+    }
 
 static const struct ioctl_info table[] = {
     S(KVM_GET_API_VERSION, WAY_REAL, SIZE_VALUE),

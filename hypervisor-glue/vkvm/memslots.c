@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * KVM_SET_USER_MEMORY_REGION: whose bytes the slot shows decides what it becomes. Shared memfd: a coherent block, one
- * per file, however many slots (at whatever addresses) show parts of it. Private and read-only: bytes sent to every
- * node once. Private and writable: refused, as nobody could keep it coherent.
+ * KVM_SET_USER_MEMORY_REGION: whose bytes the slot shows decides what it becomes. Shared memfd: a
+ * coherent block, one per file, however many slots (at whatever addresses) show parts of it.
+ * Private and read-only: bytes sent to every node once. Private and writable: refused, as nobody
+ * could keep it coherent.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -32,10 +33,12 @@ static int replicate(struct vm *vm, const struct kvm_userspace_memory_region *r)
         rc = -E2BIG;
     for (uint64_t at = 0; rc == 0 && at < r->memory_size; at += ROM_PIECE) {
         uint64_t left = r->memory_size - at;
-        struct vmc_rom h = {r->slot, left < ROM_PIECE ? (uint32_t)left : ROM_PIECE, r->memory_size, at};
+        struct vmc_rom h = {r->slot, left < ROM_PIECE ? (uint32_t)left : ROM_PIECE, r->memory_size,
+                            at};
         memcpy(piece, &h, sizeof(h));
         memcpy(piece + sizeof(h), (const void *)(uintptr_t)(r->userspace_addr + at), h.len);
-        rc = vm_cmd(vm, UINT32_MAX, VMC_ROM, 0, piece, (uint32_t)(sizeof(h) + h.len), "read-only memory");
+        rc = vm_cmd(vm, UINT32_MAX, VMC_ROM, 0, piece, (uint32_t)(sizeof(h) + h.len),
+                    "read-only memory");
     }
     free(piece);
     return rc;
@@ -49,10 +52,12 @@ static int adopt(struct vm *vm, const struct kvm_userspace_memory_region *r)
     if (rc == 0 && !source.shared_file) {
         if ((r->flags & KVM_MEM_READONLY) != 0)
             return -ENOENT;
-        say("slot %u: guest RAM at %#llx (%llu KiB at host address %#llx) is private memory, which cannot be shared with "
-            "other nodes; remedy: -object memory-backend-memfd,id=ram,size=...,share=on -machine memory-backend=ram",
-            r->slot, (unsigned long long)r->guest_phys_addr, (unsigned long long)r->memory_size >> 10,
-            (unsigned long long)r->userspace_addr);
+        say("slot %u: guest RAM at %#llx (%llu KiB at host address %#llx) is private memory, which "
+            "cannot be shared with "
+            "other nodes; remedy: -object memory-backend-memfd,id=ram,size=...,share=on -machine "
+            "memory-backend=ram",
+            r->slot, (unsigned long long)r->guest_phys_addr,
+            (unsigned long long)r->memory_size >> 10, (unsigned long long)r->userspace_addr);
         return -EINVAL;
     }
     if (rc == 0)
@@ -66,9 +71,11 @@ static int adopt(struct vm *vm, const struct kvm_userspace_memory_region *r)
 
 int memslots_set(struct vm *vm, const struct kvm_userspace_memory_region *r)
 {
-    struct vmc_memory m = {.slot = r->slot, .flags = r->flags, .gpa = r->guest_phys_addr, .size = r->memory_size};
+    struct vmc_memory m = {
+        .slot = r->slot, .flags = r->flags, .gpa = r->guest_phys_addr, .size = r->memory_size};
     if (r->slot >= VKVM_SLOTS || (r->flags & ~(uint32_t)KVM_MEM_READONLY) != 0) {
-        say("slot %u with flags %#x is not offered (no dirty logging, no second address space)", r->slot, r->flags);
+        say("slot %u with flags %#x is not offered (no dirty logging, no second address space)",
+            r->slot, r->flags);
         return -EINVAL;
     }
     if (r->memory_size != 0) {

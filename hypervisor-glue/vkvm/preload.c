@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libpando-kvm.so: the libc calls through which a VMM reaches /dev/kvm. Only descriptors that descend from /dev/kvm are
- * looked at, and only with PANDO_SOCKET set: the library also ends up in shells and helpers of the VMM.
- * mmap is not among them: a local vCPU's descriptor is the real one, a proxy's a memfd.
+ * libpando-kvm.so: the libc calls through which a VMM reaches /dev/kvm. Only descriptors that
+ * descend from /dev/kvm are looked at, and only with PANDO_SOCKET set: the library also ends up in
+ * shells and helpers of the VMM. mmap is not among them: a local vCPU's descriptor is the real one,
+ * a proxy's a memfd.
  */
 /* With 64-bit file offsets libc renames open to open64 here; both names are ours to define. */
 #undef _FILE_OFFSET_BITS
@@ -101,7 +102,7 @@ static int open_at(int dir, const char *path, int flags, mode_t mode)
 
 #define MODE_ARG(flags, mode)                                                                      \
     mode_t mode = 0;                                                                               \
-    if (((flags) & O_CREAT) != 0 || ((flags) & O_TMPFILE) == O_TMPFILE) {                          \
+    if (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE) {                              \
         va_list args;                                                                              \
         va_start(args, flags);                                                                     \
         mode = (mode_t)va_arg(args, int);                                                          \
@@ -145,7 +146,8 @@ EXPORT int __open64_2(const char *path, int flags)
     return open_at(AT_FDCWD, path, flags | O_LARGEFILE, 0);
 }
 
-/* The VM and its vCPUs stay until the process ends, as KVM's would while anything refers to them. */
+/* The VM and its vCPUs stay until the process ends, as KVM's would while anything refers to them.
+ */
 EXPORT int close(int fd)
 {
     if (kind_of(fd) != FD_OTHER) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vCPU that lives elsewhere, in the VMM's process. KVM_RUN sends the result of the last exit and waits for the next;
- * other ioctls are one message there and one back.
+ * A vCPU that lives elsewhere, in the VMM's process. KVM_RUN sends the result of the last exit and
+ * waits for the next; other ioctls are one message there and one back.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,7 +11,10 @@
 
 static struct glue_entry message(struct vcpu *v, uint8_t kind, uint16_t op, uint64_t arg)
 {
-    return (struct glue_entry){.kind = kind, .node = v->vm->link.vcpu_home[v->id], .chan = (uint16_t)v->id, .op = op,
+    return (struct glue_entry){.kind = kind,
+                               .node = v->vm->link.vcpu_home[v->id],
+                               .chan = (uint16_t)v->id,
+                               .op = op,
                                .arg = arg};
 }
 
@@ -29,7 +32,8 @@ static int await(struct vcpu *v, struct glue_entry *e, uint64_t nanoseconds)
     return e->node == l->vcpu_home[v->id] ? 1 : 0;
 }
 
-/* A signal ends the wait by the VMM's flag; one that comes between the look and the sleep, after VKVM_POLL_NS. */
+/* A signal ends the wait by the VMM's flag; one that comes between the look and the sleep, after
+ * VKVM_POLL_NS. */
 int proxy_run(struct vcpu *v)
 {
     struct link *l = &v->vm->link;

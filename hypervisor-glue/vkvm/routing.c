@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Interrupt messages to vCPUs: one table per process, brought up to date from the addresses that every vCPU has
- * announced (glue_abi.h: struct glue_apic) before each message.
+ * Interrupt messages to vCPUs: one table per process, brought up to date from the addresses that
+ * every vCPU has announced (glue_abi.h: struct glue_apic) before each message.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,9 +23,14 @@ static void pack(const struct irq_announcement *a, uint16_t *ret_op, uint64_t *r
 
 static struct irq_announcement unpack(uint32_t vcpu, uint32_t op, uint64_t arg, uint32_t seq)
 {
-    return (struct irq_announcement){
-        .apic_id = (uint32_t)(arg >> 32) & 0xFFFF, .ldr = (uint32_t)arg, .seq = seq, .vcpu = (uint16_t)vcpu,
-        .node = (uint8_t)op, .flags = (uint8_t)(arg >> 48), .dfr = op >> 8 & 0xF, .priority = op >> 12 & 0xF};
+    return (struct irq_announcement){.apic_id = (uint32_t)(arg >> 32) & 0xFFFF,
+                                     .ldr = (uint32_t)arg,
+                                     .seq = seq,
+                                     .vcpu = (uint16_t)vcpu,
+                                     .node = (uint8_t)op,
+                                     .flags = (uint8_t)(arg >> 48),
+                                     .dfr = op >> 8 & 0xF,
+                                     .priority = op >> 12 & 0xF};
 }
 
 /* The reader's side of the sequence lock: an even word, the fields, the same word again. */
@@ -55,26 +60,34 @@ static void refresh(struct vm *vm)
 }
 
 static const uint8_t op_of[] = {
-    [APIC_DELIVERY_FIXED] = GLUE_IRQ_EDGE, [APIC_DELIVERY_LOWEST] = GLUE_IRQ_EDGE, [APIC_DELIVERY_NMI] = GLUE_IRQ_NMI,
-    [APIC_DELIVERY_INIT] = GLUE_IRQ_INIT,  [APIC_DELIVERY_SIPI] = GLUE_IRQ_SIPI,   [APIC_DELIVERY_EXTINT] = 0,
+    [APIC_DELIVERY_FIXED] = GLUE_IRQ_EDGE, [APIC_DELIVERY_LOWEST] = GLUE_IRQ_EDGE,
+    [APIC_DELIVERY_NMI] = GLUE_IRQ_NMI,    [APIC_DELIVERY_INIT] = GLUE_IRQ_INIT,
+    [APIC_DELIVERY_SIPI] = GLUE_IRQ_SIPI,  [APIC_DELIVERY_EXTINT] = 0,
 };
 
-static int deliver(struct vm *vm, struct vcpu *from, const struct apic_msg *m, const struct irq_targets *t)
+static int deliver(struct vm *vm, struct vcpu *from, const struct apic_msg *m,
+                   const struct irq_targets *t)
 {
     enum glue_irq_op op = op_of[m->delivery & 7];
     if (op == GLUE_IRQ_EDGE && m->trigger == APIC_TRIGGER_LEVEL)
         op = GLUE_IRQ_LEVEL;
-    /* SMI and ExtINT by message have no receiver; an INIT de-assert is ignored by every current processor. */
+    /* SMI and ExtINT by message have no receiver; an INIT de-assert is ignored by every current
+     * processor. */
     if (op == 0 || (op == GLUE_IRQ_INIT && m->level == 0))
         return 0;
-    for (uint32_t v = irq_set_next(&t->vcpus, 0); v < vm->link.vcpus; v = irq_set_next(&t->vcpus, v + 1)) {
+    for (uint32_t v = irq_set_next(&t->vcpus, 0); v < vm->link.vcpus;
+         v = irq_set_next(&t->vcpus, v + 1)) {
         if (vm->link.vcpu_home[v] == vm->link.node) {
             link_post(&vm->link, v, op, m->vector);
             continue;
         }
-        struct glue_entry e = {.kind = WIRE_IRQ, .node = vm->link.vcpu_home[v], .chan = (uint16_t)v, .op = op,
+        struct glue_entry e = {.kind = WIRE_IRQ,
+                               .node = vm->link.vcpu_home[v],
+                               .chan = (uint16_t)v,
+                               .op = op,
                                .arg = m->vector};
-        int rc = from != NULL ? link_send(&vm->link, from->id, &e, NULL, 0) : link_send_vm(&vm->link, &e, NULL, 0);
+        int rc = from != NULL ? link_send(&vm->link, from->id, &e, NULL, 0)
+                              : link_send_vm(&vm->link, &e, NULL, 0);
         if (rc < 0)
             return rc;
     }

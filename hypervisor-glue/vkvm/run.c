@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The run loop of a vCPU at its home. One thread runs the vCPU and owns its local APIC model; others set posted bits and
- * kick (link_post). A kick sets immediate_exit to VKVM_KICKED where the VMM's own writes 1, so that the two are told
- * apart: ours is consumed here, the VMM's returns EINTR.
+ * The run loop of a vCPU at its home. One thread runs the vCPU and owns its local APIC model;
+ * others set posted bits and kick (link_post). A kick sets immediate_exit to VKVM_KICKED where the
+ * VMM's own writes 1, so that the two are told apart: ours is consumed here, the VMM's returns
+ * EINTR.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 
 static __thread struct kvm_run *kick_run __attribute__((tls_model("initial-exec")));
 
-/* immediate_exit is also written by the VMM's handler, in this same thread: a plain look and store is enough. */
+/* immediate_exit is also written by the VMM's handler, in this same thread: a plain look and store
+ * is enough. */
 static void on_kick(int sig)
 {
     (void)sig;
@@ -30,8 +32,10 @@ int kick_install(void)
 
 static void clear_kick(struct vcpu *v)
 {
-    uint8_t expected = VKVM_KICKED; /* a handler of the VMM may run in between: it must not be undone */
-    __atomic_compare_exchange_n(&v->run->immediate_exit, &expected, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    uint8_t expected =
+        VKVM_KICKED; /* a handler of the VMM may run in between: it must not be undone */
+    __atomic_compare_exchange_n(&v->run->immediate_exit, &expected, 0, false, __ATOMIC_RELAXED,
+                                __ATOMIC_RELAXED);
 }
 
 void home_thread_setup(struct vcpu *v)
@@ -46,7 +50,8 @@ void home_thread_setup(struct vcpu *v)
     pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
     if (v->timer_made)
         timer_delete(v->timer);
-    struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + GLUE_KICK_SIGNAL_OFFSET};
+    struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID,
+                          .sigev_signo = SIGRTMIN + GLUE_KICK_SIGNAL_OFFSET};
     ev._sigev_un._tid = tid;
     v->timer_made = timer_create(CLOCK_MONOTONIC, &ev, &v->timer) == 0;
     if (!v->timer_made)
@@ -186,7 +191,8 @@ static int before_entry(struct vcpu *v)
     inject_posted(v);
     run_timer(v);
     if (eoi_any(v) || wanted(v)) {
-        /* The access must be complete before the VMM looks at registers or another exit takes its place. */
+        /* The access must be complete before the VMM looks at registers or another exit takes its
+         * place. */
         if (home_finish_io(v) == 1)
             return exits_handle(v);
         if (eoi_exit(v))
@@ -223,7 +229,8 @@ int home_run(struct vcpu *v)
                 return rc;
             continue;
         }
-        if (rc == -EINTR && !v->remote && __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) == 0)
+        if (rc == -EINTR && !v->remote &&
+            __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) == 0)
             return -EINTR; /* a signal of the VMM's without the flag */
         if (rc != -EINTR && rc != -EAGAIN)
             return rc;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A vCPU's descriptor: creation, and its ioctls, carried out here if it lives here, else at its home. */
+/* A vCPU's descriptor: creation, and its ioctls, carried out here if it lives here, else at its
+ * home. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,13 +74,15 @@ int home_ioctl(struct vcpu *v, const struct ioctl_info *info, uintptr_t arg)
     return raw_ioctl(v->fd, info->nr, arg);
 }
 
-/* The mask that the VMM wants during KVM_RUN; our kick must get through. Proxies have no use for it. */
+/* The mask that the VMM wants during KVM_RUN; our kick must get through. Proxies have no use for
+ * it. */
 static int set_signal_mask(struct vcpu *v, const struct kvm_signal_mask *m)
 {
-    struct {
-        struct kvm_signal_mask head;
+    struct { /* struct kvm_signal_mask with its 8 bytes */
+        uint32_t len;
         uint64_t set;
-    } __attribute__((packed)) own = {.head.len = 8};
+    } __attribute__((packed)) own = {.len = 8};
+    _Static_assert(offsetof(struct kvm_signal_mask, sigset) == 4, "KVM's layout");
     if (!v->here)
         return 0;
     if (m == NULL)

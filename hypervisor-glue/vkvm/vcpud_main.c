@@ -41,7 +41,8 @@ static int start_vcpu(uint32_t id)
 
 static void serve(const struct glue_entry *e, const uint8_t *payload)
 {
-    struct glue_entry r = {.kind = WIRE_VM_REP, .node = e->node, .chan = WIRE_CHAN_VM, .seq = e->seq};
+    struct glue_entry r = {
+        .kind = WIRE_VM_REP, .node = e->node, .chan = WIRE_CHAN_VM, .seq = e->seq};
     pthread_mutex_lock(&vm.lock);
     int rc = vm_exec(&vm, e, payload);
     if (rc == 0 && e->op == VMC_VCPU)
@@ -55,15 +56,18 @@ int main(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"socket", 's', "PATH", 0, "the glue socket of this node's pando-dataplane", 0}, {0}};
-    static const struct argp argp = {
-        .options = options, .parser = parse,
-        .doc = "Runs the vCPUs of a Pando VM that are at home on this node, on its /dev/kvm. Started once per node that "
-               "does not run the VMM; ends with the VM."};
+    static const struct argp argp = {.options = options,
+                                     .parser = parse,
+                                     .doc = "Runs the vCPUs of a Pando VM that are at home on this "
+                                            "node, on its /dev/kvm. Started once per node that "
+                                            "does not run the VMM; ends with the VM."};
     const char *socket = NULL;
     argp_parse(&argp, argc, argv, 0, NULL, &socket);
     int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (kvm < 0) {
-        fprintf(stderr, "pando-vcpud: /dev/kvm: %s; remedy: load kvm_intel or kvm_amd, run as root or in group kvm\n",
+        fprintf(stderr,
+                "pando-vcpud: /dev/kvm: %s; remedy: load kvm_intel or kvm_amd, run as root or in "
+                "group kvm\n",
                 strerror(errno));
         return EXIT_FAILURE;
     }

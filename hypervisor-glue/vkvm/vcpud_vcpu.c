@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The thread of a vCPU at home here: carries out what its proxy at the VMM asks for, one message at a time. */
+/* The thread of a vCPU at home here: carries out what its proxy at the VMM asks for, one message at
+ * a time. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,12 +11,16 @@
 
 static void answer(struct vcpu *v, const struct glue_entry *e, int result, uint32_t len)
 {
-    struct glue_entry r = {.kind = WIRE_VCPU_REP, .node = e->node, .chan = (uint16_t)v->id, .seq = e->seq,
+    struct glue_entry r = {.kind = WIRE_VCPU_REP,
+                           .node = e->node,
+                           .chan = (uint16_t)v->id,
+                           .seq = e->seq,
                            .arg = (uint32_t)(int32_t)result};
     link_send(&v->vm->link, v->id, &r, v->payload, len);
 }
 
-/* The number and the size come from a peer: only state ioctls of the allow-list, with exactly their bytes. */
+/* The number and the size come from a peer: only state ioctls of the allow-list, with exactly their
+ * bytes. */
 static void command(struct vcpu *v, const struct glue_entry *e)
 {
     const struct ioctl_info *info = ioctl_find(SCOPE_VCPU, (uint32_t)e->arg);
@@ -47,7 +52,9 @@ static void run(struct vcpu *v, const struct glue_entry *e)
         rc = home_run(v);
     uint32_t len = exit_wire_pack(v->run, rc, v->payload);
     pthread_mutex_unlock(&v->lock);
-    struct glue_entry x = {.kind = WIRE_IO_EXIT, .node = (uint8_t)v->vm->link.vmm_node, .chan = (uint16_t)v->id,
+    struct glue_entry x = {.kind = WIRE_IO_EXIT,
+                           .node = (uint8_t)v->vm->link.vmm_node,
+                           .chan = (uint16_t)v->id,
                            .arg = v->run_number};
     link_send(&v->vm->link, v->id, &x, v->payload, len);
 }

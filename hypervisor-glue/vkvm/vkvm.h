@@ -3,17 +3,18 @@
  * The virtual KVM: what the preload library and pando-vcpud have in common. EDGE.
  *
  *   preload.c     the interposed libc calls    system_fd.c, caps.c  /dev/kvm itself
- *   vm_fd.c       ioctls of the VM             vm_cmd.c, vm_exec.c  VM-wide changes, sent and carried out
- *   memslots.c    guest RAM and ROM            routing.c            interrupt messages -> vCPUs
- *   ioctls.c      the allow-list and sizes     vcpu_fd.c            ioctls of a vCPU, at home or by proxy
- *   run.c         the run loop at home         exits.c              what it handles without the VMM
- *   inject.c      interrupts in, INIT, SIPI    apic_state.c         the model as KVM state; announcements
- *   proxy.c       a vCPU that lives elsewhere  vcpud_*.c            the vCPU server
+ *   vm_fd.c       ioctls of the VM             vm_cmd.c, vm_exec.c  VM-wide changes, sent and
+ * carried out memslots.c    guest RAM and ROM            routing.c            interrupt messages ->
+ * vCPUs ioctls.c      the allow-list and sizes     vcpu_fd.c            ioctls of a vCPU, at home
+ * or by proxy run.c         the run loop at home         exits.c              what it handles
+ * without the VMM inject.c      interrupts in, INIT, SIPI    apic_state.c         the model as KVM
+ * state; announcements proxy.c       a vCPU that lives elsewhere  vcpud_*.c            the vCPU
+ * server
  *
  * Functions return >= 0 or -errno, as the ioctl would.
- * Locks, in this order: vm->lock (VM-wide changes, one at a time), vcpu->lock (as KVM's vcpu->mutex: one ioctl
- * of a vCPU at a time, KVM_RUN included), routing.lock, link->vm_lock. A vCPU's channel belongs to whoever
- * holds vcpu->lock.
+ * Locks, in this order: vm->lock (VM-wide changes, one at a time), vcpu->lock (as KVM's
+ * vcpu->mutex: one ioctl of a vCPU at a time, KVM_RUN included), routing.lock, link->vm_lock. A
+ * vCPU's channel belongs to whoever holds vcpu->lock.
  */
 #ifndef PANDO_VKVM_H
 #define PANDO_VKVM_H
@@ -34,13 +35,14 @@ enum {
     VKVM_GSIS = 1024,
     VKVM_SLOTS = 512,
     VKVM_ROM_MAX = 16 << 20,
-    VKVM_CMD_SECONDS = 30,  /* a node that does not answer a VM-wide change */
-    VKVM_KICKED = 2,        /* kvm_run.immediate_exit as our own kick sets it; the VMM writes 1 */
-    VKVM_RUN_HEADER = 8,    /* kvm_run's bytes that are input (request_interrupt_window ...) */
+    VKVM_CMD_SECONDS = 30, /* a node that does not answer a VM-wide change */
+    VKVM_KICKED = 2,       /* kvm_run.immediate_exit as our own kick sets it; the VMM writes 1 */
+    VKVM_RUN_HEADER = 8,   /* kvm_run's bytes that are input (request_interrupt_window ...) */
     VKVM_RUN_UNION = offsetof(struct kvm_run, padding) + sizeof(((struct kvm_run *)0)->padding),
     VKVM_PIO_OFFSET = 4096, /* where KVM puts port data in the vCPU's mapping */
     VKVM_RUN_PAGES = 3,
-    VKVM_POLL_NS = 20000000, /* a signal between the last look and the sleep is noticed after this */
+    VKVM_POLL_NS =
+        20000000, /* a signal between the last look and the sleep is noticed after this */
 };
 
 struct routing {
@@ -124,8 +126,8 @@ struct ioctl_info {
     uint8_t scope, way, size;
 };
 const struct ioctl_info *ioctl_find(enum ioctl_scope scope, uint32_t nr);
-/* Bytes of the argument, given that at least `have` bytes at arg may be read (SIZE_MAX: the caller is the VMM).
- * -EINVAL, -E2BIG. SIZE_VALUE: 8, the value itself. */
+/* Bytes of the argument, given that at least `have` bytes at arg may be read (SIZE_MAX: the caller
+ * is the VMM). -EINVAL, -E2BIG. SIZE_VALUE: 8, the value itself. */
 int ioctl_arg_size(const struct ioctl_info *info, const void *arg, size_t have);
 /* One line on stderr the first time; -ENOTTY. */
 int ioctl_unknown(enum ioctl_scope scope, uint32_t nr);
@@ -157,8 +159,8 @@ struct vmc_rom { /* VMC_ROM: header of a piece */
     uint64_t total, offset;
 };
 /* To one node, or to all others (UINT32_MAX). Returns when all have answered. vm->lock is held. */
-int vm_cmd(struct vm *vm, uint32_t node, enum vm_cmd op, uint64_t arg, const void *payload, uint32_t len,
-           const char *what);
+int vm_cmd(struct vm *vm, uint32_t node, enum vm_cmd op, uint64_t arg, const void *payload,
+           uint32_t len, const char *what);
 int vm_exec(struct vm *vm, const struct glue_entry *e, const uint8_t *payload);
 
 /* ---- routing.c --- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* VM-wide changes: sent to every other node in order, and acknowledged by all before the ioctl returns. */
+/* VM-wide changes: sent to every other node in order, and acknowledged by all before the ioctl
+ * returns. */
 #include <errno.h>
 #include <string.h>
 
@@ -28,24 +29,26 @@ static int take_replies(struct vm *vm, uint64_t waiting, uint32_t seq, const cha
             }
             continue;
         }
-        if (e.kind != WIRE_VM_REP || e.seq != seq || e.node >= l->nodes || (waiting >> e.node & 1) == 0)
+        if (e.kind != WIRE_VM_REP || e.seq != seq || e.node >= l->nodes ||
+            (waiting >> e.node & 1) == 0)
             continue; /* of an earlier change that was given up */
         waiting &= ~(UINT64_C(1) << e.node);
         if (e.arg != 0) {
             int err = e.arg < 4096 ? (int)e.arg : EPROTO;
-            say("%s: refused by node %u: %s%s%.*s", what, e.node, strerror(err), e.len > 0 ? ": " : "", e.len,
-                (const char *)vm->reply);
+            say("%s: refused by node %u: %s%s%.*s", what, e.node, strerror(err),
+                e.len > 0 ? ": " : "", e.len, (const char *)vm->reply);
             result = -err;
         }
     }
     return result;
 }
 
-int vm_cmd(struct vm *vm, uint32_t node, enum vm_cmd op, uint64_t arg, const void *payload, uint32_t len,
-           const char *what)
+int vm_cmd(struct vm *vm, uint32_t node, enum vm_cmd op, uint64_t arg, const void *payload,
+           uint32_t len, const char *what)
 {
     struct link *l = &vm->link;
-    struct glue_entry e = {.kind = WIRE_VM_CMD, .chan = WIRE_CHAN_VM, .op = (uint16_t)op, .arg = arg};
+    struct glue_entry e = {
+        .kind = WIRE_VM_CMD, .chan = WIRE_CHAN_VM, .op = (uint16_t)op, .arg = arg};
     uint64_t waiting = 0;
     e.seq = ++vm->cmd_seq;
     for (uint32_t n = 0; n < l->nodes; n++) {

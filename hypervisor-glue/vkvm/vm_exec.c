@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* VM-wide changes carried out on a node without VMM. What arrives comes from a peer and is checked here. */
+/* VM-wide changes carried out on a node without VMM. What arrives comes from a peer and is checked
+ * here. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 static int exec_ioctl(struct vm *vm, const struct glue_entry *e, const uint8_t *payload)
 {
     const struct ioctl_info *info = ioctl_find(SCOPE_VM, (uint32_t)e->arg);
-    if (info == NULL || e->arg >> 32 != 0 || (info->way != WAY_MIRROR && info->nr != (uint32_t)KVM_ENABLE_CAP))
+    if (info == NULL || e->arg >> 32 != 0 ||
+        (info->way != WAY_MIRROR && info->nr != (uint32_t)KVM_ENABLE_CAP))
         return -EPERM;
     int size = ioctl_arg_size(info, payload, e->len);
     if (size < 0 || size != e->len)
@@ -80,7 +82,8 @@ static int exec_memory(struct vm *vm, const struct glue_entry *e, const uint8_t 
         .slot = m.slot, .flags = m.flags, .guest_phys_addr = m.gpa, .memory_size = m.size};
     uint64_t address = 0;
     if (m.size != 0 && m.block == UINT32_MAX) {
-        if (vm->slot[m.slot].rom == NULL || vm->slot[m.slot].rom_size != m.size || m.flags != KVM_MEM_READONLY)
+        if (vm->slot[m.slot].rom == NULL || vm->slot[m.slot].rom_size != m.size ||
+            m.flags != KVM_MEM_READONLY)
             return -EINVAL;
         address = (uint64_t)(uintptr_t)vm->slot[m.slot].rom;
     } else if (m.size != 0) {
@@ -98,12 +101,14 @@ static int exec_rom(struct vm *vm, const struct glue_entry *e, const uint8_t *pa
     if (e->len < sizeof(h))
         return -EINVAL;
     memcpy(&h, payload, sizeof(h));
-    if (h.slot >= VKVM_SLOTS || h.len != e->len - sizeof(h) || h.total == 0 || h.total > VKVM_ROM_MAX ||
-        h.total % WIRE_PAGE_SIZE != 0 || h.offset > h.total || h.len > h.total - h.offset)
+    if (h.slot >= VKVM_SLOTS || h.len != e->len - sizeof(h) || h.total == 0 ||
+        h.total > VKVM_ROM_MAX || h.total % WIRE_PAGE_SIZE != 0 || h.offset > h.total ||
+        h.len > h.total - h.offset)
         return -EINVAL;
     struct vkvm_slot *s = &vm->slot[h.slot];
     if (h.offset == 0) { /* the old bytes may still be mapped into the guest: they stay */
-        void *p = raw_mmap(NULL, h.total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *p =
+            raw_mmap(NULL, h.total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED)
             return -ENOMEM;
         s->rom = p;

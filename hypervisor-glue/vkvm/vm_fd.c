@@ -35,7 +35,8 @@ static int enable_cap(struct vm *vm, const struct kvm_enable_cap *cap)
 static int create_vcpu(struct vm *vm, uintptr_t id)
 {
     if (id >= vm->link.vcpus) {
-        say("vCPU %lu: the cluster was configured for %u (vm.vcpus)", (unsigned long)id, vm->link.vcpus);
+        say("vCPU %lu: the cluster was configured for %u (vm.vcpus)", (unsigned long)id,
+            vm->link.vcpus);
         return -EINVAL;
     }
     if (vm->vcpu[id] != NULL)

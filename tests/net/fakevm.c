@@ -54,7 +54,9 @@ static bool receive_ctl(int s, struct glue_ctl *m, int fds[2])
         char bytes[CMSG_SPACE(2 * sizeof(int))];
     } control;
     struct iovec io = {m, sizeof(*m)};
-    struct msghdr msg = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr msg = {.msg_iov = &io,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
                          .msg_controllen = sizeof(control.bytes)};
     ssize_t n;
     do
@@ -127,7 +129,8 @@ static void say_hello(struct fakevm *vm, const char *path)
         die(path);
     /* A test's socket is node<N>.sock, and node 0 has the VMM. */
     bool vmm = strstr(path, "node0.sock") != NULL;
-    struct glue_ctl m = {.type = GLUE_HELLO, .abi = GLUE_ABI_VERSION, .role = vmm ? GLUE_ROLE_VMM : GLUE_ROLE_VCPUD};
+    struct glue_ctl m = {
+        .type = GLUE_HELLO, .abi = GLUE_ABI_VERSION, .role = vmm ? GLUE_ROLE_VMM : GLUE_ROLE_VCPUD};
     int fds[2] = {-1, -1};
     send_ctl(vm->socket, &m, NULL, 0);
     if (!receive_ctl(vm->socket, &vm->welcome, fds) || vm->welcome.type != GLUE_WELCOME) {
@@ -135,7 +138,8 @@ static void say_hello(struct fakevm *vm, const char *path)
         exit(1);
     }
     vm->doorbell = fds[1];
-    vm->shared = mmap(NULL, vm->welcome.segment_size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+    vm->shared =
+        mmap(NULL, vm->welcome.segment_size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
     if (vm->shared == MAP_FAILED)
         die("glue segment");
     close(fds[0]);
@@ -170,14 +174,18 @@ void fakevm_open(struct fakevm *vm, const char *path, uint64_t pages, bool no_sh
     pthread_t thread;
     if (pthread_create(&thread, NULL, agent, vm) != 0)
         die("agent thread");
-    struct glue_ctl m = {.type = GLUE_RAM, .abi = GLUE_ABI_VERSION, .pages = pages, .hva = (uint64_t)(uintptr_t)vm->ram};
+    struct glue_ctl m = {.type = GLUE_RAM,
+                         .abi = GLUE_ABI_VERSION,
+                         .pages = pages,
+                         .hva = (uint64_t)(uintptr_t)vm->ram};
     send_ctl(vm->socket, &m, fds, 2);
     struct glue_ctl answer;
     if (!receive_ctl(vm->socket, &answer, NULL) || answer.type != GLUE_OK) {
         fprintf(stderr, "fakevm: refused: %s\n", answer.text);
         exit(1);
     }
-    close(fds[0]); /* our own userfaultfd stays open: when the last one closes, faults fall through */
+    close(
+        fds[0]); /* our own userfaultfd stays open: when the last one closes, faults fall through */
 }
 
 int fakevm_wait(struct fakevm *vm, char text[GLUE_ERROR_TEXT])

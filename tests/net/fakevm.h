@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A VM without KVM for tests of the dataplane: threads of this process stand for vCPUs and touch guest RAM through
- * a mapping that is registered with userfaultfd, exactly as KVM would. Coherence is then visible to plain C.
+ * A VM without KVM for tests of the dataplane: threads of this process stand for vCPUs and touch
+ * guest RAM through a mapping that is registered with userfaultfd, exactly as KVM would. Coherence
+ * is then visible to plain C.
  */
 #ifndef PANDO_TESTS_NET_FAKEVM_H
 #define PANDO_TESTS_NET_FAKEVM_H
@@ -22,8 +23,8 @@ struct fakevm {
     bool skip_zap; /* planted bug: answer unmap requests without doing them */
 };
 
-/* Connects, is welcomed, makes `pages` pages of RAM and hands them over, starts the agent thread. Ends the
- * process with a message if anything is refused. */
+/* Connects, is welcomed, makes `pages` pages of RAM and hands them over, starts the agent thread.
+ * Ends the process with a message if anything is refused. */
 void fakevm_open(struct fakevm *vm, const char *path, uint64_t pages, bool hugetlb_or_file);
 
 /* Waits until the dataplane stops the VM. Its status; prints its text. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What vCPU threads and the VMM say to each other across nodes: rings, side slots, posted interrupts, kicks, APIC
- * announcements, wake-ups. Started once a node by tests/net/run_net.py (2 nodes).
+ * What vCPU threads and the VMM say to each other across nodes: rings, side slots, posted
+ * interrupts, kicks, APIC announcements, wake-ups. Started once a node by tests/net/run_net.py (2
+ * nodes).
  *
  * Node 0 drives; node 1 answers every VCPU_CMD by a VCPU_REP with the same bytes turned around.
  */
@@ -30,7 +31,8 @@ static void expect(bool good, const char *what, uint64_t value)
     if (good)
         return;
     failures++;
-    fprintf(stderr, "net_glue: node %u: %s (%llu)\n", vm.welcome.node, what, (unsigned long long)value);
+    fprintf(stderr, "net_glue: node %u: %s (%llu)\n", vm.welcome.node, what,
+            (unsigned long long)value);
 }
 
 static uint64_t now_ms(void)
@@ -52,7 +54,8 @@ static void put(uint32_t chan, const struct glue_entry *e, const void *bytes, ui
 {
     uint64_t end = now_ms() + WAIT_MS;
     int rc;
-    while ((rc = glue_ring_put(&vm.shared->chan[chan].to_dp, e, bytes, len)) == -EAGAIN && now_ms() < end)
+    while ((rc = glue_ring_put(&vm.shared->chan[chan].to_dp, e, bytes, len)) == -EAGAIN &&
+           now_ms() < end)
         usleep(50);
     expect(rc == 0, "the ring never had room", (uint64_t)-rc);
     ring_doorbell();
@@ -94,16 +97,22 @@ static void echo(void)
     static const uint32_t size[] = {0, 1, 40, 41, 42, 43, 64, 1400, 4096, 8938, 9000, 16383, 16384};
     static uint8_t out[GLUE_SIDE_SIZE], in[GLUE_SIDE_SIZE];
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        uint32_t len = size[i % (sizeof(size) / sizeof(size[0]))], chan = i % 2 ? vm.welcome.vcpus : 0;
-        struct glue_entry e = {.kind = WIRE_VCPU_CMD, .node = 1, .chan = chan == 0 ? 0 : WIRE_CHAN_VM, .op = (uint16_t)i,
-                               .seq = i * 7, .arg = ~(uint64_t)i};
+        uint32_t len = size[i % (sizeof(size) / sizeof(size[0]))],
+                 chan = i % 2 ? vm.welcome.vcpus : 0;
+        struct glue_entry e = {.kind = WIRE_VCPU_CMD,
+                               .node = 1,
+                               .chan = chan == 0 ? 0 : WIRE_CHAN_VM,
+                               .op = (uint16_t)i,
+                               .seq = i * 7,
+                               .arg = ~(uint64_t)i};
         for (uint32_t k = 0; k < len; k++)
             out[k] = (uint8_t)(k * 31 + i);
         put(chan, &e, out, len);
         struct glue_entry a;
         if (!get(chan, WIRE_VCPU_REP, &a, in))
             return;
-        expect(a.node == 1 && a.op == (uint16_t)i && a.seq == i * 7 && a.arg == ~(uint64_t)i && a.len == len,
+        expect(a.node == 1 && a.op == (uint16_t)i && a.seq == i * 7 && a.arg == ~(uint64_t)i &&
+                   a.len == len,
                "an answer with other fields", i);
         for (uint32_t k = 0; k < len; k++)
             if ((in[k] ^ out[k]) != 0xFF) {
@@ -135,7 +144,8 @@ static _Noreturn void serve(void)
         }
 }
 
-/* vCPU 2 and 3 live on node 1 and forward what is posted to them to vCPU 0 and 1: vector + 1, or NMI as it is. */
+/* vCPU 2 and 3 live on node 1 and forward what is posted to them to vCPU 0 and 1: vector + 1, or
+ * NMI as it is. */
 static void *bounce(void *arg)
 {
     uint32_t v = (uint32_t)(uintptr_t)arg;
@@ -150,13 +160,17 @@ static void *bounce(void *arg)
             uint64_t bits = atomic_exchange(&p->irr[w], 0);
             for (; bits != 0; bits &= bits - 1) {
                 uint32_t vector = w * 64 + (uint32_t)__builtin_ctzll(bits);
-                struct glue_entry e = {.kind = WIRE_IRQ, .node = 0, .chan = (uint16_t)(v - 2), .op = GLUE_IRQ_LEVEL,
+                struct glue_entry e = {.kind = WIRE_IRQ,
+                                       .node = 0,
+                                       .chan = (uint16_t)(v - 2),
+                                       .op = GLUE_IRQ_LEVEL,
                                        .arg = vector + 1};
                 put(v, &e, NULL, 0);
             }
         }
         if (atomic_exchange(&p->events, 0) & GLUE_POST_NMI) {
-            struct glue_entry e = {.kind = WIRE_IRQ, .node = 0, .chan = (uint16_t)(v - 2), .op = GLUE_IRQ_NMI};
+            struct glue_entry e = {
+                .kind = WIRE_IRQ, .node = 0, .chan = (uint16_t)(v - 2), .op = GLUE_IRQ_NMI};
             put(v, &e, NULL, 0);
         }
     }
@@ -180,7 +194,11 @@ static void interrupts(void)
     for (uint32_t i = 0; i < IRQS; i++) {
         uint32_t v = i % 2, vector = 32 + i % 200;
         struct glue_posted *p = &vm.shared->chan[v].posted;
-        struct glue_entry e = {.kind = WIRE_IRQ, .node = 1, .chan = (uint16_t)(2 + v), .op = GLUE_IRQ_EDGE, .arg = vector};
+        struct glue_entry e = {.kind = WIRE_IRQ,
+                               .node = 1,
+                               .chan = (uint16_t)(2 + v),
+                               .op = GLUE_IRQ_EDGE,
+                               .arg = vector};
         put(v, &e, NULL, 0);
         uint64_t bit = UINT64_C(1) << (vector + 1) % 64;
         if (!wait_bit(&p->irr[(vector + 1) / 64], bit)) {
@@ -194,7 +212,8 @@ static void interrupts(void)
     uint64_t end = now_ms() + WAIT_MS;
     while ((atomic_load(&vm.shared->chan[1].posted.events) & GLUE_POST_NMI) == 0 && now_ms() < end)
         usleep(100);
-    expect(atomic_load(&vm.shared->chan[1].posted.events) == GLUE_POST_NMI, "NMI did not come back", 0);
+    expect(atomic_load(&vm.shared->chan[1].posted.events) == GLUE_POST_NMI, "NMI did not come back",
+           0);
 }
 
 /* An announcement is stored by both dataplanes and acknowledged into the announcer's channel. */
@@ -202,15 +221,21 @@ static void announce(void)
 {
     uint8_t bytes[GLUE_SIDE_SIZE];
     for (uint8_t node = 0; node < 2; node++) {
-        struct glue_entry e = {.kind = WIRE_APIC_SET, .node = node, .chan = 1, .op = 5, .seq = (uint32_t)WIRE_CHAN_VM << 16 | 9,
+        struct glue_entry e = {.kind = WIRE_APIC_SET,
+                               .node = node,
+                               .chan = 1,
+                               .op = 5,
+                               .seq = (uint32_t)WIRE_CHAN_VM << 16 | 9,
                                .arg = 0x1234};
         put(1, &e, NULL, 0);
         struct glue_entry a;
         if (get(vm.welcome.vcpus, WIRE_APIC_ACK, &a, bytes))
-            expect(a.node == node && a.seq == e.seq && a.chan == 1, "another acknowledgement", a.seq);
+            expect(a.node == node && a.seq == e.seq && a.chan == 1, "another acknowledgement",
+                   a.seq);
     }
     struct glue_apic *t = &vm.shared->apic[1];
-    expect(t->arg == 0x1234 && t->op == 5 && atomic_load(&t->lock) == 2, "the announcement is not in the table", t->arg);
+    expect(t->arg == 0x1234 && t->op == 5 && atomic_load(&t->lock) == 2,
+           "the announcement is not in the table", t->arg);
     struct glue_entry k = {.kind = WIRE_KICK, .node = 0, .chan = 1, .arg = 77};
     put(0, &k, NULL, 0);
     uint64_t end = now_ms() + WAIT_MS;
@@ -223,10 +248,15 @@ static void announce(void)
 static void nonsense(void)
 {
     static const struct glue_entry bad[] = {
-        {.kind = 0, .node = 1}, {.kind = WIRE_GETS, .node = 1}, {.kind = 0xFF, .node = 1},
-        {.kind = WIRE_VCPU_CMD, .node = 2}, {.kind = WIRE_VCPU_CMD, .node = 255},
-        {.kind = WIRE_VCPU_CMD, .node = 1, .chan = 4}, {.kind = WIRE_IRQ, .node = 1, .chan = WIRE_CHAN_VM, .op = 1},
-        {.kind = WIRE_IRQ, .node = 1, .chan = 2, .op = 0}, {.kind = WIRE_IRQ, .node = 1, .chan = 2, .op = 7},
+        {.kind = 0, .node = 1},
+        {.kind = WIRE_GETS, .node = 1},
+        {.kind = 0xFF, .node = 1},
+        {.kind = WIRE_VCPU_CMD, .node = 2},
+        {.kind = WIRE_VCPU_CMD, .node = 255},
+        {.kind = WIRE_VCPU_CMD, .node = 1, .chan = 4},
+        {.kind = WIRE_IRQ, .node = 1, .chan = WIRE_CHAN_VM, .op = 1},
+        {.kind = WIRE_IRQ, .node = 1, .chan = 2, .op = 0},
+        {.kind = WIRE_IRQ, .node = 1, .chan = 2, .op = 7},
         {.kind = WIRE_IRQ, .node = 1, .chan = 2, .op = 1, .arg = 256},
         {.kind = WIRE_IRQ, .node = 0, .chan = 3, .op = 1, .arg = 50}, /* not at home here */
     };

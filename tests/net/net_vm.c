@@ -5,10 +5,10 @@
  *   net_vm --socket PATH [--pages N] [--iters N] [--sweep N] [--work NAME] [--skip-zap] [--private]
  *
  * Every thread stands for a vCPU. Work, each with an exact result:
- *   counters  locked increments of counters that share pages        dekker  mutual exclusion by loads, stores, mfence
- *   zero      what nobody wrote reads as zero, whatever the host had there before
- *   sb        store buffering: never both 0                         sweep   every page written by one, read by all
- *   forever   counters without an end, for those who kill processes
+ *   counters  locked increments of counters that share pages        dekker  mutual exclusion by
+ * loads, stores, mfence zero      what nobody wrote reads as zero, whatever the host had there
+ * before sb        store buffering: never both 0                         sweep   every page written
+ * by one, read by all forever   counters without an end, for those who kill processes
  */
 #include <getopt.h>
 #include <pthread.h>
@@ -62,8 +62,8 @@ static void fail(struct job *j, const char *what, uint64_t got, uint64_t want)
 {
     j->failures++;
     if (j->failures < 10)
-        fprintf(stderr, "net_vm: node %u vcpu %u: %s: %llu, expected %llu\n", vm.welcome.node, j->vcpu, what,
-                (unsigned long long)got, (unsigned long long)want);
+        fprintf(stderr, "net_vm: node %u vcpu %u: %s: %llu, expected %llu\n", vm.welcome.node,
+                j->vcpu, what, (unsigned long long)got, (unsigned long long)want);
 }
 
 /* All vCPUs of all nodes; itself a test: it hangs if an increment is lost. */
@@ -109,7 +109,8 @@ static int side(const struct job *j)
     return j->index == 0 ? 0 : j->index == vcpus() - 1 ? 1 : -1;
 }
 
-/* Dekker's algorithm: correct only if stores and loads of both sides are sequentially consistent. */
+/* Dekker's algorithm: correct only if stores and loads of both sides are sequentially consistent.
+ */
 static void work_dekker(struct job *j)
 {
     struct layout *s = shared_ram();
@@ -166,7 +167,8 @@ static uint64_t pattern(uint32_t page, uint32_t word, uint32_t round)
     return (page * UINT64_C(0x9E3779B97F4A7C15)) ^ (word * UINT64_C(0xBF58476D1CE4E5B9)) ^ round;
 }
 
-/* Each page is written as a whole by one vCPU and read as a whole by all; the writers move on each round. */
+/* Each page is written as a whole by one vCPU and read as a whole by all; the writers move on each
+ * round. */
 static void work_sweep(struct job *j)
 {
     struct layout *s = shared_ram();
@@ -203,7 +205,10 @@ static void *run(void *arg)
     static const struct {
         const char *name;
         void (*run)(struct job *j);
-    } list[] = {{"zero", work_zero}, {"counters", work_counters}, {"dekker", work_dekker}, {"sb", work_sb},
+    } list[] = {{"zero", work_zero},
+                {"counters", work_counters},
+                {"dekker", work_dekker},
+                {"sb", work_sb},
                 {"sweep", work_sweep}};
     struct job *j = arg;
     fakevm_is_vcpu(&vm, j->vcpu);
@@ -246,8 +251,9 @@ static void *watch_stop(void *arg)
 
 static void options(int argc, char **argv, const char **socket, uint64_t *pages, bool *private)
 {
-    static const struct option list[] = {{"socket", 1, NULL, 's'}, {"pages", 1, NULL, 'p'}, {"iters", 1, NULL, 'i'},
-                                         {"sweep", 1, NULL, 'w'},  {"work", 1, NULL, 'k'},  {"skip-zap", 0, NULL, 'z'},
+    static const struct option list[] = {{"socket", 1, NULL, 's'},  {"pages", 1, NULL, 'p'},
+                                         {"iters", 1, NULL, 'i'},   {"sweep", 1, NULL, 'w'},
+                                         {"work", 1, NULL, 'k'},    {"skip-zap", 0, NULL, 'z'},
                                          {"private", 0, NULL, 'x'}, {0}};
     int c;
     while ((c = getopt_long(argc, argv, "", list, NULL)) != -1) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The checkers: single writer, data value (and torn pages), version order, node invariants, leaks, progress;
- * and the coverage table that shows which rare paths were reached. */
+/* The checkers: single writer, data value (and torn pages), version order, node invariants, leaks,
+ * progress; and the coverage table that shows which rare paths were reached. */
 #include <stdarg.h>
 #include <string.h>
 
@@ -31,8 +31,8 @@ void check_mapping(struct sim_world *w, uint32_t page)
         writable += w->node[i].map[page] == MAP_RW;
     }
     if (writable > 1 || (writable == 1 && mapped > 1))
-        check_fail(w, SIM_SAFETY, "single writer: page %u is mapped by %u nodes, writable by %u", page,
-                   mapped, writable);
+        check_fail(w, SIM_SAFETY, "single writer: page %u is mapped by %u nodes, writable by %u",
+                   page, mapped, writable);
 }
 
 static uint64_t frame_value(struct sim_world *w, const struct sim_node *n, uint32_t page)
@@ -41,8 +41,8 @@ static uint64_t frame_value(struct sim_world *w, const struct sim_node *n, uint3
     memcpy(word, n->frame[page], sizeof(word));
     for (uint32_t i = 1; i < WIRE_PAGE_SIZE / 8; i++)
         if (word[i] != word[0]) {
-            check_fail(w, SIM_SAFETY, "torn page %u at node %u: word 0 is %llx, word %u is %llx", page,
-                       n->id, (unsigned long long)word[0], i, (unsigned long long)word[i]);
+            check_fail(w, SIM_SAFETY, "torn page %u at node %u: word 0 is %llx, word %u is %llx",
+                       page, n->id, (unsigned long long)word[0], i, (unsigned long long)word[i]);
             break;
         }
     return word[0];
@@ -53,8 +53,8 @@ void check_read(struct sim_world *w, struct sim_node *n, uint32_t page)
 {
     uint64_t seen = frame_value(w, n, page);
     if (seen != w->latest[page])
-        check_fail(w, SIM_SAFETY, "data value: node %u reads %llx from page %u, last written %llx", n->id,
-                   (unsigned long long)seen, page, (unsigned long long)w->latest[page]);
+        check_fail(w, SIM_SAFETY, "data value: node %u reads %llx from page %u, last written %llx",
+                   n->id, (unsigned long long)seen, page, (unsigned long long)w->latest[page]);
     w->hash = w->hash * UINT64_C(0x100000001B3) ^ seen;
 }
 
@@ -65,8 +65,9 @@ void check_write(struct sim_world *w, struct sim_node *n, uint32_t page)
     /* The version of a page that is being written only grows, over all nodes. */
     if (view.state == COH_M) {
         if (view.version < w->last_version[page])
-            check_fail(w, SIM_SAFETY, "version order: node %u writes page %u at version %llu after %llu",
-                       n->id, page, (unsigned long long)view.version,
+            check_fail(w, SIM_SAFETY,
+                       "version order: node %u writes page %u at version %llu after %llu", n->id,
+                       page, (unsigned long long)view.version,
                        (unsigned long long)w->last_version[page]);
         w->last_version[page] = view.version;
     }
@@ -81,11 +82,12 @@ void check_write(struct sim_world *w, struct sim_node *n, uint32_t page)
 /* Invariant 6: a node never gives a transaction id out twice. */
 void check_request(struct sim_world *w, struct sim_node *n, const struct wire_msg *m)
 {
-    if (m->kind != WIRE_GETS && m->kind != WIRE_GETM && m->kind != WIRE_PUTS && m->kind != WIRE_PUTM &&
-        m->kind != WIRE_PUTO)
+    if (m->kind != WIRE_GETS && m->kind != WIRE_GETM && m->kind != WIRE_PUTS &&
+        m->kind != WIRE_PUTM && m->kind != WIRE_PUTO)
         return;
     if (m->txn <= n->last_txn)
-        check_fail(w, SIM_SAFETY, "node %u uses transaction id %llu again", n->id, (unsigned long long)m->txn);
+        check_fail(w, SIM_SAFETY, "node %u uses transaction id %llu again", n->id,
+                   (unsigned long long)m->txn);
     n->last_txn = m->txn;
 }
 
@@ -106,13 +108,16 @@ static void check_copies(struct sim_world *w, uint32_t page)
         coh_view(w->node[i].coh, page, &v);
         bool listed = dir.sharers & (UINT64_C(1) << i);
         if (v.state != COH_I && v.state != COH_S && v.state != COH_M)
-            check_fail(w, SIM_LIVENESS, "page %u at node %u rests in %s", page, i, coh_state_name(v.state));
+            check_fail(w, SIM_LIVENESS, "page %u at node %u rests in %s", page, i,
+                       coh_state_name(v.state));
         else if (dir.state == COH_DIR_MODIFIED ? (v.state == COH_M) != (i == dir.owner)
                                                : (v.state == COH_S) != listed)
-            check_fail(w, SIM_SAFETY, "page %u: node %u is in %s, directory state %d owner %u sharers %llx",
-                       page, i, coh_state_name(v.state), dir.state, dir.owner,
+            check_fail(w, SIM_SAFETY,
+                       "page %u: node %u is in %s, directory state %d owner %u sharers %llx", page,
+                       i, coh_state_name(v.state), dir.state, dir.owner,
                        (unsigned long long)dir.sharers);
-        if ((v.state == COH_S || v.state == COH_M) && frame_value(w, &w->node[i], page) != w->latest[page])
+        if ((v.state == COH_S || v.state == COH_M) &&
+            frame_value(w, &w->node[i], page) != w->latest[page])
             check_fail(w, SIM_SAFETY, "page %u at node %u is stale at the end", page, i);
     }
 }
@@ -213,13 +218,15 @@ void coverage_print(FILE *f, bool json, double seconds)
             reached += a != b && s->transitions[a][b] > 0;
     if (json) {
         fprintf(f,
-                "{\"schema\": 1, \"result\": \"%s\", \"seconds\": %.1f, \"passed\": %llu, \"failed\": %llu, "
-                "\"events\": %llu, \"virtual_seconds\": %.1f, \"instructions\": %llu, \"transitions\": %u, "
+                "{\"schema\": 1, \"result\": \"%s\", \"seconds\": %.1f, \"passed\": %llu, "
+                "\"failed\": %llu, "
+                "\"events\": %llu, \"virtual_seconds\": %.1f, \"instructions\": %llu, "
+                "\"transitions\": %u, "
                 "\"retransmissions\": %llu, \"crashes\": %llu}\n",
                 s->failed ? "fail" : "pass", seconds, (unsigned long long)s->passed,
-                (unsigned long long)s->failed, (unsigned long long)s->events, (double)s->virtual_ns / 1e9,
-                (unsigned long long)s->insns, reached, (unsigned long long)s->retransmit,
-                (unsigned long long)s->crashes);
+                (unsigned long long)s->failed, (unsigned long long)s->events,
+                (double)s->virtual_ns / 1e9, (unsigned long long)s->insns, reached,
+                (unsigned long long)s->retransmit, (unsigned long long)s->crashes);
         return;
     }
     fprintf(f, "coverage: %u distinct state transitions reached\n", reached);
@@ -235,15 +242,18 @@ void coverage_print(FILE *f, bool json, double seconds)
     print_list(f, "coherence drops", COH_DROPS, name_coh_drop, s->coh_drop);
     print_list(f, "transport drops", RRDP_DROPS, name_rrdp_drop, s->rrdp_drop);
     fprintf(f,
-            "faults: read %llu write %llu upgrade %llu spurious %llu; virtual latency us p50 %.1f p99 %.1f "
+            "faults: read %llu write %llu upgrade %llu spurious %llu; virtual latency us p50 %.1f "
+            "p99 %.1f "
             "max %.1f\n",
-            (unsigned long long)s->faults[COH_FAULT_READ], (unsigned long long)s->faults[COH_FAULT_WRITE],
+            (unsigned long long)s->faults[COH_FAULT_READ],
+            (unsigned long long)s->faults[COH_FAULT_WRITE],
             (unsigned long long)s->faults[COH_FAULT_UPGRADE],
             (unsigned long long)s->faults[COH_FAULT_SPURIOUS],
-            (double)hist_quantile(&s->fault_ns, 500) / 1e3, (double)hist_quantile(&s->fault_ns, 990) / 1e3,
-            (double)s->fault_ns.max / 1e3);
+            (double)hist_quantile(&s->fault_ns, 500) / 1e3,
+            (double)hist_quantile(&s->fault_ns, 990) / 1e3, (double)s->fault_ns.max / 1e3);
     fprintf(f,
-            "deferred %llu, held for residency %llu, sets expired %llu; punched %llu, puts %llu putm %llu puto "
+            "deferred %llu, held for residency %llu, sets expired %llu; punched %llu, puts %llu "
+            "putm %llu puto "
             "%llu stale %llu; frozen pages copied %llu\n",
             (unsigned long long)s->deferred, (unsigned long long)s->held,
             (unsigned long long)s->hold_expired, (unsigned long long)s->punches,
@@ -251,10 +261,11 @@ void coverage_print(FILE *f, bool json, double seconds)
             (unsigned long long)s->evict[2], (unsigned long long)s->put_stale,
             (unsigned long long)s->unfreeze);
     fprintf(f,
-            "retransmitted %llu (by time-out %llu), out of order %llu, credit stalls %llu; crashes %llu; %llu "
+            "retransmitted %llu (by time-out %llu), out of order %llu, credit stalls %llu; crashes "
+            "%llu; %llu "
             "instructions, %llu events, %.1f virtual s\n",
             (unsigned long long)s->retransmit, (unsigned long long)s->retransmit_timeout,
             (unsigned long long)s->out_of_order, (unsigned long long)s->credit_stall,
-            (unsigned long long)s->crashes, (unsigned long long)s->insns, (unsigned long long)s->events,
-            (double)s->virtual_ns / 1e9);
+            (unsigned long long)s->crashes, (unsigned long long)s->insns,
+            (unsigned long long)s->events, (double)s->virtual_ns / 1e9);
 }

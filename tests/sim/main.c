@@ -25,8 +25,9 @@ static uint64_t current_seed;
 static void assertion(const char *expr, const char *file, int line)
 {
     fflush(stdout);
-    fprintf(stderr, "%s:%d: assertion failed: %s\nrepeat: ./dev sim --seeds 1 --seed %llu --trace\n", file, line,
-            expr, (unsigned long long)current_seed);
+    fprintf(stderr,
+            "%s:%d: assertion failed: %s\nrepeat: ./dev sim --seeds 1 --seed %llu --trace\n", file,
+            line, expr, (unsigned long long)current_seed);
 }
 
 static double seconds_now(void)
@@ -87,7 +88,8 @@ static int run_one(const struct arguments *a, uint64_t seed)
                 result == SIM_SAFETY ? "SAFETY" : "LIVENESS", w->why, (double)w->now / 1e6,
                 (unsigned long long)w->events);
         sim_print_options(w, stderr);
-        fprintf(stderr, "  repeat: ./dev sim --seeds 1 --seed %llu --trace\n", (unsigned long long)seed);
+        fprintf(stderr, "  repeat: ./dev sim --seeds 1 --seed %llu --trace\n",
+                (unsigned long long)seed);
     }
     if (a->trace)
         printf("seed %llu: %s, hash %016llx\n", (unsigned long long)seed, result ? "FAIL" : "pass",
@@ -96,7 +98,8 @@ static int run_one(const struct arguments *a, uint64_t seed)
     return (int)result;
 }
 
-/* Child j of n runs the seeds j, j+n, ...; it stops at its first failures so that output stays readable. */
+/* Child j of n runs the seeds j, j+n, ...; it stops at its first failures so that output stays
+ * readable. */
 static int run_share(const struct arguments *a, uint32_t j, uint64_t *progress)
 {
     int worst = 0;
@@ -182,17 +185,26 @@ int main(int argc, char **argv)
         {"jobs", 'j', "J", 0, "processes (default: one per CPU)", 0},
         {"trace", 't', NULL, 0, "print every event and action (for a single seed)", 0},
         {"json", 'J', NULL, 0, "last line: one JSON object", 0},
-        {"plant-skip-zap", 'z', NULL, 0, "plant a bug: an UNMAP that does nothing; must be caught", 0},
+        {"plant-skip-zap", 'z', NULL, 0, "plant a bug: an UNMAP that does nothing; must be caught",
+         0},
         {0}};
-    static const struct argp argp = {options, parse, NULL,
-                                     "Simulates Pando's coherence and transport over a faulty network.\v"
-                                     "Exit status: 0 passed, 2 safety violation, 3 liveness violation, 4 usage.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        options,
+        parse,
+        NULL,
+        "Simulates Pando's coherence and transport over a faulty network.\v"
+        "Exit status: 0 passed, 2 safety violation, 3 liveness violation, 4 usage.",
+        NULL,
+        NULL,
+        NULL};
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    struct arguments a = {.seeds = 2000, .seed = ((uint64_t)t.tv_sec % 1000000) * 100000,
-                          .jobs = cpus < 1 ? 1 : cpus > JOBS_MAX ? JOBS_MAX : (uint32_t)cpus};
+    struct arguments a = {.seeds = 2000,
+                          .seed = ((uint64_t)t.tv_sec % 1000000) * 100000,
+                          .jobs = cpus < 1          ? 1
+                                  : cpus > JOBS_MAX ? JOBS_MAX
+                                                    : (uint32_t)cpus};
     argp_err_exit_status = SIM_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &a);
     if (a.seeds < a.jobs)
@@ -218,7 +230,8 @@ int main(int argc, char **argv)
     if (a.json)
         coverage_print(stdout, true, seconds_now() - began);
     else
-        printf("sim: %llu seeds passed, %llu failed, %.1f s\n", (unsigned long long)sim_coverage.passed,
-               (unsigned long long)sim_coverage.failed, seconds_now() - began);
+        printf("sim: %llu seeds passed, %llu failed, %.1f s\n",
+               (unsigned long long)sim_coverage.passed, (unsigned long long)sim_coverage.failed,
+               seconds_now() - began);
     return worst;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The adversarial network: per directed link loss, duplication, reordering (by latency spread), corruption,
- * junk, clogging and one-way cuts. After the heal only latency remains. */
+/* The adversarial network: per directed link loss, duplication, reordering (by latency spread),
+ * corruption, junk, clogging and one-way cuts. After the heal only latency remains. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/sim/sim.h"
 
-static void deliver(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *bytes, uint32_t len)
+static void deliver(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *bytes,
+                    uint32_t len)
 {
     const struct sim_options *o = &w->opt;
     uint64_t spread = o->latency_max - o->latency_min;
@@ -27,8 +28,9 @@ static void deliver(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t
         if (prng_below(&w->rng, 4) == 0)
             len = 1 + prng_below(&w->rng, len);
     }
-    sim_push(w, (struct sim_event){
-                    .time = when, .type = EV_FRAME, .node = dst, .src = src, .bytes = copy, .len = len});
+    sim_push(
+        w, (struct sim_event){
+               .time = when, .type = EV_FRAME, .node = dst, .src = src, .bytes = copy, .len = len});
 }
 
 static void junk(struct sim_world *w, uint8_t src, uint8_t dst)
@@ -40,7 +42,8 @@ static void junk(struct sim_world *w, uint8_t src, uint8_t dst)
     deliver(w, src, dst, bytes, len);
 }
 
-void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes, uint32_t len)
+void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes,
+              uint32_t len)
 {
     const struct sim_options *o = &w->opt;
     uint8_t dst = f->peer;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One simulated node: what the engine does in production, in virtual time. It carries out the actions of the
- * coherence core, moves page bytes between frames and messages, and keeps the freeze rule: bytes that the
- * transport may still send again are copied aside before their frame changes.
+ * One simulated node: what the engine does in production, in virtual time. It carries out the
+ * actions of the coherence core, moves page bytes between frames and messages, and keeps the freeze
+ * rule: bytes that the transport may still send again are copied aside before their frame changes.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +27,8 @@ static void grow(struct sim_queue *q)
     *q = (struct sim_queue){.item = item, .head = 0, .tail = n, .size = size};
 }
 
-/* rrdp parameters: the dead time is far beyond every clog, so that only a crash brings a peer down. */
+/* rrdp parameters: the dead time is far beyond every clog, so that only a crash brings a peer down.
+ */
 static struct rrdp_config transport_config(const struct sim_world *w, uint8_t id)
 {
     const uint64_t us = 1000, ms = 1000 * us;
@@ -122,7 +123,8 @@ static void pin_drop(struct sim_node *n, uint64_t cookie)
 {
     PANDO_CHECK(cookie < SIM_PINS && n->pin[cookie].used);
     uint64_t handle = n->pin[cookie].handle;
-    uint32_t *count = handle & STAGED ? &n->staging_pins[handle & ~STAGED] : &n->page_pins[handle - 1];
+    uint32_t *count =
+        handle & STAGED ? &n->staging_pins[handle & ~STAGED] : &n->page_pins[handle - 1];
     PANDO_CHECK(*count > 0);
     (*count)--;
     n->pin[cookie].used = false;
@@ -159,8 +161,8 @@ static int try_send(struct sim_node *n, uint8_t dst, const struct sim_backlog *b
 {
     uint8_t header[WIRE_MSG_HEADER];
     wire_msg_pack(&b->msg, header);
-    return rrdp_send(n->rrdp, dst, wire_kind_info(b->msg.kind)->cls, header, sizeof(header), b->handle,
-                     b->handle ? WIRE_PAGE_SIZE : 0, b->handle != 0, b->pin);
+    return rrdp_send(n->rrdp, dst, wire_kind_info(b->msg.kind)->cls, header, sizeof(header),
+                     b->handle, b->handle ? WIRE_PAGE_SIZE : 0, b->handle != 0, b->pin);
 }
 
 static void act_send(struct sim_world *w, struct sim_node *n, const struct coh_action *a)
@@ -237,8 +239,12 @@ static void act_edge(struct sim_world *w, struct sim_node *n, const struct coh_a
     n->edge_open[page] = true;
     uint64_t effect = w->now + 1 + prng_next(&w->rng) % w->opt.edge_max;
     uint64_t done = effect + prng_next(&w->rng) % w->opt.edge_max;
-    struct sim_event ev = {.time = effect, .type = EV_EFFECT, .node = n->id, .arg = (uint8_t)a->type,
-                           .flag = a->writable, .page = page};
+    struct sim_event ev = {.time = effect,
+                           .type = EV_EFFECT,
+                           .node = n->id,
+                           .arg = (uint8_t)a->type,
+                           .flag = a->writable,
+                           .page = page};
     sim_push(w, ev);
     ev.time = done;
     ev.type = EV_DONE;
@@ -263,7 +269,8 @@ static void act(struct sim_world *w, struct sim_node *n, const struct coh_action
         break;
     case COH_ACT_PUNCH:
         if (n->map[a->page] != MAP_NONE)
-            check_fail(w, SIM_SAFETY, "node %u punches page %u, which is mapped", n->id, (unsigned)a->page);
+            check_fail(w, SIM_SAFETY, "node %u punches page %u, which is mapped", n->id,
+                       (unsigned)a->page);
         unfreeze(n, (uint32_t)a->page);
         memset(n->frame[a->page], 0xEE, WIRE_PAGE_SIZE); /* whoever reads it now is caught */
         break;
@@ -299,8 +306,8 @@ static void begin_message(struct sim_world *w, struct sim_node *n, const struct 
     struct sim_rx *rx = &n->rx[s->peer][s->cls];
     uint8_t kind = s->len ? s->data[0] : 0;
     uint32_t payload = wire_kind_info(kind)->payload == WIRE_PAGE ? WIRE_PAGE_SIZE : 0;
-    enum wire_error err = wire_msg_unpack(s->data, s->len < WIRE_MSG_HEADER ? s->len : WIRE_MSG_HEADER,
-                                          s->cls, payload, &rx->msg);
+    enum wire_error err = wire_msg_unpack(
+        s->data, s->len < WIRE_MSG_HEADER ? s->len : WIRE_MSG_HEADER, s->cls, payload, &rx->msg);
     if (err != WIRE_OK) {
         check_fail(w, SIM_SAFETY, "node %u: message refused: %s", n->id, wire_error_name(err));
         rx->mode = RX_REFUSED;
@@ -340,12 +347,14 @@ static void segment(struct sim_world *w, struct sim_node *n, const struct rrdp_s
         unfreeze(n, (uint32_t)rx->msg.page);
         memcpy(n->frame[rx->msg.page], rx->staged, WIRE_PAGE_SIZE);
     }
-    struct coh_event ev = {.type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
+    struct coh_event ev = {
+        .type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
     rx->mode = RX_NONE;
     node_step(w, n, &ev);
 }
 
-void node_frame(struct sim_world *w, struct sim_node *n, uint8_t src, const uint8_t *bytes, uint32_t len)
+void node_frame(struct sim_world *w, struct sim_node *n, uint8_t src, const uint8_t *bytes,
+                uint32_t len)
 {
     struct rrdp_mac mac = {.addr = {2, 0, 0, 0, 0, src}};
     rrdp_receive(n->rrdp, w->now, mac, bytes, len, &w->segments);
@@ -364,8 +373,8 @@ static void events(struct sim_world *w, struct sim_node *n)
         } else if (ev.type == RRDP_EV_DOWN) {
             sim_trace(w, "n%u peer %u down, reason %u", n->id, ev.peer, (unsigned)ev.value);
             if (w->opt.crash_at == 0)
-                check_fail(w, SIM_SAFETY, "node %u lost peer %u without a crash (%u)", n->id, ev.peer,
-                               (unsigned)ev.value);
+                check_fail(w, SIM_SAFETY, "node %u lost peer %u without a crash (%u)", n->id,
+                           ev.peer, (unsigned)ev.value);
             struct coh_event down = {.type = COH_EV_PEER_DOWN, .src = ev.peer};
             node_step(w, n, &down);
         } else if (ev.type == RRDP_EV_REFUSED) {
@@ -384,13 +393,15 @@ static void transmit(struct sim_world *w, struct sim_node *n)
         memcpy(bytes + len, f.inline_data, f.inline_len);
         len += f.inline_len;
         if (f.payload_len > 0) {
-            const uint8_t *from = f.payload & STAGED ? n->staging[f.payload & ~STAGED] : n->frame[f.payload - 1];
+            const uint8_t *from =
+                f.payload & STAGED ? n->staging[f.payload & ~STAGED] : n->frame[f.payload - 1];
             memcpy(bytes + len, from + f.payload_offset, f.payload_len);
             len += f.payload_len;
         }
         wire_rrdp_seal(bytes, len);
         if (len > w->opt.mtu)
-            check_fail(w, SIM_SAFETY, "node %u sends a frame of %u bytes at mtu %u", n->id, len, w->opt.mtu);
+            check_fail(w, SIM_SAFETY, "node %u sends a frame of %u bytes at mtu %u", n->id, len,
+                       w->opt.mtu);
         net_send(w, n->id, &f, bytes, len);
     }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Swarm options: each seed switches a random subset of the faults on, with random strength, because a mix
- * of everything at once hides what a single fault would show (Groce et al., Swarm Testing, 2012). */
+/* Swarm options: each seed switches a random subset of the faults on, with random strength, because
+ * a mix of everything at once hides what a single fault would show (Groce et al., Swarm Testing,
+ * 2012). */
 #include "tests/sim/sim.h"
 
 static uint32_t sometimes(struct prng *r, uint32_t percent, uint32_t max)
@@ -26,7 +27,8 @@ void sim_draw_options(struct sim_world *w)
     *o = (struct sim_options){0};
     o->nodes = draw_nodes(r);
     o->vcpus = 1 + prng_below(r, o->nodes > 8 ? 1 : 3);
-    o->pages = prng_below(r, 100) < 30 ? 1 + prng_below(r, 3) : 4 + prng_below(r, SIM_PAGES_MAX - 4);
+    o->pages =
+        prng_below(r, 100) < 30 ? 1 + prng_below(r, 3) : 4 + prng_below(r, SIM_PAGES_MAX - 4);
     o->insns = o->nodes > 8 ? 10 : 20 + prng_below(r, 60);
     o->insn_pages_max = prng_below(r, 100) < 50 ? 1 : 1 + prng_below(r, SIM_INSN_PAGES_MAX);
     if (o->insn_pages_max > o->pages)
@@ -47,13 +49,15 @@ void sim_draw_options(struct sim_world *w)
     o->exec_max = 100 + sometimes(r, 80, 30) * us;
     o->spurious_ppm = sometimes(r, 50, 200000);
     o->resident_pct = prng_below(r, 100) < 40 && o->pages >= 8 ? 30 + prng_below(r, 60) : 0;
-    /* A home must be able to keep what is homed there, besides the page set of one instruction a vCPU. */
+    /* A home must be able to keep what is homed there, besides the page set of one instruction a
+     * vCPU. */
     uint32_t least = 100 / o->nodes + 5 + 100 * o->insn_pages_max * (o->vcpus + 1) / o->pages;
     if (o->resident_pct != 0 && o->resident_pct < least)
         o->resident_pct = least;
     if (o->resident_pct >= 100)
         o->resident_pct = 0;
-    /* Residency must cover the time from the grant to the access, or an instruction can be starved. */
+    /* Residency must cover the time from the grant to the access, or an instruction can be starved.
+     */
     o->hold = 2 * (o->edge_max + o->exec_max) + prng_below(r, 200) * us;
     o->hold_max = o->hold * SIM_INSN_PAGES_MAX + prng_below(r, 5) * ms;
     o->mtu = prng_below(r, 2) ? 1500 : 9000;
@@ -67,15 +71,18 @@ void sim_draw_options(struct sim_world *w)
 void sim_print_options(const struct sim_world *w, FILE *f)
 {
     const struct sim_options *o = &w->opt;
-    fprintf(f,
-            "seed %llu: nodes %u vcpus %u pages %u insns %u insn_pages %u write %u%% | loss %u dup %u "
-            "corrupt %u junk %u ppm latency %llu..%llu ns clog %u partition %u slow %u ppm | edge %llu exec "
-            "%llu hold %llu..%llu ns spurious %u ppm resident %u%% mtu %u credit %u %s txn %u crash_at %llu\n",
-            (unsigned long long)w->seed, o->nodes, o->vcpus, o->pages, o->insns, o->insn_pages_max,
-            o->write_pct, o->loss_ppm, o->dup_ppm, o->corrupt_ppm, o->junk_ppm,
-            (unsigned long long)o->latency_min, (unsigned long long)o->latency_max, o->clog_ppm,
-            o->partition_ppm, o->slow_ppm, (unsigned long long)o->edge_max,
-            (unsigned long long)o->exec_max, (unsigned long long)o->hold,
-            (unsigned long long)o->hold_max, o->spurious_ppm, o->resident_pct, o->mtu, o->credit,
-            o->range_homes ? "range" : "interleave", o->txn_max, (unsigned long long)o->crash_at);
+    fprintf(
+        f,
+        "seed %llu: nodes %u vcpus %u pages %u insns %u insn_pages %u write %u%% | loss %u dup %u "
+        "corrupt %u junk %u ppm latency %llu..%llu ns clog %u partition %u slow %u ppm | edge %llu "
+        "exec "
+        "%llu hold %llu..%llu ns spurious %u ppm resident %u%% mtu %u credit %u %s txn %u crash_at "
+        "%llu\n",
+        (unsigned long long)w->seed, o->nodes, o->vcpus, o->pages, o->insns, o->insn_pages_max,
+        o->write_pct, o->loss_ppm, o->dup_ppm, o->corrupt_ppm, o->junk_ppm,
+        (unsigned long long)o->latency_min, (unsigned long long)o->latency_max, o->clog_ppm,
+        o->partition_ppm, o->slow_ppm, (unsigned long long)o->edge_max,
+        (unsigned long long)o->exec_max, (unsigned long long)o->hold,
+        (unsigned long long)o->hold_max, o->spurious_ppm, o->resident_pct, o->mtu, o->credit,
+        o->range_homes ? "range" : "interleave", o->txn_max, (unsigned long long)o->crash_at);
 }

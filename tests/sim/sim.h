@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The simulator: 2 to 64 nodes of production coherence and transport code over an adversarial network and
- * an adversarial MMU, in virtual time, from one seed. The same object code runs in pando-dataplane.
+ * The simulator: 2 to 64 nodes of production coherence and transport code over an adversarial
+ * network and an adversarial MMU, in virtual time, from one seed. The same object code runs in
+ * pando-dataplane.
  *
- * A run has a safety phase (everything that the seed's swarm options allow goes wrong) and a liveness phase
- * (the network heals; every vCPU must finish its program, everything must become idle). Checkers are in
- * check.c and look only at what a guest could see, plus the directory's versions.
+ * A run has a safety phase (everything that the seed's swarm options allow goes wrong) and a
+ * liveness phase (the network heals; every vCPU must finish its program, everything must become
+ * idle). Checkers are in check.c and look only at what a guest could see, plus the directory's
+ * versions.
  *
- * Exit status: 0 all seeds passed; 2 a safety violation; 3 a liveness violation; 4 a usage error; a failed
- * assertion of the production code traps, after its line and the seed were printed.
+ * Exit status: 0 all seeds passed; 2 a safety violation; 3 a liveness violation; 4 a usage error; a
+ * failed assertion of the production code traps, after its line and the seed were printed.
  */
 #ifndef PANDO_SIM_H
 #define PANDO_SIM_H
@@ -24,7 +26,7 @@
 
 enum {
     SIM_NODES_MAX = 64,
-    SIM_VCPUS_MAX = 4,       /* per node */
+    SIM_VCPUS_MAX = 4, /* per node */
     SIM_PAGES_MAX = 64,
     SIM_INSN_PAGES_MAX = 8,
     SIM_STAGING = 256,
@@ -45,8 +47,8 @@ struct sim_options {
     uint32_t partition_ppm; /* one direction of a link loses everything for clog_ns */
     uint32_t slow_ppm;      /* a node does nothing for slow_ns */
     uint64_t slow_ns;
-    uint64_t edge_max; /* an edge action completes after up to this time */
-    uint64_t exec_max; /* a woken vCPU looks again after up to this time */
+    uint64_t edge_max;     /* an edge action completes after up to this time */
+    uint64_t exec_max;     /* a woken vCPU looks again after up to this time */
     uint32_t spurious_ppm; /* a fault is reported twice, or without need */
     uint32_t resident_pct; /* of the pages; 0: no limit */
     uint64_t hold, hold_max;
@@ -72,11 +74,11 @@ struct sim_insn {
 
 struct sim_vcpu {
     struct sim_insn insn;
-    uint32_t done;      /* instructions retired */
-    bool blocked;       /* waits for a fault on block_page */
+    uint32_t done; /* instructions retired */
+    bool blocked;  /* waits for a fault on block_page */
     uint32_t block_page;
     bool block_write;
-    bool scheduled;     /* an EV_VCPU is queued */
+    bool scheduled; /* an EV_VCPU is queued */
     uint64_t faulted_at;
 };
 
@@ -121,7 +123,17 @@ struct sim_node {
     uint64_t last_txn; /* of the requests that left this node */
 };
 
-enum sim_event_type { EV_FRAME, EV_EFFECT, EV_DONE, EV_WAKE, EV_VCPU, EV_FAULT, EV_CHAOS, EV_HEAL, EV_CRASH };
+enum sim_event_type {
+    EV_FRAME,
+    EV_EFFECT,
+    EV_DONE,
+    EV_WAKE,
+    EV_VCPU,
+    EV_FAULT,
+    EV_CHAOS,
+    EV_HEAL,
+    EV_CRASH
+};
 
 struct sim_event {
     uint64_t time, order;
@@ -143,7 +155,7 @@ struct sim_world {
     uint32_t heap_n, heap_size;
     uint64_t link_clear[SIM_NODES_MAX][SIM_NODES_MAX]; /* clogged until */
     uint64_t link_cut[SIM_NODES_MAX][SIM_NODES_MAX];   /* cut until */
-    uint64_t latest[SIM_PAGES_MAX];     /* the value that every read must see */
+    uint64_t latest[SIM_PAGES_MAX];                    /* the value that every read must see */
     uint64_t last_version[SIM_PAGES_MAX];
     uint64_t write_count;
     struct coh_actions actions;
@@ -177,12 +189,14 @@ void sim_trace(struct sim_world *w, const char *fmt, ...) __attribute__((format(
 void node_create(struct sim_world *w, uint8_t id);
 void node_destroy(struct sim_node *n);
 void node_step(struct sim_world *w, struct sim_node *n, struct coh_event *ev);
-void node_frame(struct sim_world *w, struct sim_node *n, uint8_t src, const uint8_t *bytes, uint32_t len);
+void node_frame(struct sim_world *w, struct sim_node *n, uint8_t src, const uint8_t *bytes,
+                uint32_t len);
 void node_pump(struct sim_world *w, struct sim_node *n);
 void node_effect(struct sim_world *w, struct sim_node *n, uint32_t page, enum coh_action_type type,
                  bool writable);
 /* network.c */
-void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes, uint32_t len);
+void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes,
+              uint32_t len);
 void net_chaos(struct sim_world *w);
 /* vcpu.c */
 void vcpu_run(struct sim_world *w, struct sim_node *n, uint32_t v);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vCPU of the simulator: a program of instructions, each of which touches one or more pages and retires
- * only when all of them are mapped at once in the mode it needs, exactly as a real instruction restarts after
- * each page fault. Retiring reads and writes whole pages and has every value checked.
+ * A vCPU of the simulator: a program of instructions, each of which touches one or more pages and
+ * retires only when all of them are mapped at once in the mode it needs, exactly as a real
+ * instruction restarts after each page fault. Retiring reads and writes whole pages and has every
+ * value checked.
  */
 #include "tests/sim/sim.h"
 
@@ -40,8 +41,12 @@ static void fault(struct sim_world *w, struct sim_node *n, uint32_t v, uint32_t 
     c->blocked = true;
     c->block_page = page;
     c->block_write = write;
-    struct sim_event ev = {.time = w->now + prng_below(&w->rng, 300), .type = EV_FAULT, .node = n->id,
-                           .arg = (uint8_t)v, .flag = write, .page = page};
+    struct sim_event ev = {.time = w->now + prng_below(&w->rng, 300),
+                           .type = EV_FAULT,
+                           .node = n->id,
+                           .arg = (uint8_t)v,
+                           .flag = write,
+                           .page = page};
     sim_push(w, ev);
     /* userfaultfd repeats a message when a signal made the vCPU leave and enter again. */
     while (prng_chance(&w->rng, w->opt.spurious_ppm)) {

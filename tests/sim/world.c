@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Virtual time: a binary heap of events, ordered by (time, order of insertion), so a seed gives one run. */
+/* Virtual time: a binary heap of events, ordered by (time, order of insertion), so a seed gives one
+ * run. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,8 +70,9 @@ static void heal(struct sim_world *w)
 
 static void edge_done(struct sim_world *w, struct sim_node *n, const struct sim_event *ev)
 {
-    static const enum coh_event_type done[] = {
-        [COH_ACT_MAP] = COH_EV_MAPPED, [COH_ACT_PROTECT] = COH_EV_PROTECTED, [COH_ACT_UNMAP] = COH_EV_UNMAPPED};
+    static const enum coh_event_type done[] = {[COH_ACT_MAP] = COH_EV_MAPPED,
+                                               [COH_ACT_PROTECT] = COH_EV_PROTECTED,
+                                               [COH_ACT_UNMAP] = COH_EV_UNMAPPED};
     n->edge_open[ev->page] = false;
     struct coh_event e = {.type = done[ev->arg], .page = ev->page};
     node_step(w, n, &e);
@@ -79,7 +81,8 @@ static void edge_done(struct sim_world *w, struct sim_node *n, const struct sim_
 static void node_event(struct sim_world *w, struct sim_node *n, const struct sim_event *ev)
 {
     struct coh_event fault = {.type = ev->flag ? COH_EV_WRITE_FAULT : COH_EV_READ_FAULT,
-                              .page = ev->page, .vcpu = ev->arg};
+                              .page = ev->page,
+                              .vcpu = ev->arg};
     switch (ev->type) {
     case EV_FRAME:
         node_frame(w, n, ev->src, ev->bytes, ev->len);
@@ -142,8 +145,8 @@ static bool all_done(const struct sim_world *w)
     return true;
 }
 
-/* With a crash, what must hold is that every survivor stops the VM and names a node, and that nothing that
- * was read before was wrong. */
+/* With a crash, what must hold is that every survivor stops the VM and names a node, and that
+ * nothing that was read before was wrong. */
 static void check_crash(struct sim_world *w)
 {
     sim_coverage.crashes++;
@@ -152,7 +155,8 @@ static void check_crash(struct sim_world *w)
         if (!n->dead && !n->stopped)
             check_fail(w, SIM_LIVENESS, "node %u does not stop after the crash of another", i);
         else if (n->stopped && n->stop_node >= w->opt.nodes)
-            check_fail(w, SIM_SAFETY, "node %u stops, naming node %u, which does not exist", i, n->stop_node);
+            check_fail(w, SIM_SAFETY, "node %u stops, naming node %u, which does not exist", i,
+                       n->stop_node);
     }
 }
 
@@ -178,7 +182,8 @@ static void start(struct sim_world *w)
         sim_push(w, (struct sim_event){.time = w->now + 20000, .type = EV_CHAOS});
     sim_push(w, (struct sim_event){.time = w->now + 300 * MS, .type = EV_HEAL});
     if (o->crash_at)
-        sim_push(w, (struct sim_event){.time = w->now + 50 * MS + o->crash_at, .type = EV_CRASH,
+        sim_push(w, (struct sim_event){.time = w->now + 50 * MS + o->crash_at,
+                                       .type = EV_CRASH,
                                        .node = (uint8_t)prng_below(&w->rng, o->nodes)});
 }
 

@@ -87,7 +87,8 @@ void cw_free(struct cw *w)
     free(w);
 }
 
-/* ---- queues ---------------------------------------------------------------------------------------- */
+/* ---- queues
+ * ---------------------------------------------------------------------------------------- */
 
 struct cw_queue *cw_queue_of(struct cw *w, uint8_t src, uint8_t dst, unsigned cls)
 {
@@ -126,7 +127,8 @@ static void retire_queue(struct cw *w, struct cw_queue *q)
     q->active = false;
 }
 
-/* ---- mappings and values --------------------------------------------------------------------------- */
+/* ---- mappings and values
+ * --------------------------------------------------------------------------- */
 
 static void check_mapping(struct cw *w, uint32_t page)
 {
@@ -165,7 +167,8 @@ static void wake(struct cw *w, uint8_t node, uint32_t page)
     (void)w;
 }
 
-static void change_mapping(struct cw *w, uint8_t node, uint32_t page, enum coh_action_type type, bool writable)
+static void change_mapping(struct cw *w, uint8_t node, uint32_t page, enum coh_action_type type,
+                           bool writable)
 {
     struct cw_node *n = &w->node[node];
     if (type == COH_ACT_MAP)
@@ -204,7 +207,8 @@ bool cw_edge_done(struct cw *w, uint8_t node, uint32_t page)
     return true;
 }
 
-/* ---- actions --------------------------------------------------------------------------------------- */
+/* ---- actions
+ * --------------------------------------------------------------------------------------- */
 
 static void act_edge(struct cw *w, uint8_t node, const struct coh_action *a)
 {
@@ -235,9 +239,11 @@ static void act(struct cw *w, uint8_t node, const struct coh_action *a)
         if (payload_of[a->msg.kind] == WIRE_PAGE) {
             p.value = n->frame[a->msg.page];
             if (n->map[a->msg.page] == CW_RW)
-                cw_break(w, "node %u sends page %u while it is writable", node, (unsigned)a->msg.page);
+                cw_break(w, "node %u sends page %u while it is writable", node,
+                         (unsigned)a->msg.page);
         }
-        if (class_of[a->msg.kind] == WIRE_CLASS_REQUEST || a->msg.kind == WIRE_PUTM || a->msg.kind == WIRE_PUTO) {
+        if (class_of[a->msg.kind] == WIRE_CLASS_REQUEST || a->msg.kind == WIRE_PUTM ||
+            a->msg.kind == WIRE_PUTO) {
             if (a->msg.txn <= n->last_txn)
                 cw_break(w, "node %u uses id %llu again", node, (unsigned long long)a->msg.txn);
             n->last_txn = a->msg.txn;
@@ -327,7 +333,8 @@ void cw_settle(struct cw *w)
     }
 }
 
-/* ---- vCPUs and the end ----------------------------------------------------------------------------- */
+/* ---- vCPUs and the end
+ * ----------------------------------------------------------------------------- */
 
 bool cw_vcpu_run(struct cw *w, uint8_t node, uint8_t vcpu)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A small world for the tests of dataplane/coherence: nodes in one process, a queue per (source, destination,
- * class), a frame and a mapping per page and node, edge actions that take effect and complete when the test
- * says so. A page's bytes are one counter: every write adds one, so that a lost or stale page shows at once.
- * The mappings and values are checked after every change (single writer, data value).
+ * A small world for the tests of dataplane/coherence: nodes in one process, a queue per (source,
+ * destination, class), a frame and a mapping per page and node, edge actions that take effect and
+ * complete when the test says so. A page's bytes are one counter: every write adds one, so that a
+ * lost or stale page shows at once. The mappings and values are checked after every change (single
+ * writer, data value).
  */
 #ifndef PANDO_TEST_COHERENCE_WORLD_H
 #define PANDO_TEST_COHERENCE_WORLD_H
@@ -86,17 +87,20 @@ void cw_step(struct cw *w, uint8_t node, struct coh_event *ev);
 void cw_fault(struct cw *w, uint8_t node, uint8_t vcpu, uint32_t page, bool write);
 void cw_tick(struct cw *w, uint8_t node);
 struct cw_queue *cw_queue_of(struct cw *w, uint8_t src, uint8_t dst, unsigned cls);
-bool cw_deliver(struct cw *w, uint8_t src, uint8_t dst, unsigned cls); /* false: nothing is queued */
+bool cw_deliver(struct cw *w, uint8_t src, uint8_t dst,
+                unsigned cls); /* false: nothing is queued */
 bool cw_edge_effect(struct cw *w, uint8_t node, uint32_t page);
-bool cw_edge_done(struct cw *w, uint8_t node, uint32_t page);          /* effect first, if it was not */
-void cw_settle(struct cw *w); /* delivers and completes everything, in a fixed order, without passing time */
+bool cw_edge_done(struct cw *w, uint8_t node, uint32_t page); /* effect first, if it was not */
+void cw_settle(
+    struct cw *w); /* delivers and completes everything, in a fixed order, without passing time */
 void cw_write(struct cw *w, uint8_t node, uint32_t page);
 void cw_read(struct cw *w, uint8_t node, uint32_t page);
 
 /* The vCPU tries its instruction; true if it retired. Otherwise it faulted or is blocked. */
 bool cw_vcpu_run(struct cw *w, uint8_t node, uint8_t vcpu);
 
-/* Everything idle, nothing queued, no record leaked, directory and caches agree. Sets broken otherwise. */
+/* Everything idle, nothing queued, no record leaked, directory and caches agree. Sets broken
+ * otherwise. */
 void cw_check_end(struct cw *w);
 void cw_break(struct cw *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

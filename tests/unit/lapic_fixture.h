@@ -103,8 +103,12 @@ static inline void take(int vector)
 
 static inline void create(bool bsp, bool tsc, uint64_t hz)
 {
-    struct lapic_config c = {.vcpu = 3, .apic_id = 0x15, .bsp = bsp, .tsc_deadline = tsc,
-                             .tsc_khz = 2000000, .timer_hz = hz};
+    struct lapic_config c = {.vcpu = 3,
+                             .apic_id = 0x15,
+                             .bsp = bsp,
+                             .tsc_deadline = tsc,
+                             .tsc_khz = 2000000,
+                             .timer_hz = hz};
     now = 1000000;
     assert_int_equal(lapic_create(l, &c), 0);
 }

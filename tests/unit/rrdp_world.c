@@ -154,8 +154,8 @@ static void to_network(struct world *w, uint8_t src, uint8_t dst, uint8_t *bytes
     struct wire_rrdp h;
     const uint8_t *data;
     w->frames++;
-    assert_int_equal(
-        wire_rrdp_unpack(bytes, len, (uint8_t)w->node[src].cfg.cluster_id, &h, &data), WIRE_OK);
+    assert_int_equal(wire_rrdp_unpack(bytes, len, (uint8_t)w->node[src].cfg.cluster_id, &h, &data),
+                     WIRE_OK);
     assert_true(len <= w->node[src].cfg.mtu);
     if (w->cut[src][dst] || (w->filter != NULL && w->filter(w, src, dst, &h)) ||
         prng_chance(&w->rng, w->loss))
@@ -185,9 +185,9 @@ int world_send(struct world *w, uint8_t src, uint8_t dst, uint8_t cls, uint32_t 
     uint8_t head[WIRE_MSG_HEADER] = {src, dst, cls};
     put_le32(head + 4, s->sent);
     put_le32(head + 8, payload);
-    int rc = rrdp_send(w->node[src].r, dst, cls, head, sizeof(head),
-                       handle_of(src, dst, cls, s->sent), payload, true,
-                       handle_of(src, dst, cls, s->sent));
+    int rc =
+        rrdp_send(w->node[src].r, dst, cls, head, sizeof(head), handle_of(src, dst, cls, s->sent),
+                  payload, true, handle_of(src, dst, cls, s->sent));
     s->sent += rc == 0;
     return rc;
 }

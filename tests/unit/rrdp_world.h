@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Some RRDP nodes on a faulty network in virtual time, for the test_rrdp_*.c. Everything follows from
- * the seed. The world checks by itself: every message arrives once, in order, with its own bytes, and
- * after each step the invariants of each node hold.
+ * Some RRDP nodes on a faulty network in virtual time, for the test_rrdp_*.c. Everything follows
+ * from the seed. The world checks by itself: every message arrives once, in order, with its own
+ * bytes, and after each step the invariants of each node hold.
  */
 #ifndef PANDO_TESTS_RRDP_WORLD_H
 #define PANDO_TESTS_RRDP_WORLD_H
@@ -18,8 +18,8 @@
 
 enum { W_NODES = 5, W_PACKETS = 16384, W_FRAME = RRDP_MTU_MAX };
 
-#define US UINT64_C(1000)
-#define MS UINT64_C(1000000)
+#define US  UINT64_C(1000)
+#define MS  UINT64_C(1000000)
 #define SEC UINT64_C(1000000000)
 
 struct w_packet {
@@ -55,10 +55,10 @@ struct world {
     struct prng rng;
     uint32_t loss, dup, corrupt, reorder; /* parts per million */
     uint64_t latency;
-    bool cut[W_NODES][W_NODES];   /* one way */
-    bool mute;                    /* payload checks off: for frames made by the test itself */
-    uint32_t frames;              /* handed to the network */
-    uint32_t most_ahead;          /* of any frame sent, beyond the receiver's last ACK */
+    bool cut[W_NODES][W_NODES]; /* one way */
+    bool mute;                  /* payload checks off: for frames made by the test itself */
+    uint32_t frames;            /* handed to the network */
+    uint32_t most_ahead;        /* of any frame sent, beyond the receiver's last ACK */
     /* Tests look at, or drop (true), a frame on its way; NULL: none. */
     bool (*filter)(struct world *w, uint8_t src, uint8_t dst, const struct wire_rrdp *h);
     void *arg;

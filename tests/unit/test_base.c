@@ -25,9 +25,10 @@ static void crc_known_vectors(void **state)
 {
     (void)state;
     uint8_t b[32];
-    static const uint8_t read10[48] = {
-        0x01, 0xC0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    0,    0, 0, 0, 0,    0x14, 0, 0, 0, 0,    0, 0x04, 0,
-        0,    0,    0, 0x14, 0, 0, 0, 0x18, 0x28, 0, 0, 0, 0, 0, 0, 0, 0x02, 0, 0, 0, 0, 0, 0, 0};
+    static const uint8_t read10[48] = {0x01, 0xC0, 0, 0,    0,    0, 0, 0,    0,    0, 0,    0,
+                                       0,    0,    0, 0,    0x14, 0, 0, 0,    0,    0, 0x04, 0,
+                                       0,    0,    0, 0x14, 0,    0, 0, 0x18, 0x28, 0, 0,    0,
+                                       0,    0,    0, 0,    0x02, 0, 0, 0,    0,    0, 0,    0};
     assert_true(crc("123456789", 9) == 0xE3069283);
     assert_true(crc("", 0) == 0);
     memset(b, 0, sizeof(b));
@@ -56,7 +57,8 @@ static void crc_against_the_table(void **state)
         uint32_t begin = (uint32_t)prng_next(&r);
         uint32_t want = crc32c_update_table(begin, b + off, len);
         assert_true(crc32c_update(begin, b + off, len) == want);
-        assert_true(crc32c_update(crc32c_update(begin, b + off, cut), b + off + cut, len - cut) == want);
+        assert_true(crc32c_update(crc32c_update(begin, b + off, cut), b + off + cut, len - cut) ==
+                    want);
     }
 }
 
@@ -64,7 +66,8 @@ static void bits(void **state)
 {
     (void)state;
     uint8_t b[8];
-    assert_true(bit64(63) == UINT64_C(0x8000000000000000) && bit64_first(bit64(40) | bit64(63)) == 40);
+    assert_true(bit64(63) == UINT64_C(0x8000000000000000) &&
+                bit64_first(bit64(40) | bit64(63)) == 40);
     assert_int_equal(bit64_count(UINT64_MAX), 64);
     assert_true(is_pow2(1) && is_pow2(bit64(63)) && !is_pow2(0) && !is_pow2(6));
     put_le64(b, UINT64_C(0x1122334455667788));
@@ -199,9 +202,12 @@ static void texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc_known_vectors), cmocka_unit_test(crc_against_the_table),
-        cmocka_unit_test(bits),              cmocka_unit_test(histogram),
-        cmocka_unit_test(pools),             cmocka_unit_test(random_numbers),
+        cmocka_unit_test(crc_known_vectors),
+        cmocka_unit_test(crc_against_the_table),
+        cmocka_unit_test(bits),
+        cmocka_unit_test(histogram),
+        cmocka_unit_test(pools),
+        cmocka_unit_test(random_numbers),
         cmocka_unit_test(texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sizes, configuration limits, home maps, tables, identifiers at their end, and the refusal of bad messages. */
+/* Sizes, configuration limits, home maps, tables, identifiers at their end, and the refusal of bad
+ * messages. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -122,7 +123,8 @@ static void test_tables(void **state)
     }
 }
 
-/* ---- refusals --------------------------------------------------------------------------------------- */
+/* ---- refusals
+ * --------------------------------------------------------------------------------------- */
 
 static uint64_t drops(const struct cw *w, unsigned node, enum coh_drop why)
 {
@@ -178,7 +180,12 @@ static void test_refusals(void **state)
     refused(w, 0, 1, gets, COH_DROP_DIR_STATE);
     m = (struct wire_msg){.kind = WIRE_FWD_GETS, .vm = 1, .requester = 2, .txn = 5, .version = 3};
     refused(w, 1, 0, m, COH_DROP_VERSION);
-    m = (struct wire_msg){.kind = WIRE_FWD_GETM, .vm = 1, .requester = 2, .txn = 5, .version = 2, .acks = 1,
+    m = (struct wire_msg){.kind = WIRE_FWD_GETM,
+                          .vm = 1,
+                          .requester = 2,
+                          .txn = 5,
+                          .version = 2,
+                          .acks = 1,
                           .exclusive = true};
     refused(w, 1, 0, m, COH_DROP_FIELDS);
     m = (struct wire_msg){.kind = WIRE_PUTM, .vm = 1, .requester = 1, .txn = 5, .version = 2};
@@ -201,7 +208,8 @@ static void test_refused_answers(void **state)
     struct coh_config cfg = cw_config(4, 8);
     struct cw *w = cw_new(&cfg);
     cw_fault(w, 1, 0, 0, true);
-    struct wire_msg data = {.kind = WIRE_DATA, .vm = 1, .requester = 1, .txn = 1, .version = 1, .exclusive = true};
+    struct wire_msg data = {
+        .kind = WIRE_DATA, .vm = 1, .requester = 1, .txn = 1, .version = 1, .exclusive = true};
     struct wire_msg ack = {.kind = WIRE_INV_ACK, .vm = 1, .requester = 1, .txn = 1, .version = 1};
     struct wire_msg m = data;
     m.txn = 2;
@@ -261,7 +269,8 @@ static void test_ids_used_up(void **state)
     cw_free(w);
 }
 
-/* A node whose own pages exceed its limit by more than the slack (1 + 64 + 8/8) says so instead of spinning. */
+/* A node whose own pages exceed its limit by more than the slack (1 + 64 + 8/8) says so instead of
+ * spinning. */
 static void test_no_frame(void **state)
 {
     (void)state;

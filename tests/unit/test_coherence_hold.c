@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Residency by page set, with artificial time: nodes that contend with an instruction of eight pages all
- * advance, within a bounded number of steps, and the least served gets at least half of the mean.
+ * Residency by page set, with artificial time: nodes that contend with an instruction of eight
+ * pages all advance, within a bounded number of steps, and the least served gets at least half of
+ * the mean.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -130,7 +131,8 @@ static void test_four_any_order(void **state)
     contend(4, 400000, (struct order){false, true});
 }
 
-/* A granted page stays for hold_ns, whoever faulted; coh_deadline says when the parked message is due. */
+/* A granted page stays for hold_ns, whoever faulted; coh_deadline says when the parked message is
+ * due. */
 static void test_minimum_residency(void **state)
 {
     (void)state;
@@ -199,9 +201,12 @@ static void test_set_bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_minimum_residency), cmocka_unit_test(test_set_bound),
-        cmocka_unit_test(test_two_same_order),    cmocka_unit_test(test_two_opposite_order),
-        cmocka_unit_test(test_four),              cmocka_unit_test(test_four_opposite_order),
+        cmocka_unit_test(test_minimum_residency),
+        cmocka_unit_test(test_set_bound),
+        cmocka_unit_test(test_two_same_order),
+        cmocka_unit_test(test_two_opposite_order),
+        cmocka_unit_test(test_four),
+        cmocka_unit_test(test_four_opposite_order),
         cmocka_unit_test(test_four_any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Random interleavings: every choice (which message, which edge action, which vCPU, how much time) comes from
- * a seed. After each change single writer and data value are checked; at the end all is idle and agrees.
+ * Random interleavings: every choice (which message, which edge action, which vCPU, how much time)
+ * comes from a seed. After each change single writer and data value are checked; at the end all is
+ * idle and agrees.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -81,11 +82,13 @@ static bool run_edges(struct run *r)
     return any;
 }
 
-/* A message that no honest state accepts: its transaction id was never given out, or it names a wrong place. */
+/* A message that no honest state accepts: its transaction id was never given out, or it names a
+ * wrong place. */
 static void junk(struct run *r)
 {
-    static const uint8_t kinds[] = {WIRE_FWD_GETS, WIRE_FWD_GETM, WIRE_INV,  WIRE_INV_ACK, WIRE_GRANT,
-                                    WIRE_DATA,     WIRE_PUT_ACK,  WIRE_PUTM, WIRE_PUTO};
+    static const uint8_t kinds[] = {WIRE_FWD_GETS, WIRE_FWD_GETM, WIRE_INV,
+                                    WIRE_INV_ACK,  WIRE_GRANT,    WIRE_DATA,
+                                    WIRE_PUT_ACK,  WIRE_PUTM,     WIRE_PUTO};
     const struct coh_config *cfg = &r->w->cfg;
     uint8_t dst = (uint8_t)prng_below(&r->rng, cfg->nodes);
     struct wire_msg m = {.kind = kinds[prng_below(&r->rng, PANDO_ARRAY_LEN(kinds))],
@@ -99,7 +102,9 @@ static void junk(struct run *r)
                          .version = (UINT64_C(1) << 46) + prng_below(&r->rng, 1000)};
     uint8_t src = (uint8_t)prng_below(&r->rng, cfg->nodes);
     bool stale_put = m.kind == WIRE_PUTM || m.kind == WIRE_PUTO;
-    if (stale_put && m.requester == src) /* the one that is answered: its PUT_ACK goes to a node that asked nothing */
+    if (stale_put &&
+        m.requester ==
+            src) /* the one that is answered: its PUT_ACK goes to a node that asked nothing */
         m.requester = (uint8_t)((src + 1) % cfg->nodes);
     struct coh_event ev = {.type = COH_EV_MESSAGE, .src = src, .page = m.page, .msg = m};
     cw_step(r->w, dst, &ev);
@@ -127,8 +132,8 @@ static bool turn(struct run *r)
         uint32_t q = w->active[prng_below(&r->rng, w->active_n)];
         any = true;
         if (prng_below(&r->rng, 3) == 0)
-            cw_deliver(w, (uint8_t)(q / CW_CLASSES / COH_NODES_MAX), (uint8_t)(q / CW_CLASSES % COH_NODES_MAX),
-                       q % CW_CLASSES);
+            cw_deliver(w, (uint8_t)(q / CW_CLASSES / COH_NODES_MAX),
+                       (uint8_t)(q / CW_CLASSES % COH_NODES_MAX), q % CW_CLASSES);
     }
     for (uint8_t n = 0; n < w->cfg.nodes; n++) {
         for (uint8_t v = 0; v < r->vcpus; v++)
@@ -236,7 +241,8 @@ static void one(uint64_t seed, uint8_t nodes_fixed, bool hostile)
         cfg.resident_max = 5 + prng_below(&r.rng, pages - 5);
     if (hostile) {
         r.junk_ppm = 300000;
-        cfg.deferred_max += 1024; /* what a lying home parks takes room from nobody else's messages then */
+        cfg.deferred_max +=
+            1024; /* what a lying home parks takes room from nobody else's messages then */
     }
     r.vcpus = nodes > 8 ? 1 : 1 + prng_below(&r.rng, 3);
     r.insns = nodes > 8 ? 4 : 30 + prng_below(&r.rng, 40);
@@ -286,16 +292,16 @@ static void test_64_nodes(void **state)
 static void test_coverage(void **state)
 {
     static const uint8_t want[][2] = {
-        {COH_I, COH_IS_D},      {COH_I, COH_IM_AD},     {COH_I, COH_IS_P},      {COH_S, COH_SM_AD},
-        {COH_S, COH_SI_U},      {COH_S, COH_OI_U},      {COH_S, COH_SE_U},      {COH_S, COH_OE_U},
-        {COH_M, COH_MS_P},      {COH_M, COH_MI_U},      {COH_M, COH_ME_U},      {COH_IS_D, COH_IS_P},
-        {COH_IS_P, COH_S},      {COH_IM_AD, COH_IM_P},  {COH_IM_P, COH_M},      {COH_SM_AD, COH_SM_A},
-        {COH_SM_AD, COH_SM_IU}, {COH_SM_IU, COH_IM_AD}, {COH_SM_A, COH_IM_P},   {COH_MS_P, COH_S},
-        {COH_SI_U, COH_I},      {COH_OI_U, COH_I},      {COH_MI_U, COH_I},      {COH_SE_U, COH_SE_A},
-        {COH_SE_U, COH_SI_U},   {COH_SE_U, COH_IS_P},   {COH_OE_U, COH_OE_A},   {COH_OE_U, COH_OI_U},
-        {COH_OE_U, COH_SI_U},   {COH_OE_U, COH_IS_P},   {COH_ME_U, COH_ME_A},   {COH_ME_U, COH_MI_U},
-        {COH_ME_U, COH_IM_P},   {COH_SE_A, COH_I},      {COH_SE_A, COH_IE_A},   {COH_OE_A, COH_I},
-        {COH_OE_A, COH_IE_A},   {COH_ME_A, COH_I},      {COH_ME_A, COH_IE_A},   {COH_ME_A, COH_OE_A},
+        {COH_I, COH_IS_D},      {COH_I, COH_IM_AD},     {COH_I, COH_IS_P},    {COH_S, COH_SM_AD},
+        {COH_S, COH_SI_U},      {COH_S, COH_OI_U},      {COH_S, COH_SE_U},    {COH_S, COH_OE_U},
+        {COH_M, COH_MS_P},      {COH_M, COH_MI_U},      {COH_M, COH_ME_U},    {COH_IS_D, COH_IS_P},
+        {COH_IS_P, COH_S},      {COH_IM_AD, COH_IM_P},  {COH_IM_P, COH_M},    {COH_SM_AD, COH_SM_A},
+        {COH_SM_AD, COH_SM_IU}, {COH_SM_IU, COH_IM_AD}, {COH_SM_A, COH_IM_P}, {COH_MS_P, COH_S},
+        {COH_SI_U, COH_I},      {COH_OI_U, COH_I},      {COH_MI_U, COH_I},    {COH_SE_U, COH_SE_A},
+        {COH_SE_U, COH_SI_U},   {COH_SE_U, COH_IS_P},   {COH_OE_U, COH_OE_A}, {COH_OE_U, COH_OI_U},
+        {COH_OE_U, COH_SI_U},   {COH_OE_U, COH_IS_P},   {COH_ME_U, COH_ME_A}, {COH_ME_U, COH_MI_U},
+        {COH_ME_U, COH_IM_P},   {COH_SE_A, COH_I},      {COH_SE_A, COH_IE_A}, {COH_OE_A, COH_I},
+        {COH_OE_A, COH_IE_A},   {COH_ME_A, COH_I},      {COH_ME_A, COH_IE_A}, {COH_ME_A, COH_OE_A},
         {COH_IE_A, COH_I},
     };
     (void)state;
@@ -303,7 +309,8 @@ static void test_coverage(void **state)
     for (unsigned i = 0; i < PANDO_ARRAY_LEN(want); i++) {
         if (seen.transitions[want[i][0]][want[i][1]] > 0)
             continue;
-        print_message("never seen: %s -> %s\n", coh_state_name(want[i][0]), coh_state_name(want[i][1]));
+        print_message("never seen: %s -> %s\n", coh_state_name(want[i][0]),
+                      coh_state_name(want[i][1]));
         all = false;
     }
     assert_true(seen.held > 0 && seen.expired > 0 && seen.stale > 0 && seen.txn_full > 0);

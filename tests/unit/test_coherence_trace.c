@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Golden traces: scripts in tests/golden/coherence with the exact events and actions that they cause, to be
- * reviewed as text. Lines that begin with '>' are commands, '#' comments; the rest is output. A wrong trace is
- * printed in full; PANDO_GOLDEN_WRITE=1 writes what is true now into the files (then read the diff).
+ * Golden traces: scripts in tests/golden/coherence with the exact events and actions that they
+ * cause, to be reviewed as text. Lines that begin with '>' are commands, '#' comments; the rest is
+ * output. A wrong trace is printed in full; PANDO_GOLDEN_WRITE=1 writes what is true now into the
+ * files (then read the diff).
  *
  *   > world NODES PAGES [HOLD HOLD_MAX]    > read NODE PAGE [VCPU]      > write NODE PAGE [VCPU]
  *   > deliver SRC DST urgent|request|data  > done NODE PAGE             > settle
@@ -63,8 +64,8 @@ static void show(struct script *s, uint32_t page)
                               v.owner ? "*" : "");
     }
     coh_dir_view(s->w->node[coh_home(s->w->node[0].coh, page)].coh, page, &d);
-    snprintf(line + n, sizeof(line) - n, "  directory %s owner=%u sharers=0x%llx v=%llu", dir[d.state],
-             d.owner, (unsigned long long)d.sharers, (unsigned long long)d.version);
+    snprintf(line + n, sizeof(line) - n, "  directory %s owner=%u sharers=0x%llx v=%llu",
+             dir[d.state], d.owner, (unsigned long long)d.sharers, (unsigned long long)d.version);
     emit(s, line);
 }
 
@@ -190,14 +191,14 @@ static void test_trace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TRACE("read_zero"),         TRACE("read_from_owner"),   TRACE("write_two_sharers"),
-        TRACE("write_owner_away"),  TRACE("upgrade_race"),      TRACE("inv_before_data"),
-        TRACE("fwd_before_data"),   TRACE("acks_before_grant"), TRACE("evict_puts"),
-        TRACE("evict_puts_inv"),    TRACE("evict_putm"),        TRACE("evict_putm_fwd_gets"),
-        TRACE("evict_putm_fwd_getm"), TRACE("evict_puto"),      TRACE("evict_puto_fwd_gets"),
-        TRACE("evict_puto_fwd_getm"), TRACE("evict_puto_inv"),  TRACE("evict_unmap_races"),
-        TRACE("evict_called_off"),  TRACE("home_reads_putm"),   TRACE("home_evicts_put"),
-        TRACE("page_set_hold"),     TRACE("late_faults"),       TRACE("upgrade_with_parked"),
+        TRACE("read_zero"),           TRACE("read_from_owner"),   TRACE("write_two_sharers"),
+        TRACE("write_owner_away"),    TRACE("upgrade_race"),      TRACE("inv_before_data"),
+        TRACE("fwd_before_data"),     TRACE("acks_before_grant"), TRACE("evict_puts"),
+        TRACE("evict_puts_inv"),      TRACE("evict_putm"),        TRACE("evict_putm_fwd_gets"),
+        TRACE("evict_putm_fwd_getm"), TRACE("evict_puto"),        TRACE("evict_puto_fwd_gets"),
+        TRACE("evict_puto_fwd_getm"), TRACE("evict_puto_inv"),    TRACE("evict_unmap_races"),
+        TRACE("evict_called_off"),    TRACE("home_reads_putm"),   TRACE("home_evicts_put"),
+        TRACE("page_set_hold"),       TRACE("late_faults"),       TRACE("upgrade_with_parked"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

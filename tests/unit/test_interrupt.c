@@ -18,8 +18,13 @@ static struct irq_route_table table;
 static struct irq_announcement entry(uint16_t vcpu, uint8_t node, uint32_t id, uint8_t logical,
                                      uint8_t dfr)
 {
-    return (struct irq_announcement){.apic_id = id, .ldr = (uint32_t)logical << 24, .seq = 1,
-                                     .vcpu = vcpu, .node = node, .flags = ALL_ENABLED, .dfr = dfr};
+    return (struct irq_announcement){.apic_id = id,
+                                     .ldr = (uint32_t)logical << 24,
+                                     .seq = 1,
+                                     .vcpu = vcpu,
+                                     .node = node,
+                                     .flags = ALL_ENABLED,
+                                     .dfr = dfr};
 }
 
 static struct irq_announcement x2_entry(uint16_t vcpu, uint8_t node, uint32_t id)
@@ -38,8 +43,12 @@ static void put(struct irq_announcement a)
 
 static struct apic_msg msg(uint8_t delivery, uint8_t dest_mode, uint32_t dest)
 {
-    return (struct apic_msg){.dest = dest, .source = 0, .vector = 0x40, .delivery = delivery,
-                             .dest_mode = dest_mode, .level = 1};
+    return (struct apic_msg){.dest = dest,
+                             .source = 0,
+                             .vector = 0x40,
+                             .delivery = delivery,
+                             .dest_mode = dest_mode,
+                             .level = 1};
 }
 
 /* Routes and compares with a mask of vCPUs 0..63. */
@@ -351,15 +360,22 @@ static void test_wire_layout(void **state)
     struct irq_announcement a = entry(0x12, 0x21, 0x101, 0xAB, IRQ_DFR_CLUSTER);
     a.seq = 0x11223344;
     a.priority = 7;
-    static const uint8_t want[] = {1, 1, 0, 0, 0, 0, 0, 0xAB, 0x44, 0x33, 0x22, 0x11,
-                                   0x12, 0, 0x21, 7, 0, 7, 0, 0};
+    static const uint8_t want[] = {1,    1,    0,    0, 0,    0, 0, 0xAB, 0x44, 0x33,
+                                   0x22, 0x11, 0x12, 0, 0x21, 7, 0, 7,    0,    0};
     assert_int_equal(irq_wire_announce_pack(&a, buf), 0);
     assert_memory_equal(buf, want, sizeof(want));
     struct irq_wire_msg w = {.mask = UINT64_C(0x8000000000000001), .window = 2};
-    w.msg = (struct apic_msg){.dest = 0x10203, .source = 0xFE, .vector = 0x55, .delivery = 5,
-                              .dest_mode = 1, .shorthand = 2, .level = 1, .trigger = 1, .wide = 1};
-    static const uint8_t want2[] = {1, 0, 0, 0, 0, 0, 0, 0x80, 3, 2, 1, 0, 0xFE, 0, 0x55,
-                                    0xED, 6, 0, 0};
+    w.msg = (struct apic_msg){.dest = 0x10203,
+                              .source = 0xFE,
+                              .vector = 0x55,
+                              .delivery = 5,
+                              .dest_mode = 1,
+                              .shorthand = 2,
+                              .level = 1,
+                              .trigger = 1,
+                              .wide = 1};
+    static const uint8_t want2[] = {1, 0, 0,    0, 0,    0,    0, 0x80, 3, 2,
+                                    1, 0, 0xFE, 0, 0x55, 0xED, 6, 0,    0};
     assert_int_equal(irq_wire_msg_pack(&w, buf2), 0);
     assert_memory_equal(buf2, want2, sizeof(want2));
 }

@@ -63,19 +63,21 @@ static void test_mmio_widths(void **state)
 static void test_read_only_and_masks(void **state)
 {
     (void)state;
-    static const uint32_t read_only[] = {LAPIC_ID, LAPIC_VERSION, LAPIC_APR, LAPIC_PPR, LAPIC_RRD,
-                                         LAPIC_ISR, LAPIC_TMR + 0x70, LAPIC_IRR + 0x20,
-                                         LAPIC_TMCCT};
+    static const uint32_t read_only[] = {LAPIC_ID,         LAPIC_VERSION,    LAPIC_APR,
+                                         LAPIC_PPR,        LAPIC_RRD,        LAPIC_ISR,
+                                         LAPIC_TMR + 0x70, LAPIC_IRR + 0x20, LAPIC_TMCCT};
     for (unsigned i = 0; i < sizeof(read_only) / sizeof(read_only[0]); i++) {
         uint32_t before = rd(read_only[i]);
         assert_int_equal(wr(read_only[i], 0x12345678), 0);
         assert_int_equal(rd(read_only[i]), before);
     }
-    static const struct { uint32_t reg, mask; } masks[] = {
-        {LAPIC_TPR, 0xFF}, {LAPIC_LDR, 0xFF000000}, {LAPIC_SVR, 0x3FF}, {LAPIC_ICR2, 0xFF000000},
-        {LAPIC_LVT_TIMER, 0x300FF}, {LAPIC_LVT_THERMAL, 0x107FF}, {LAPIC_LVT_PERF, 0x107FF},
-        {LAPIC_LVT_LINT0, 0x1A7FF}, {LAPIC_LVT_LINT1, 0x1A7FF}, {LAPIC_LVT_ERROR, 0x100FF},
-        {LAPIC_TDCR, 0xB}, {LAPIC_TMICT, 0xFFFFFFFF}};
+    static const struct {
+        uint32_t reg, mask;
+    } masks[] = {
+        {LAPIC_TPR, 0xFF},          {LAPIC_LDR, 0xFF000000},    {LAPIC_SVR, 0x3FF},
+        {LAPIC_ICR2, 0xFF000000},   {LAPIC_LVT_TIMER, 0x300FF}, {LAPIC_LVT_THERMAL, 0x107FF},
+        {LAPIC_LVT_PERF, 0x107FF},  {LAPIC_LVT_LINT0, 0x1A7FF}, {LAPIC_LVT_LINT1, 0x1A7FF},
+        {LAPIC_LVT_ERROR, 0x100FF}, {LAPIC_TDCR, 0xB},          {LAPIC_TMICT, 0xFFFFFFFF}};
     for (unsigned i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
         wr(masks[i].reg, 0xFFFFFFFF);
         assert_int_equal(rd(masks[i].reg), masks[i].mask);
@@ -213,7 +215,7 @@ static void test_esr(void **state)
     (void)state;
     wr(LAPIC_LVT_ERROR, 0xFE);
     assert_int_equal(deliver(APIC_DELIVERY_FIXED, 15), LAPIC_EV_EVAL); /* the LVT ERROR interrupt */
-    assert_int_equal(rd(LAPIC_ESR), 0); /* not latched yet */
+    assert_int_equal(rd(LAPIC_ESR), 0);                                /* not latched yet */
     take(0xFE);
     wr(LAPIC_EOI, 0);
     assert_int_equal(wr(LAPIC_ICR, 0x0F), 0); /* a second error: not armed */
@@ -255,7 +257,7 @@ static void test_icr_modes(void **state)
     (void)state;
     wr(LAPIC_ICR2, 0x07000000);
     static const uint8_t modes[] = {APIC_DELIVERY_FIXED, APIC_DELIVERY_LOWEST, APIC_DELIVERY_SMI,
-                                    APIC_DELIVERY_NMI, APIC_DELIVERY_INIT, APIC_DELIVERY_SIPI};
+                                    APIC_DELIVERY_NMI,   APIC_DELIVERY_INIT,   APIC_DELIVERY_SIPI};
     for (unsigned i = 0; i < sizeof(modes); i++)
         for (uint8_t logical = 0; logical < 2; logical++) {
             wr(LAPIC_ICR, 0x4041u | (uint32_t)modes[i] << 8 | (uint32_t)logical << 11);

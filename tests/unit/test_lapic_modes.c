@@ -10,13 +10,14 @@ static void test_x2_registers(void **state)
     assert_int_equal(rdmsr(X2(LAPIC_ID)), 0x15);
     assert_int_equal(rdmsr(X2(LAPIC_VERSION)), 0x50014);
     assert_int_equal(rdmsr(X2(LAPIC_LDR)), 0x00010020);
-    static const uint32_t unreadable[] = {LAPIC_APR, LAPIC_EOI, LAPIC_RRD, LAPIC_DFR, LAPIC_ICR2,
-                                          LAPIC_SELF_IPI, 0x000, 0x2F0, 0x3A0, 0x400, 0xFF0};
+    static const uint32_t unreadable[] = {LAPIC_APR,  LAPIC_EOI,      LAPIC_RRD, LAPIC_DFR,
+                                          LAPIC_ICR2, LAPIC_SELF_IPI, 0x000,     0x2F0,
+                                          0x3A0,      0x400,          0xFF0};
     for (unsigned i = 0; i < sizeof(unreadable) / sizeof(unreadable[0]); i++)
         assert_true(rdmsr_faults(X2(unreadable[i])));
-    static const uint32_t unwritable[] = {LAPIC_ID, LAPIC_VERSION, LAPIC_APR, LAPIC_PPR, LAPIC_RRD,
-                                          LAPIC_LDR, LAPIC_DFR, LAPIC_ISR, LAPIC_TMR, LAPIC_IRR,
-                                          LAPIC_ICR2, LAPIC_TMCCT, 0x2F0, 0x400};
+    static const uint32_t unwritable[] = {
+        LAPIC_ID,  LAPIC_VERSION, LAPIC_APR, LAPIC_PPR,  LAPIC_RRD,   LAPIC_LDR, LAPIC_DFR,
+        LAPIC_ISR, LAPIC_TMR,     LAPIC_IRR, LAPIC_ICR2, LAPIC_TMCCT, 0x2F0,     0x400};
     for (unsigned i = 0; i < sizeof(unwritable) / sizeof(unwritable[0]); i++)
         assert_true(wrmsr_faults(X2(unwritable[i]), 0));
     uint64_t value;
@@ -31,13 +32,23 @@ static void test_x2_registers(void **state)
 static void test_x2_reserved_bits(void **state)
 {
     (void)state;
-    static const struct { uint32_t reg; uint64_t good, bad; } cases[] = {
-        {LAPIC_TPR, 0xFF, 0x100}, {LAPIC_EOI, 0, 1}, {LAPIC_SVR, 0x3FF, 0x13FF},
-        {LAPIC_ESR, 0, 1}, {LAPIC_LVT_TIMER, 0x310FF, 0x40000}, {LAPIC_LVT_LINT0, 0x1F7FF, 0x800},
-        {LAPIC_LVT_ERROR, 0x110FF, 0x100}, {LAPIC_TMICT, UINT32_MAX, UINT64_C(1) << 32},
-        {LAPIC_TDCR, 0xB, 4}, {LAPIC_SELF_IPI, 0xFF, 0x100}, {LAPIC_ICR, 0x44040, 0x2040},
-        {LAPIC_ICR, 0x44041, 0x10041}, {LAPIC_ICR, 0x44042, 0x100042},
-        {LAPIC_TPR, 0, UINT64_C(1) << 32}};
+    static const struct {
+        uint32_t reg;
+        uint64_t good, bad;
+    } cases[] = {{LAPIC_TPR, 0xFF, 0x100},
+                 {LAPIC_EOI, 0, 1},
+                 {LAPIC_SVR, 0x3FF, 0x13FF},
+                 {LAPIC_ESR, 0, 1},
+                 {LAPIC_LVT_TIMER, 0x310FF, 0x40000},
+                 {LAPIC_LVT_LINT0, 0x1F7FF, 0x800},
+                 {LAPIC_LVT_ERROR, 0x110FF, 0x100},
+                 {LAPIC_TMICT, UINT32_MAX, UINT64_C(1) << 32},
+                 {LAPIC_TDCR, 0xB, 4},
+                 {LAPIC_SELF_IPI, 0xFF, 0x100},
+                 {LAPIC_ICR, 0x44040, 0x2040},
+                 {LAPIC_ICR, 0x44041, 0x10041},
+                 {LAPIC_ICR, 0x44042, 0x100042},
+                 {LAPIC_TPR, 0, UINT64_C(1) << 32}};
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         assert_true(wrmsr_faults(X2(cases[i].reg), cases[i].bad));
         assert_false(wrmsr_faults(X2(cases[i].reg), cases[i].good));
@@ -94,10 +105,12 @@ static void test_base_transitions(void **state)
     (void)state;
     const uint64_t off = LAPIC_DEFAULT_BASE, on = off | LAPIC_BASE_EN, x2 = X2_BASE;
     const uint64_t bad = off | LAPIC_BASE_EXTD;
-    const struct { uint64_t from, to; bool fault; } cases[] = {
-        {off, off, false}, {off, on, false}, {off, x2, true}, {off, bad, true},
-        {on, off, false}, {on, on, false}, {on, x2, false}, {on, bad, true},
-        {x2, off, false}, {x2, on, true}, {x2, x2, false}, {x2, bad, true}};
+    const struct {
+        uint64_t from, to;
+        bool fault;
+    } cases[] = {{off, off, false}, {off, on, false}, {off, x2, true}, {off, bad, true},
+                 {on, off, false},  {on, on, false},  {on, x2, false}, {on, bad, true},
+                 {x2, off, false},  {x2, on, true},   {x2, x2, false}, {x2, bad, true}};
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         lapic_out_clear(&out);
         assert_int_equal(lapic_base_set(l, cases[i].from, &out), 0); /* the host may do it all */
@@ -278,9 +291,10 @@ static void test_import_qemu_reset(void **state)
 /* A random guest and random messages: everything that can lead to a state worth saving. */
 static void random_step(struct prng *r)
 {
-    static const uint32_t regs[] = {LAPIC_TPR, LAPIC_EOI, LAPIC_LDR, LAPIC_DFR, LAPIC_SVR,
-                                    LAPIC_ESR, LAPIC_ICR, LAPIC_ICR2, LAPIC_LVT_TIMER,
-                                    LAPIC_LVT_LINT0, LAPIC_LVT_ERROR, LAPIC_TMICT, LAPIC_TDCR};
+    static const uint32_t regs[] = {LAPIC_TPR,       LAPIC_EOI,       LAPIC_LDR,       LAPIC_DFR,
+                                    LAPIC_SVR,       LAPIC_ESR,       LAPIC_ICR,       LAPIC_ICR2,
+                                    LAPIC_LVT_TIMER, LAPIC_LVT_LINT0, LAPIC_LVT_ERROR, LAPIC_TMICT,
+                                    LAPIC_TDCR};
     uint32_t reg = regs[prng_below(r, sizeof(regs) / sizeof(regs[0]))];
     uint32_t value = (uint32_t)prng_next(r);
     if (reg == LAPIC_SVR && prng_below(r, 8))

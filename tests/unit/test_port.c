@@ -172,8 +172,13 @@ static void each_fault_does_what_it_says(void **state)
 static void a_seed_replays(void **state)
 {
     (void)state;
-    struct port_faults all = {.seed = 7, .drop_ppm = 20000, .duplicate_ppm = 20000, .reorder_ppm = 20000,
-                              .corrupt_ppm = 20000, .delay_ppm = 20000, .delay_max_us = 30};
+    struct port_faults all = {.seed = 7,
+                              .drop_ppm = 20000,
+                              .duplicate_ppm = 20000,
+                              .reorder_ppm = 20000,
+                              .corrupt_ppm = 20000,
+                              .delay_ppm = 20000,
+                              .delay_max_us = 30};
     uint64_t first = run(&all).hash;
     assert_true(run(&all).hash == first);
     all.seed = 8;
@@ -211,7 +216,8 @@ static void one_way_block_drops_what_is_sent_only(void **state)
     struct port *a, *b, *f;
     struct port_frame out[PORT_BURST];
     assert_int_equal(port_open_pair(1500, &a, &b), 0);
-    assert_int_equal(port_open_faulty(a, &(struct port_faults){.one_way_block = bit64(1)}, fake_now, &f), 0);
+    assert_int_equal(
+        port_open_faulty(a, &(struct port_faults){.one_way_block = bit64(1)}, fake_now, &f), 0);
     assert_true(send_number(f, 1, FRAME_LEN));
     assert_int_equal(port_rx(b, out, PORT_BURST), 0);
     assert_true(send_number(b, 1, FRAME_LEN));

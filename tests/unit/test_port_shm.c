@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The shared-memory port, within one process: exchange of rings, hostile rings and sockets, sleep, clean-up. */
+/* The shared-memory port, within one process: exchange of rings, hostile rings and sockets, sleep,
+ * clean-up. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -202,7 +203,8 @@ static void a_hostile_ring_cannot_hurt(void **state)
     assert_true(put(a, 1, 7, 64));
     expect(b, 7, 64, 0);
     struct shm_ring *r = inside(a)->tx[1].ring;
-    static const uint32_t lengths[] = {0, 1, RRDP_MTU_MAX, RRDP_MTU_MAX + 1, SHM_SLOT_SIZE, 65536, UINT32_MAX};
+    static const uint32_t lengths[] = {
+        0, 1, RRDP_MTU_MAX, RRDP_MTU_MAX + 1, SHM_SLOT_SIZE, 65536, UINT32_MAX};
     for (unsigned i = 0; i < PANDO_ARRAY_LEN(lengths); i++) {
         uint32_t at = inside(b)->rx[0].next;
         atomic_store(&shm_slot_at(r, at)->publish, (uint64_t)lengths[i] << 32 | (at + 1));
@@ -217,7 +219,8 @@ static void a_hostile_ring_cannot_hurt(void **state)
             words[prng_below(&rng, sizeof(*r) / 8)] = prng_next(&rng);
         uint32_t at = inside(b)->rx[0].next;
         for (uint32_t i = 0; i < SHM_SLOTS; i++) /* ... and publishes all of it */
-            atomic_store(&shm_slot_at(r, at + i)->publish, (prng_next(&rng) & UINT64_C(0x3FFF00000000)) | (at + i + 1));
+            atomic_store(&shm_slot_at(r, at + i)->publish,
+                         (prng_next(&rng) & UINT64_C(0x3FFF00000000)) | (at + i + 1));
         for (uint32_t n, polls = 0; polls < 40; polls++) {
             n = port_rx(b, f, PORT_BURST);
             for (uint32_t i = 0; i < n; i++)
@@ -227,7 +230,8 @@ static void a_hostile_ring_cannot_hurt(void **state)
         b->ops->disarm(b);
     }
     assert_true(b->counters.rx_foreign > 0);
-    /* The receiver of a's frames lies about its tail: a finds the ring full or free, and stays inside. */
+    /* The receiver of a's frames lies about its tail: a finds the ring full or free, and stays
+     * inside. */
     for (unsigned i = 0; i < 10000; i++) {
         atomic_store(&inside(b)->rx[0].ring->tail, (uint32_t)prng_next(&rng));
         put(a, 1, i, RRDP_MTU_MAX);
@@ -327,10 +331,14 @@ static void forged_offers_are_refused(void **state)
         int fd;
         struct forged offer;
     } bad_one[] = {
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[0]), o}, {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[1]), o},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[2]), o}, {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[3]), o},
-        {ring_fd(sizeof(good), 0, &good), o}, {ring_fd(4096, F_SEAL_SHRINK, &good), o},
-        {open("/dev/null", O_RDWR), o}, {socket(AF_UNIX, SOCK_STREAM, 0), o},
+        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[0]), o},
+        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[1]), o},
+        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[2]), o},
+        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[3]), o},
+        {ring_fd(sizeof(good), 0, &good), o},
+        {ring_fd(4096, F_SEAL_SHRINK, &good), o},
+        {open("/dev/null", O_RDWR), o},
+        {socket(AF_UNIX, SOCK_STREAM, 0), o},
         {ring_fd(sizeof(good), F_SEAL_SHRINK, &good), {SHM_MAGIC + 1, SHM_VERSION, 1, 0, 0, 9, 0}},
         {ring_fd(sizeof(good), F_SEAL_SHRINK, &good), {SHM_MAGIC, SHM_VERSION + 1, 1, 0, 0, 9, 0}},
         {ring_fd(sizeof(good), F_SEAL_SHRINK, &good), {SHM_MAGIC, SHM_VERSION, 2, 0, 0, 9, 0}},

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Two processes stream numbered, checksummed frames to each other over the shared-memory port; 100 times one of
- * them is killed (SIGKILL) at a random instant in mid-stream and started again. The survivor must live, must never
- * be given a torn, old or repeated frame, and must be connected both ways again. At the end both are killed,
- * and the next to open and close leave nothing.
+ * Two processes stream numbered, checksummed frames to each other over the shared-memory port; 100
+ * times one of them is killed (SIGKILL) at a random instant in mid-stream and started again. The
+ * survivor must live, must never be given a torn, old or repeated frame, and must be connected both
+ * ways again. At the end both are killed, and the next to open and close leave nothing.
  *
  * usage: test_port_shm_kill [KILLS [SEED]]
  */
@@ -63,12 +63,14 @@ static void build(uint8_t *b, uint64_t life, uint64_t number, uint32_t len)
 
 static void verify(struct progress *me, const struct port_frame *f, uint64_t *life, uint64_t *next)
 {
-    if (f->len < FRAME_HEADER || get_le32(f->data + 16) != f->len || get_le32(f->data + 20) != checksum(f->data, f->len)) {
+    if (f->len < FRAME_HEADER || get_le32(f->data + 16) != f->len ||
+        get_le32(f->data + 20) != checksum(f->data, f->len)) {
         atomic_fetch_add(&me->torn, 1);
         return;
     }
     uint64_t l = get_le64(f->data), number = get_le64(f->data + 8);
-    if (l > *life) { /* the peer's next life starts anywhere: its first frames may be in a ring of our last one */
+    if (l > *life) { /* the peer's next life starts anywhere: its first frames may be in a ring of
+                        our last one */
         *life = l;
         atomic_store(&me->verified, 0);
         atomic_store(&me->peer_life, l);
@@ -99,7 +101,8 @@ static void run_node(uint8_t self, uint64_t seed)
             uint8_t *b = p->ops->tx_reserve(p, !self, NULL);
             if (b == NULL)
                 break;
-            uint32_t len = FRAME_HEADER + prng_below(&rng, prng_below(&rng, 4) ? 200 : 9000 - FRAME_HEADER);
+            uint32_t len =
+                FRAME_HEADER + prng_below(&rng, prng_below(&rng, 4) ? 200 : 9000 - FRAME_HEADER);
             build(b, my_life, ++number, len);
             p->ops->tx_commit(p, len);
         }
@@ -110,7 +113,8 @@ static void run_node(uint8_t self, uint64_t seed)
         idle = n == 0 ? idle + 1 : 0;
         if (idle >= 16)
             sched_yield();
-        if (prng_below(&rng, 64) == 0 && p->ops->arm(p)) /* sleeping and waking are cut off as well */
+        if (prng_below(&rng, 64) == 0 &&
+            p->ops->arm(p)) /* sleeping and waking are cut off as well */
             p->ops->disarm(p);
     }
     port_close(p);
@@ -148,7 +152,8 @@ static bool wait_connected(const pid_t *pid, int round)
         if (all)
             return true;
         if (seconds() > limit) {
-            printf("FAIL round %d: not connected again after %d s (node 0 saw life %lu of %lu, node 1 %lu of %lu)\n",
+            printf("FAIL round %d: not connected again after %d s (node 0 saw life %lu of %lu, "
+                   "node 1 %lu of %lu)\n",
                    round, PATIENCE_S, (unsigned long)node[0].peer_life, (unsigned long)node[1].life,
                    (unsigned long)node[1].peer_life, (unsigned long)node[0].life);
             return false;
@@ -178,7 +183,8 @@ static bool nothing_left(void)
 int main(int argc, char **argv)
 {
     int kills = argc > 1 ? atoi(argv[1]) : 100;
-    struct prng rng = {.state = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)(seconds() * 1e6)};
+    struct prng rng = {.state =
+                           argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)(seconds() * 1e6)};
     printf("seed %lu, %d kills\n", (unsigned long)rng.state, kills);
     fflush(stdout);
     node = mmap(NULL, 2 * sizeof(*node), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -225,8 +231,8 @@ int main(int argc, char **argv)
     good = nothing_left() && good;
     for (unsigned i = 0; i < 2; i++)
         if (node[i].torn + node[i].disorder + node[i].failed > 0) {
-            printf("FAIL: node %u: %u torn frames, %u old or repeated, %u failed starts\n", i, node[i].torn,
-                   node[i].disorder, node[i].failed);
+            printf("FAIL: node %u: %u torn frames, %u old or repeated, %u failed starts\n", i,
+                   node[i].torn, node[i].disorder, node[i].failed);
             good = false;
         }
     printf("%s: %d kills in %.1f s\n", good ? "ok" : "FAIL", kills, took);

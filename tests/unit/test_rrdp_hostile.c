@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Frames of a peer that is broken or hostile: the seal is good, the tag is right, the rest is not. */
+/* Frames of a peer that is broken or hostile: the seal is good, the tag is right, the rest is not.
+ */
 #include "tests/unit/rrdp_world.h"
 
 #include <stdio.h>
@@ -40,11 +41,13 @@ static void ack_of_what_was_not_sent(void **state)
         uint64_t eack;
         uint64_t refused;
     } t[] = {
-        {0, 0, 0},           {1, 0, 0},           {2, 0, 0},
-        {3, 0, 1},           {100, 0, 1},         {0x80000000, 0, 1},
-        {0xBFFFFFFF, 0, 1},  {0xFFFFFFFF, 0, 0},  {0, 1, 0},
-        {0, 2, 1},           {1, 1, 1},           {2, 1, 1},
-        {0, UINT64_MAX, 1},  {0, UINT64_C(1) << 63, 1},
+        {0, 0, 0},          {1, 0, 0},
+        {2, 0, 0},          {3, 0, 1},
+        {100, 0, 1},        {0x80000000, 0, 1},
+        {0xBFFFFFFF, 0, 1}, {0xFFFFFFFF, 0, 0},
+        {0, 1, 0},          {0, 2, 1},
+        {1, 1, 1},          {2, 1, 1},
+        {0, UINT64_MAX, 1}, {0, UINT64_C(1) << 63, 1},
     };
     for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
         struct wire_rrdp h;

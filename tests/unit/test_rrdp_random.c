@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Random traffic over a random bad network: exactly once, in order, with its own bytes. RRDP_SEED=s runs
- * one seed, RRDP_SEEDS=n the first n. */
+/* Random traffic over a random bad network: exactly once, in order, with its own bytes. RRDP_SEED=s
+ * runs one seed, RRDP_SEEDS=n the first n. */
 #include "tests/unit/rrdp_world.h"
 
 #include <errno.h>
@@ -87,7 +87,9 @@ static void one_seed(uint64_t seed)
 static void random_traffic(void **state)
 {
     const char *one = getenv("RRDP_SEED"), *many = getenv("RRDP_SEEDS");
-    uint64_t first = one ? strtoull(one, NULL, 0) : 1, n = one ? 1 : many ? strtoull(many, NULL, 0) : 100;
+    uint64_t first = one ? strtoull(one, NULL, 0) : 1, n = one    ? 1
+                                                           : many ? strtoull(many, NULL, 0)
+                                                                  : 40;
     (void)state;
     printf("seeds %llu to %llu\n", (unsigned long long)first, (unsigned long long)(first + n - 1));
     for (uint64_t seed = first; seed < first + n; seed++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Layouts against the golden files (tests/golden/wire, made by another implementation), round trips,
- * every refusal, and each flipped bit of a sealed frame. */
+/* Layouts against the golden files (tests/golden/wire, made by another implementation), round
+ * trips, every refusal, and each flipped bit of a sealed frame. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -93,8 +93,8 @@ static void golden_messages(void **state)
         } else {
             struct wire_msg m = example_msg((uint8_t)k), back;
             wire_msg_pack(&m, got);
-            assert_int_equal(
-                wire_msg_unpack(want, sizeof(got), info->cls, payload_of(info), &back), WIRE_OK);
+            assert_int_equal(wire_msg_unpack(want, sizeof(got), info->cls, payload_of(info), &back),
+                             WIRE_OK);
             assert_true(same_msg(&m, &back));
         }
         assert_memory_equal(got, want, WIRE_MSG_HEADER);
@@ -250,7 +250,8 @@ static void random_round_trips(void **state)
         m.txn = prng_next(&r) >> 16;
         m.version = prng_next(&r) >> 16;
         wire_msg_pack(&m, b);
-        assert_int_equal(wire_msg_unpack(b, sizeof(b), info->cls, payload_of(info), &back), WIRE_OK);
+        assert_int_equal(wire_msg_unpack(b, sizeof(b), info->cls, payload_of(info), &back),
+                         WIRE_OK);
         assert_true(same_msg(&m, &back));
         struct wire_glue g = example_glue((uint8_t)(0x20 + prng_below(&r, 10))), gback;
         info = wire_kind_info(g.kind);
@@ -259,7 +260,8 @@ static void random_round_trips(void **state)
         g.seq = (uint32_t)prng_next(&r);
         g.arg = prng_next(&r);
         wire_glue_pack(&g, b);
-        assert_int_equal(wire_glue_unpack(b, sizeof(b), info->cls, payload_of(info), &gback), WIRE_OK);
+        assert_int_equal(wire_glue_unpack(b, sizeof(b), info->cls, payload_of(info), &gback),
+                         WIRE_OK);
         assert_true(same_glue(&g, &gback));
     }
 }
@@ -283,7 +285,8 @@ static void refused_messages(void **state)
             continue;
         }
 #define UNPACK(len, cls, payload)                                                                  \
-    (info->glue ? wire_glue_unpack(b, len, cls, payload, &g) : wire_msg_unpack(b, len, cls, payload, &m))
+    (info->glue ? wire_glue_unpack(b, len, cls, payload, &g)                                       \
+                : wire_msg_unpack(b, len, cls, payload, &m))
         assert_int_equal(UNPACK(22, info->cls, n), WIRE_OK);
         assert_int_equal(UNPACK(21, info->cls, n), WIRE_E_SHORT);
         assert_int_equal(UNPACK(22, (info->cls + 1) % 4u, n), WIRE_E_CLASS);
@@ -307,7 +310,8 @@ static void refused_messages(void **state)
             b[2] = WIRE_NODES_MAX;
             assert_int_equal(UNPACK(22, info->cls, n), WIRE_E_RANGE);
             b[2] = 0;
-            bool flags = k == WIRE_GRANT || k == WIRE_DATA || k == WIRE_FWD_GETM || k == WIRE_INV_ACK;
+            bool flags =
+                k == WIRE_GRANT || k == WIRE_DATA || k == WIRE_FWD_GETM || k == WIRE_INV_ACK;
             for (unsigned bit = 6; bit < 8; bit++) {
                 b[3] = (uint8_t)(1u << bit);
                 assert_int_equal(UNPACK(22, info->cls, n), flags ? WIRE_OK : WIRE_E_RESERVED);

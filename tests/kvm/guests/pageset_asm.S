@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Instructions whose operands, and whose own bytes, all straddle page boundaries.
  *
  * pageset_step(rdi = destination, rsi = source, rdx = pointer operand, rcx and r10 = stacks): all

@@ -1,71 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The local APIC through its memory-mapped page, from ring 3. */
 #include "lib.h"
 
-#define REG_TPR 0x80u
-#define REG_LDR 0xD0u
-#define REG_DFR 0xE0u
-#define REG_SVR 0xF0u
-#define REG_ICR_LOW 0x300u
+#define REG_TPR      0x80u
+#define REG_LDR      0xD0u
+#define REG_DFR      0xE0u
+#define REG_SVR      0xF0u
+#define REG_ICR_LOW  0x300u
 #define REG_ICR_HIGH 0x310u
-#define ICR_PENDING (1u << 12)
+#define ICR_PENDING  (1u << 12)
 
 uint32_t apic_read(uint32_t reg)
 {
-	uint32_t v;
+    uint32_t v;
 
-	__asm__ volatile("movl (%1), %0" : "=r"(v) : "r"((uintptr_t)LAPIC + reg) : "memory");
-	return v;
+    __asm__ volatile("movl (%1), %0" : "=r"(v) : "r"((uintptr_t)LAPIC + reg) : "memory");
+    return v;
 }
 
 void apic_write(uint32_t reg, uint32_t v)
 {
-	__asm__ volatile("movl %0, (%1)" : : "r"(v), "r"((uintptr_t)LAPIC + reg) : "memory");
+    __asm__ volatile("movl %0, (%1)" : : "r"(v), "r"((uintptr_t)LAPIC + reg) : "memory");
 }
 
 uint32_t apic_logical_id(unsigned cpu)
 {
-	return cpu < 8 ? 1u << cpu : 0;
+    return cpu < 8 ? 1u << cpu : 0;
 }
 
 void apic_enable(void)
 {
-	unsigned cpu = this_cpu()->index;
+    unsigned cpu = this_cpu()->index;
 
-	this_cpu()->apic_id = apic_read(LAPIC_ID) >> 24;
-	apic_write(REG_TPR, 0);
-	apic_write(REG_DFR, 0xFFFFFFFFu); /* flat */
-	apic_write(REG_LDR, apic_logical_id(cpu) << 24);
-	apic_write(APIC_TIMER_DIVIDE, 0xB);
-	apic_write(REG_SVR, 0x100 | VECTOR_SPURIOUS);
+    this_cpu()->apic_id = apic_read(LAPIC_ID) >> 24;
+    apic_write(REG_TPR, 0);
+    apic_write(REG_DFR, 0xFFFFFFFFu); /* flat */
+    apic_write(REG_LDR, apic_logical_id(cpu) << 24);
+    apic_write(APIC_TIMER_DIVIDE, 0xB);
+    apic_write(REG_SVR, 0x100 | VECTOR_SPURIOUS);
 }
 
 /* The two halves of the ICR belong to this CPU alone, and no handler sends: no lock is needed. */
 void apic_icr(uint32_t apic_id, uint32_t command)
 {
-	apic_write(REG_ICR_HIGH, apic_id << 24);
-	apic_write(REG_ICR_LOW, command);
-	WAIT_UNTIL(!(apic_read(REG_ICR_LOW) & ICR_PENDING), "ICR delivery");
+    apic_write(REG_ICR_HIGH, apic_id << 24);
+    apic_write(REG_ICR_LOW, command);
+    WAIT_UNTIL(!(apic_read(REG_ICR_LOW) & ICR_PENDING), "ICR delivery");
 }
 
 void ipi_send(unsigned cpu, unsigned vector)
 {
-	apic_icr(cpu_data(cpu)->apic_id, ICR_ASSERT | ICR_FIXED | vector);
+    apic_icr(cpu_data(cpu)->apic_id, ICR_ASSERT | ICR_FIXED | vector);
 }
 
 void nap(void)
 {
-	struct cpu *c = this_cpu();
-	const uint64_t before = irq_count(c->index, V_NAP);
-	const uint64_t start = rdtsc();
+    struct cpu *c = this_cpu();
+    const uint64_t before = irq_count(c->index, V_NAP);
+    const uint64_t start = rdtsc();
 
-	apic_write(APIC_LVT_TIMER, V_NAP);
-	apic_write(APIC_TIMER_INITIAL, APIC_HZ_ASSUMED / 5000);
-	while (irq_count(c->index, V_NAP) == before) {
-		/* Before the first halt, see that the timer wakes this CPU at all. */
-		if (c->napped != 0)
-			system_call((uintptr_t)&c->counts[V_NAP], before, SYS_HALT_UNLESS);
-		else if (rdtsc() - start > wait_limit)
-			fail("the APIC timer does not interrupt");
-	}
-	c->napped = 1;
+    apic_write(APIC_LVT_TIMER, V_NAP);
+    apic_write(APIC_TIMER_INITIAL, APIC_HZ_ASSUMED / 5000);
+    while (irq_count(c->index, V_NAP) == before) {
+        /* Before the first halt, see that the timer wakes this CPU at all. */
+        if (c->napped != 0)
+            system_call((uintptr_t)&c->counts[V_NAP], before, SYS_HALT_UNLESS);
+        else if (rdtsc() - start > wait_limit)
+            fail("the APIC timer does not interrupt");
+    }
+    c->napped = 1;
 }

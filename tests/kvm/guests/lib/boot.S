@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* From the multiboot entry, or from a start-up IPI, to C code in ring 3 of long mode.
  *
  * On PVM everything below ring 3 is interpreted, so this file and ring0.c are all that runs there.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ring 0 after start-up: count an interrupt, answer a system call, hand an exception to ring 3. */
 #include "layout.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Runtime of the bare-metal guests. All of it but ring0.c and the assembly runs in ring 3.
  *
  * A guest defines guest_name and guest_main(), which every CPU calls. When all have returned, the
@@ -13,17 +14,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TESTDEV 0xFEB00000u
-#define PAGE 4096u
+#define TESTDEV      0xFEB00000u
+#define PAGE         4096u
 #define PAGE_ALIGNED __attribute__((aligned(4096)))
 #define PORT_CONSOLE 0x3F8
 
 struct cpu {
-	uint64_t counts[256]; /* interrupts taken, by vector; written by ring 0 of this CPU only */
-	uint64_t exc_vector, exc_error, exc_rip, exc_rsp, exc_cr2, exc_cs;
-	uint32_t index, apic_id;
-	uint32_t online;
-	uint32_t napped; /* the timer has interrupted this CPU before */
+    uint64_t counts[256]; /* interrupts taken, by vector; written by ring 0 of this CPU only */
+    uint64_t exc_vector, exc_error, exc_rip, exc_rsp, exc_cr2, exc_cs;
+    uint32_t index, apic_id;
+    uint32_t online;
+    uint32_t napped; /* the timer has interrupted this CPU before */
 };
 
 _Static_assert(offsetof(struct cpu, counts) == CPU_COUNTS, "layout.h");
@@ -39,40 +40,40 @@ void guest_main(unsigned cpu);
 /* --- CPU --- */
 static inline uint64_t rdtsc(void)
 {
-	uint32_t lo, hi;
+    uint32_t lo, hi;
 
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi) : : "memory");
-	return (uint64_t)hi << 32 | lo;
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi) : : "memory");
+    return (uint64_t)hi << 32 | lo;
 }
 
 static inline void cpu_pause(void)
 {
-	__asm__ volatile("pause" : : : "memory");
+    __asm__ volatile("pause" : : : "memory");
 }
 
 static inline void outb(uint16_t port, uint8_t v)
 {
-	__asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port) : "memory");
+    __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port) : "memory");
 }
 
 static inline void outl(uint16_t port, uint32_t v)
 {
-	__asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port) : "memory");
+    __asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port) : "memory");
 }
 
 static inline uint8_t inb(uint16_t port)
 {
-	uint8_t v;
+    uint8_t v;
 
-	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
-	return v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+    return v;
 }
 
 /* Returns the count that is left: 0 when the string went out completely. */
 static inline uint64_t rep_outsb(uint16_t port, const void **data, uint64_t len)
 {
-	__asm__ volatile("rep outsb" : "+S"(*data), "+c"(len) : "d"(port) : "memory");
-	return len;
+    __asm__ volatile("rep outsb" : "+S"(*data), "+c"(len) : "d"(port) : "memory");
+    return len;
 }
 
 /* entry.S: asks ring 0 for one of the SYS_ services of layout.h. */
@@ -80,20 +81,20 @@ uint64_t system_call(uint64_t a, uint64_t b, uint64_t number);
 
 static inline struct cpu *cpu_data(unsigned index)
 {
-	return (struct cpu *)(void *)cpu_blocks[index];
+    return (struct cpu *)(void *)cpu_blocks[index];
 }
 
 static inline struct cpu *this_cpu(void)
 {
-	uintptr_t sp;
+    uintptr_t sp;
 
-	__asm__ volatile("mov %%rsp, %0" : "=r"(sp));
-	return (struct cpu *)(sp & -(uintptr_t)CPU_BLOCK);
+    __asm__ volatile("mov %%rsp, %0" : "=r"(sp));
+    return (struct cpu *)(sp & -(uintptr_t)CPU_BLOCK);
 }
 
 static inline uint64_t irq_count(unsigned cpu, unsigned vector)
 {
-	return __atomic_load_n(&cpu_data(cpu)->counts[vector], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&cpu_data(cpu)->counts[vector], __ATOMIC_ACQUIRE);
 }
 
 /* --- memory and console: lib.c, console.c --- */
@@ -110,11 +111,11 @@ void printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- the end --- */
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-#define CHECK(cond, ...)                   \
-	do {                               \
-		if (!(cond))               \
-			fail(__VA_ARGS__); \
-	} while (0)
+#define CHECK(cond, ...)                                                                           \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            fail(__VA_ARGS__);                                                                     \
+    } while (0)
 /* Said behind PASS, in parentheses. */
 void pass_note(const char *note);
 _Noreturn void vm_exit(uint32_t v);
@@ -129,19 +130,19 @@ void nap(void);
 
 /* Polls for a millisecond, then between naps: with more vCPUs than host cores, polling alone would
  * take the time from the CPU that is waited for. */
-#define WAIT_UNTIL(cond, ...)                                                     \
-	do {                                                                      \
-		uint64_t wait_start_ = rdtsc();                                   \
-		while (!(cond)) {                                                 \
-			uint64_t waited_ = rdtsc() - wait_start_;                 \
-			if (waited_ > wait_limit && !(cond))                      \
-				fail("waited too long: " __VA_ARGS__);            \
-			if (waited_ > nap_after && naps_allowed)                  \
-				nap();                                            \
-			else                                                      \
-				cpu_pause();                                      \
-		}                                                                 \
-	} while (0)
+#define WAIT_UNTIL(cond, ...)                                                                      \
+    do {                                                                                           \
+        uint64_t wait_start_ = rdtsc();                                                            \
+        while (!(cond)) {                                                                          \
+            uint64_t waited_ = rdtsc() - wait_start_;                                              \
+            if (waited_ > wait_limit && !(cond))                                                   \
+                fail("waited too long: " __VA_ARGS__);                                             \
+            if (waited_ > nap_after && naps_allowed)                                               \
+                nap();                                                                             \
+            else                                                                                   \
+                cpu_pause();                                                                       \
+        }                                                                                          \
+    } while (0)
 /* Waits for all CPUs. */
 void barrier(void);
 
@@ -162,24 +163,24 @@ uint64_t tsc_khz(void);
 void *arena(uint64_t bytes);
 
 /* --- APIC: apic.c --- */
-#define ICR_FIXED 0x000u
-#define ICR_LOWEST 0x100u
-#define ICR_NMI 0x400u
-#define ICR_INIT 0x500u
-#define ICR_STARTUP 0x600u
-#define ICR_LOGICAL 0x800u
-#define ICR_ASSERT 0x4000u
-#define ICR_SELF 0x40000u
-#define ICR_ALL 0x80000u
-#define ICR_OTHERS 0xC0000u
-#define APIC_HZ_ASSUMED 1000000000ull /* KVM's bus clock */
-#define V_NAP 0xE0u
-#define APIC_LVT_TIMER 0x320u
+#define ICR_FIXED          0x000u
+#define ICR_LOWEST         0x100u
+#define ICR_NMI            0x400u
+#define ICR_INIT           0x500u
+#define ICR_STARTUP        0x600u
+#define ICR_LOGICAL        0x800u
+#define ICR_ASSERT         0x4000u
+#define ICR_SELF           0x40000u
+#define ICR_ALL            0x80000u
+#define ICR_OTHERS         0xC0000u
+#define APIC_HZ_ASSUMED    1000000000ull /* KVM's bus clock */
+#define V_NAP              0xE0u
+#define APIC_LVT_TIMER     0x320u
 #define APIC_TIMER_INITIAL 0x380u
 #define APIC_TIMER_CURRENT 0x390u
-#define APIC_TIMER_DIVIDE 0x3E0u /* apic_enable() sets it to 1 */
-#define LVT_MASKED 0x10000u
-#define LVT_PERIODIC 0x20000u
+#define APIC_TIMER_DIVIDE  0x3E0u /* apic_enable() sets it to 1 */
+#define LVT_MASKED         0x10000u
+#define LVT_PERIODIC       0x20000u
 
 uint32_t apic_read(uint32_t reg);
 void apic_write(uint32_t reg, uint32_t v);
@@ -197,10 +198,10 @@ extern unsigned madt_cpus, mp_cpus; /* as counted in each table; 0: no such tabl
 /* --- random numbers, the same everywhere (splitmix64) --- */
 static inline uint64_t mix64(uint64_t x)
 {
-	x += 0x9E3779B97F4A7C15ull;
-	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
-	x = (x ^ x >> 27) * 0x94D049BB133111EBull;
-	return x ^ x >> 31;
+    x += 0x9E3779B97F4A7C15ull;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBull;
+    return x ^ x >> 31;
 }
 
 #endif

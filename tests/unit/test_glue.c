@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The glue's border: rings, the ioctl allow-list and its sizes, exits on the wire, commands from
+ * peers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include <cmocka.h>
+
+#include "hypervisor-glue/link/glue_ring.h"
+#include "hypervisor-glue/vkvm/exit_wire.h"
+#include "hypervisor-glue/vkvm/vkvm.h"
+
+static uint8_t storage[64 + GLUE_SIDE_SIZE + 64];
+static uint8_t *const big = storage + 64; /* room before it: see forged */
+
+static void ring_carries_both_sizes(void **state)
+{
+    (void)state;
+    struct glue_ring *r = aligned_alloc(4096, sizeof(*r));
+    memset(r, 0, sizeof(*r));
+    struct glue_entry in = {.kind = WIRE_IO_EXIT, .node = 3, .chan = 7, .arg = 99}, out;
+    const uint8_t *payload;
+    for (uint32_t turn = 0; turn < 1000; turn++) {
+        uint32_t len = turn % 3 == 0 ? GLUE_SIDE_SIZE : turn % (GLUE_INLINE + 1);
+        memset(big, (int)turn, len);
+        in.seq = turn;
+        assert_int_equal(glue_ring_put(r, &in, big, len), 0);
+        assert_int_equal(glue_ring_peek(r, &out, &payload), 1);
+        assert_int_equal(out.len, len);
+        assert_int_equal(out.seq, turn);
+        assert_memory_equal(payload, big, len);
+        glue_ring_pop(r, out.len);
+        assert_int_equal(glue_ring_peek(r, &out, &payload), 0);
+    }
+    for (uint32_t i = 0; i < GLUE_SIDE_SLOTS; i++)
+        assert_int_equal(glue_ring_put(r, &in, big, GLUE_INLINE + 1), 0);
+    assert_int_equal(glue_ring_put(r, &in, big, GLUE_INLINE + 1), -EAGAIN);
+    for (uint32_t i = GLUE_SIDE_SLOTS; i < GLUE_RING_ENTRIES; i++)
+        assert_int_equal(glue_ring_put(r, &in, big, GLUE_INLINE), 0);
+    assert_int_equal(glue_ring_put(r, &in, big, 0), -EAGAIN);
+    assert_int_equal(glue_ring_put(r, &in, big, GLUE_SIDE_SIZE + 1), -EMSGSIZE);
+    free(r);
+}
+
+static void ring_refuses_a_bad_producer(void **state)
+{
+    (void)state;
+    struct glue_ring *r = aligned_alloc(4096, sizeof(*r));
+    struct glue_entry out;
+    const uint8_t *payload;
+    memset(r, 0, sizeof(*r));
+    atomic_store(&r->head, GLUE_RING_ENTRIES + 1);
+    assert_int_equal(glue_ring_peek(r, &out, &payload), -EPROTO);
+    atomic_store(&r->head, 1);
+    r->entry[0].len = GLUE_SIDE_SIZE + 1;
+    assert_int_equal(glue_ring_peek(r, &out, &payload), -EPROTO);
+    r->entry[0].len = GLUE_INLINE + 1;
+    r->entry[0].side = 1;
+    assert_int_equal(glue_ring_peek(r, &out, &payload), -EPROTO);
+    r->entry[0].side = UINT32_MAX;
+    assert_int_equal(glue_ring_peek(r, &out, &payload), -EPROTO);
+    free(r);
+}
+
+static void sizes_are_bounded(void **state)
+{
+    (void)state;
+    const struct ioctl_info *regs = ioctl_find(SCOPE_VCPU, (uint32_t)KVM_GET_REGS);
+    const struct ioctl_info *msrs = ioctl_find(SCOPE_VCPU, (uint32_t)KVM_SET_MSRS);
+    const struct ioctl_info *cpuid = ioctl_find(SCOPE_VCPU, (uint32_t)KVM_SET_CPUID2);
+    const struct ioctl_info *nmi = ioctl_find(SCOPE_VCPU, (uint32_t)KVM_NMI);
+    uint32_t count;
+    memset(big, 0, GLUE_SIDE_SIZE);
+    assert_int_equal(ioctl_arg_size(regs, big, sizeof(struct kvm_regs)), sizeof(struct kvm_regs));
+    assert_int_equal(ioctl_arg_size(regs, big, sizeof(struct kvm_regs) - 1), -EINVAL);
+    assert_int_equal(ioctl_arg_size(nmi, big, 7), -EINVAL);
+    count = 3;
+    memcpy(big, &count, 4);
+    assert_int_equal(ioctl_arg_size(msrs, big, 8 + 3 * 16), 8 + 3 * 16);
+    assert_int_equal(ioctl_arg_size(msrs, big, 8 + 3 * 16 - 1), -EINVAL);
+    assert_int_equal(ioctl_arg_size(cpuid, big, 8 + 3 * 40), 8 + 3 * 40);
+    assert_int_equal(ioctl_arg_size(cpuid, big, 7), -EINVAL);
+    count = UINT32_MAX;
+    memcpy(big, &count, 4);
+    assert_int_equal(ioctl_arg_size(msrs, big, SIZE_MAX), -E2BIG);
+    count = GLUE_SIDE_SIZE / 16; /* with its header it no longer fits */
+    memcpy(big, &count, 4);
+    assert_int_equal(ioctl_arg_size(msrs, big, SIZE_MAX), -E2BIG);
+    assert_null(ioctl_find(SCOPE_VCPU, 0xABCD));
+    assert_null(ioctl_find(SCOPE_VM, (uint32_t)KVM_GET_REGS));
+}
+
+static struct kvm_run *new_run(void)
+{
+    struct kvm_run *run = aligned_alloc(4096, VKVM_RUN_PAGES * 4096);
+    memset(run, 0, VKVM_RUN_PAGES * 4096);
+    return run;
+}
+
+static void exits_travel(void **state)
+{
+    (void)state;
+    struct kvm_run *home = new_run(), *proxy = new_run();
+    uint8_t *data = (uint8_t *)home + 4096;
+    home->exit_reason = KVM_EXIT_IO;
+    home->io.direction = KVM_EXIT_IO_OUT;
+    home->io.size = 4;
+    home->io.port = 0x3F8;
+    home->io.count = 1024;
+    home->io.data_offset = 4096;
+    for (int i = 0; i < 4096; i++)
+        data[i] = (uint8_t)(i * 7);
+    uint32_t len = exit_wire_pack(home, 0, big);
+    assert_int_equal(len, EXIT_WIRE_HEAD + 4096);
+    proxy->immediate_exit = 1;
+    assert_int_equal(exit_wire_unpack(proxy, big, len), 0);
+    assert_int_equal(proxy->immediate_exit, 1); /* input fields are the VMM's */
+    assert_int_equal(proxy->io.port, 0x3F8);
+    assert_memory_equal((uint8_t *)proxy + proxy->io.data_offset, data, 4096);
+    assert_int_equal(exit_wire_result(proxy, big), 0);
+    /* the way back of an in */
+    proxy->io.direction = home->io.direction = KVM_EXIT_IO_IN;
+    proxy->io.count = home->io.count = 3;
+    memcpy((uint8_t *)proxy + VKVM_PIO_OFFSET, "abcdefghijkl", 12);
+    assert_int_equal(exit_wire_result(proxy, big), 12);
+    assert_int_equal(exit_wire_apply(home, true, big, 12), 0);
+    assert_memory_equal(data, "abcdefghijkl", 12);
+    assert_int_equal(exit_wire_apply(home, false, big, 12), -EPROTO);
+    assert_int_equal(exit_wire_apply(home, true, big, 13), -EPROTO);
+    /* an MMIO read */
+    home->exit_reason = proxy->exit_reason = KVM_EXIT_MMIO;
+    home->mmio.is_write = proxy->mmio.is_write = 0;
+    memcpy(proxy->mmio.data, "01234567", 8);
+    assert_int_equal(exit_wire_result(proxy, big), 8);
+    assert_int_equal(exit_wire_apply(home, true, big, 8), 0);
+    assert_memory_equal(home->mmio.data, "01234567", 8);
+    home->mmio.is_write = 1;
+    assert_int_equal(exit_wire_apply(home, true, big, 8), -EPROTO);
+    assert_int_equal(exit_wire_unpack(proxy, big, exit_wire_pack(home, -EINTR, big)), -EINTR);
+    free(home);
+    free(proxy);
+}
+
+static void hostile_exits_change_nothing_outside(void **state)
+{
+    (void)state;
+    struct kvm_run *proxy = new_run();
+    uint8_t *last = (uint8_t *)proxy + VKVM_RUN_PAGES * 4096 - 1;
+    *last = 0x5A;
+    memset(big, 0, GLUE_SIDE_SIZE);
+    struct kvm_run *forged =
+        (struct kvm_run *)(big - VKVM_RUN_HEADER); /* never read at its start */
+    forged->exit_reason = KVM_EXIT_IO;
+    forged->io.direction = KVM_EXIT_IO_OUT;
+    forged->io.size = 8;
+    forged->io.count = UINT32_MAX;
+    assert_int_equal(exit_wire_unpack(proxy, big, EXIT_WIRE_HEAD + 4096), -EPROTO);
+    forged->io.size = 1;
+    forged->io.count = 4097;
+    assert_int_equal(exit_wire_unpack(proxy, big, EXIT_WIRE_HEAD + 4097), -EPROTO);
+    forged->io.count = 100;
+    assert_int_equal(exit_wire_unpack(proxy, big, EXIT_WIRE_HEAD + 99), -EPROTO);
+    forged->io.data_offset = 1u << 30;
+    assert_int_equal(exit_wire_unpack(proxy, big, EXIT_WIRE_HEAD + 100), 0);
+    assert_int_equal(proxy->io.data_offset, VKVM_PIO_OFFSET);
+    forged->exit_reason = KVM_EXIT_MMIO;
+    assert_int_equal(exit_wire_unpack(proxy, big, EXIT_WIRE_HEAD + 1), -EPROTO);
+    assert_int_equal(exit_wire_unpack(proxy, big, EXIT_WIRE_HEAD - 1), -EPROTO);
+    assert_int_equal(exit_wire_unpack(proxy, big, 0), -EPROTO);
+    int32_t positive = 5;
+    memcpy(big, &positive, 4);
+    assert_int_equal(exit_wire_unpack(proxy, big, 4), -EPROTO);
+    assert_int_equal(*last, 0x5A);
+    free(proxy);
+}
+
+/* No KVM is behind this VM (its descriptors are -1): what passes the border fails with EBADF, the
+ * rest by name. */
+static struct vm *vm_without_kvm(void)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+    vm->fd = vm->kvm_fd = -1;
+    vm->link.vcpus = 4;
+    vm->link.node = 1;
+    vm->link.ram_pages_max = 16;
+    memset(big, 0, GLUE_SIDE_SIZE);
+    return vm;
+}
+
+static void commands_are_checked(void **state)
+{
+    (void)state;
+    struct vm *vm = vm_without_kvm();
+    struct glue_entry e = {.kind = WIRE_VM_CMD, .op = VMC_IOCTL};
+    e.arg = (uint32_t)KVM_SET_TSS_ADDR;
+    e.len = 8;
+    assert_int_equal(vm_exec(vm, &e, big), -EBADF);
+    e.len = 9;
+    assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+    const uint32_t never[] = {(uint32_t)KVM_CREATE_VCPU, (uint32_t)KVM_SET_USER_MEMORY_REGION,
+                              (uint32_t)KVM_IRQFD, (uint32_t)KVM_GET_CLOCK, 0xABCD};
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+        e.arg = never[i];
+        e.len = (uint16_t)(_IOC_SIZE(never[i]) < 8 ? 8 : _IOC_SIZE(never[i]));
+        assert_int_equal(vm_exec(vm, &e, big), -EPERM);
+    }
+    e.arg = (uint32_t)KVM_SET_TSS_ADDR | UINT64_C(1) << 40;
+    assert_int_equal(vm_exec(vm, &e, big), -EPERM);
+    e.arg = (uint32_t)KVM_ENABLE_CAP;
+    e.len = sizeof(struct kvm_enable_cap);
+    memcpy(big, &(uint32_t){KVM_CAP_X2APIC_API}, 4);
+    assert_int_equal(vm_exec(vm, &e, big), -EPERM);
+    free(vm);
+}
+
+static void memory_commands_are_checked(void **state)
+{
+    (void)state;
+    struct vm *vm = vm_without_kvm();
+    struct glue_entry e = {.kind = WIRE_VM_CMD};
+    struct vmc_memory m = {.slot = VKVM_SLOTS, .size = 4096, .block_pages = 1};
+    e.op = VMC_MEMORY;
+    e.len = sizeof(m);
+    memcpy(big, &m, sizeof(m));
+    assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+    m.slot = 0;
+    m.block = 5; /* not the next one */
+    memcpy(big, &m, sizeof(m));
+    assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+    m.block = UINT32_MAX; /* no bytes were sent for it */
+    m.flags = KVM_MEM_READONLY;
+    memcpy(big, &m, sizeof(m));
+    assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+    m = (struct vmc_memory){.size = 8192, .block_pages = 2};
+    vm->link.block[0] = (struct link_block){big, 0, 2, -1, -1};
+    atomic_store(&vm->link.blocks, 1);
+    const uint64_t bad[][2] = {
+        {4096, 8192}, {UINT64_MAX & ~UINT64_C(4095), 8192}, {1, 4096}, {0, 12288}, {0, 4097}};
+    for (size_t i = 0; i < 5; i++) {
+        m.offset = bad[i][0];
+        m.size = bad[i][1];
+        memcpy(big, &m, sizeof(m));
+        assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+    }
+
+    struct vmc_rom h = {.slot = 1, .len = 16, .total = 4096, .offset = 4090};
+    e.op = VMC_ROM;
+    e.len = sizeof(h) + 16;
+    memcpy(big, &h, sizeof(h));
+    assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+    h.offset = 0;
+    memcpy(big, &h, sizeof(h));
+    assert_int_equal(vm_exec(vm, &e, big), 0);
+    h.total = 8192; /* another size in the middle */
+    h.offset = 16;
+    memcpy(big, &h, sizeof(h));
+    assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+    e.len--;
+    assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+
+    e.op = VMC_VCPU;
+    e.arg = 4;
+    assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+    e.arg = 0; /* at home elsewhere */
+    assert_int_equal(vm_exec(vm, &e, big), -EINVAL);
+    e.op = 77;
+    assert_int_equal(vm_exec(vm, &e, big), -ENOSYS);
+    free(vm);
+}
+
+static struct vm *routed_vm(void)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+    vm->link.vcpus = 4;
+    vm->link.nodes = 2;
+    vm->link.vcpu_home[2] = vm->link.vcpu_home[3] = 1;
+    size_t size = (glue_segment_size(4) + 4095) & ~(size_t)4095;
+    vm->link.shared = aligned_alloc(4096, size);
+    memset(vm->link.shared, 0, size);
+    pthread_mutex_init(&vm->link.vm_lock, NULL);
+    assert_int_equal(routing_init(vm), 0);
+    for (uint32_t i = 0; i < 4;
+         i++) { /* as the dataplane stores them: op = node | dfr, arg = ldr | id | flags */
+        struct glue_apic *a = &vm->link.shared->apic[i];
+        a->op = vm->link.vcpu_home[i] | 0xF << 8;
+        a->arg = (uint64_t)i << 32 | UINT64_C(7) << 48 | UINT64_C(1) << (24 + i);
+        atomic_store(&a->lock, 2);
+    }
+    return vm;
+}
+
+static void messages_find_their_way(void **state)
+{
+    (void)state;
+    struct vm *vm = routed_vm();
+    struct glue_shared *s = vm->link.shared;
+    struct glue_entry e;
+    const uint8_t *payload;
+    assert_int_equal(routing_msi(vm, 0xFEE01000, 0x41), 1); /* physical, id 1: here */
+    assert_int_equal(atomic_load(&s->chan[1].posted.irr[1]), 2);
+    assert_int_equal(routing_msi(vm, 0xFEE03000, 0x8042), 1); /* level, id 3: node 1 */
+    assert_int_equal(glue_ring_peek(&s->chan[4].to_dp, &e, &payload), 1);
+    assert_true(e.kind == WIRE_IRQ && e.node == 1 && e.chan == 3 && e.op == GLUE_IRQ_LEVEL &&
+                e.arg == 0x42);
+    glue_ring_pop(&s->chan[4].to_dp, e.len);
+    assert_int_equal(routing_msi(vm, 0xFEE09000, 0x41), 0); /* nobody */
+    assert_int_equal(routing_msi(vm, 0xD0000000, 0x41), -EINVAL);
+
+    /* vCPU 0 to all others: 1 by a bit, 2 and 3 by messages on its own channel */
+    struct vcpu *v = calloc(1, sizeof(*v));
+    v->vm = vm;
+    struct apic_msg m = {.vector = 0x60, .shorthand = APIC_SHORTHAND_OTHERS, .level = 1};
+    assert_int_equal(routing_send(vm, v, &m), 3);
+    assert_int_equal(atomic_load(&s->chan[1].posted.irr[1]), 2 | UINT64_C(1) << 32);
+    assert_int_equal(atomic_load(&s->chan[0].posted.irr[1]), 0);
+    for (uint16_t k = 2; k < 4; k++) {
+        assert_int_equal(glue_ring_peek(&s->chan[0].to_dp, &e, &payload), 1);
+        assert_true(e.chan == k && e.op == GLUE_IRQ_EDGE && e.arg == 0x60);
+        glue_ring_pop(&s->chan[0].to_dp, 0);
+    }
+    /* an announcement is in force for the very next message */
+    s->apic[1].arg = UINT64_C(1) << 32 | UINT64_C(7) << 48 | UINT64_C(0x80) << 24;
+    atomic_store(&s->apic[1].lock, 4);
+    atomic_store(&s->chan[1].posted.irr[1], 0);
+    assert_int_equal(routing_msi(vm, 0xFEE80004, 0x41), 1); /* logical 0x80 */
+    assert_int_equal(atomic_load(&s->chan[1].posted.irr[1]), 2);
+    assert_int_equal(routing_msi(vm, 0xFEE02004, 0x41), 0); /* its old one */
+
+    struct { /* struct kvm_irq_routing with one entry */
+        uint32_t nr, flags;
+        struct kvm_irq_routing_entry e;
+    } table = {.nr = 1,
+               .e = {.gsi = 5, .type = KVM_IRQ_ROUTING_MSI, .u.msi = {0xFEE01000, 0, 0x43, {0}}}};
+    assert_int_equal(routing_set(vm, (const struct kvm_irq_routing *)&table), 0);
+    assert_int_equal(routing_gsi(vm, 5, 0), 1);
+    assert_int_equal(atomic_load(&s->chan[1].posted.irr[1]), 2);
+    assert_int_equal(routing_gsi(vm, 5, 1), 1);
+    assert_int_equal(atomic_load(&s->chan[1].posted.irr[1]), 10);
+    assert_int_equal(routing_gsi(vm, 6, 1), -EINVAL);
+    assert_int_equal(routing_gsi(vm, VKVM_GSIS, 1), -EINVAL);
+    free(v);
+    free(vm->link.shared);
+    free(vm);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ring_carries_both_sizes),
+        cmocka_unit_test(ring_refuses_a_bad_producer),
+        cmocka_unit_test(sizes_are_bounded),
+        cmocka_unit_test(exits_travel),
+        cmocka_unit_test(hostile_exits_change_nothing_outside),
+        cmocka_unit_test(commands_are_checked),
+        cmocka_unit_test(memory_commands_are_checked),
+        cmocka_unit_test(messages_find_their_way),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
