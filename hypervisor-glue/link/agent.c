@@ -40,7 +40,7 @@ static bool serve(struct link *l, struct glue_agent *a)
         int err = zap(l, &a->zap[done % GLUE_ZAP_ENTRIES]);
         if (err != 0) {
             atomic_store(&a->failed, (uint32_t)err);
-            return false; /* not done: the dataplane stops the VM */
+            break; /* not done: the dataplane hears of it below and stops the VM */
         }
         atomic_store_explicit(&a->done, done + 1, memory_order_release);
     }
@@ -51,7 +51,7 @@ static bool serve(struct link *l, struct glue_agent *a)
         ssize_t n = write(l->doorbell, &one, sizeof(one));
         (void)n;
     }
-    return true;
+    return done == head;
 }
 
 /* [C] of memory/zap.h: store sleeping, full fence, look at head. */
