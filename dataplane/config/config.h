@@ -79,6 +79,7 @@ struct pando_config {
         enum config_poll mode;
         uint32_t empty_polls;    /* yield, sleep: empty rounds before the first sched_yield */
         uint32_t sleep_after_us; /* sleep: idle time before blocking */
+        int32_t nice; /* of the poll loop's thread */
     } poll;
 };
 

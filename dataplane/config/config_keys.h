@@ -133,7 +133,9 @@ enum {
     X(empty_polls, UINT, "rounds", 1, 1000000, "16", LOCAL, 1, poll.empty_polls,                   \
       "yield, sleep: empty rounds before the first sched_yield.")                                  \
     X(sleep_after_us, UINT, "us", 1, 1000000, "100", LOCAL, 1, poll.sleep_after_us,                \
-      "sleep: idle time before the loop blocks.")
+      "sleep: idle time before the loop blocks.")                                                  \
+    X(nice, INT, "nice level", -20, 19, "-10", LOCAL, 1, poll.nice,                                \
+      "Scheduling priority of the poll loop: where cores are short it must come before vCPUs.")
 
 /* X(enumerator, C name, name in the file, key list). NODE is the one section that is a sequence. */
 #define CONFIG_SECTIONS(X)                                                                         \

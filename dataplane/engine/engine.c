@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "dataplane/base/bits.h"
@@ -197,6 +198,16 @@ static int start_pools(struct engine *e)
     return 0;
 }
 
+/* With fewer cores than threads a poll loop that waits its turn behind spinning vCPUs makes every
+ * fault and every remote exit cost a time slice. Nothing fails without the right to be first. */
+static int start_priority(struct engine *e)
+{
+    if (setpriority(PRIO_PROCESS, 0, e->cfg->poll.nice) != 0)
+        fprintf(stderr, "pando-dataplane: poll.nice %d: %s; going on at the usual priority\n",
+                e->cfg->poll.nice, strerror(errno));
+    return 0;
+}
+
 /* The order matters: the socket shows that no other process is this node, before the fabric's files
  * are touched; and it exists before the join, so that the VMM can be started at any time. */
 static const struct {
@@ -206,6 +217,7 @@ static const struct {
     {"userfaultfd", start_probe},   {"descriptors", idle_open}, {"glue socket", control_open},
     {"DPDK", fabric_start_eal},     {"fabric", fabric_open},    {"coherence", start_coherence},
     {"transport", start_transport}, {"pools", start_pools},     {"telemetry", telemetry_open},
+    {"priority", start_priority},
 };
 
 int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self, bool verbose)
