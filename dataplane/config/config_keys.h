@@ -62,9 +62,9 @@ enum {
     X(dataplane_core, INT, "CPU", -1, CONFIG_CORE_MAX, "-1", LOCAL, 1, dataplane_core,             \
       "CPU of the poll loop; -1: not pinned.")                                                     \
     X(agent_core, INT, "CPU", -1, CONFIG_CORE_MAX, "-1", LOCAL, 1, agent_core,                     \
-      "CPU of the agent thread, which unmaps pages in the vCPU process; -1: not pinned.")          \
+      "CPU of the agent thread, which unmaps pages in the vCPU process; checked, not applied.")    \
     X(vcpu_cores, LIST, "CPU", 0, CONFIG_CORE_MAX, "", LOCAL, 1, vcpu_cores,                       \
-      "CPUs of the vCPU threads at home here, in turn. Left out: not pinned.")                     \
+      "CPUs of the vCPU threads at home here, in turn; checked, not applied.")                     \
     X(resident_mib, UINT, "MiB", 0, CONFIG_RAM_MIB_MAX, "0", LOCAL, CONFIG_PAGES_PER_MIB,          \
       resident_pages,                                                                              \
       "Guest memory that this node may hold at a time; 0: no limit.")                              \
