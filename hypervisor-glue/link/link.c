@@ -247,13 +247,28 @@ void link_awake(struct glue_chan *c)
     atomic_store_explicit(&c->state, GLUE_AWAKE, memory_order_relaxed);
 }
 
+/* A message that never comes would leave a vCPU waiting for ever. Closing the life line ends this
+ * process (its control thread sees the end) and, through the dataplane, the VM. */
+static void ring_broken(struct link *l, uint32_t index)
+{
+    if (atomic_exchange(&l->stopping, 1) != 0)
+        return;
+    fprintf(stderr,
+            "pando: the dataplane's ring of channel %u breaks the rules (index, length or side "
+            "slot); the VM stops\n",
+            index);
+    shutdown(l->sock, SHUT_RDWR);
+}
+
 int link_take(struct link *l, uint32_t index, struct glue_entry *ret, uint8_t *payload)
 {
     struct glue_ring *r = &link_chan(l, index)->to_glue;
     const uint8_t *bytes = NULL;
     int rc = glue_ring_peek(r, ret, &bytes);
+    if (rc < 0)
+        ring_broken(l, index);
     if (rc <= 0)
-        return 0; /* the VMM trusts its dataplane: a broken ring is an empty one */
+        return 0;
     memcpy(payload, bytes, ret->len);
     glue_ring_pop(r, ret->len);
     return 1;

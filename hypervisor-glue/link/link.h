@@ -95,7 +95,7 @@ void link_sleep(struct glue_chan *c, uint64_t timeout_ns);
 void link_awake(struct glue_chan *c);
 
 /* Takes the next message of a channel: 1 and a private copy (payload: GLUE_SIDE_SIZE bytes), 0
- * none. */
+ * none. A ring that breaks the rules ends the VM, with a line on stderr. */
 int link_take(struct link *l, uint32_t index, struct glue_entry *ret, uint8_t *payload);
 
 static inline uint64_t link_now(void)

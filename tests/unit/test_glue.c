@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -65,6 +67,30 @@ static void ring_refuses_a_bad_producer(void **state)
     r->entry[0].side = UINT32_MAX;
     assert_int_equal(glue_ring_peek(r, &out, &payload), -EPROTO);
     free(r);
+}
+
+/* The VM stops by name instead of waiting for a message that cannot come. */
+static void broken_ring_ends_the_vm(void **state)
+{
+    (void)state;
+    int pair[2];
+    uint8_t byte;
+    struct glue_entry out;
+    struct link *l = calloc(1, sizeof(*l));
+    l->shared = aligned_alloc(4096, (glue_segment_size(1) + 4095) & ~(size_t)4095);
+    memset(l->shared, 0, glue_segment_size(1));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    l->sock = pair[0];
+    assert_int_equal(link_take(l, 0, &out, big), 0);
+    assert_int_equal(atomic_load(&l->stopping), 0);
+    atomic_store(&link_chan(l, 0)->to_glue.head, GLUE_RING_ENTRIES + 1);
+    assert_int_equal(link_take(l, 0, &out, big), 0);
+    assert_int_equal(atomic_load(&l->stopping), 1);
+    assert_int_equal(recv(pair[1], &byte, 1, MSG_DONTWAIT), 0); /* closed, not just silent */
+    close(pair[0]);
+    close(pair[1]);
+    free(l->shared);
+    free(l);
 }
 
 static void sizes_are_bounded(void **state)
@@ -353,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ring_carries_both_sizes),
         cmocka_unit_test(ring_refuses_a_bad_producer),
+        cmocka_unit_test(broken_ring_ends_the_vm),
         cmocka_unit_test(sizes_are_bounded),
         cmocka_unit_test(exits_travel),
         cmocka_unit_test(hostile_exits_change_nothing_outside),
