@@ -79,7 +79,8 @@ struct pando_config {
         enum config_poll mode;
         uint32_t empty_polls;    /* yield, sleep: empty rounds before the first sched_yield */
         uint32_t sleep_after_us; /* sleep: idle time before blocking */
-        int32_t nice; /* of the poll loop's thread */
+        int32_t nice;            /* of the poll loop and the agent thread */
+        uint32_t slice_us;       /* of the same; 0: the kernel's default */
     } poll;
 };
 

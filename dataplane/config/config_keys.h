@@ -20,6 +20,7 @@
 #define PANDO_CONFIG_KEYS_H
 
 #include "dataplane/config/config.h"
+#include "dataplane/host/thread.h"
 #include "dataplane/transport/rrdp.h"
 
 enum {
@@ -62,9 +63,9 @@ enum {
     X(dataplane_core, INT, "CPU", -1, CONFIG_CORE_MAX, "-1", LOCAL, 1, dataplane_core,             \
       "CPU of the poll loop; -1: not pinned.")                                                     \
     X(agent_core, INT, "CPU", -1, CONFIG_CORE_MAX, "-1", LOCAL, 1, agent_core,                     \
-      "CPU of the agent thread, which unmaps pages in the vCPU process; checked, not applied.")    \
+      "CPU of the agent thread, which unmaps pages in the vCPU process; -1: not pinned.")          \
     X(vcpu_cores, LIST, "CPU", 0, CONFIG_CORE_MAX, "", LOCAL, 1, vcpu_cores,                       \
-      "CPUs of the vCPU threads at home here, in turn; checked, not applied.")                     \
+      "CPUs of the vCPU threads at home here, in turn, by vCPU number; empty: not pinned.")        \
     X(resident_mib, UINT, "MiB", 0, CONFIG_RAM_MIB_MAX, "0", LOCAL, CONFIG_PAGES_PER_MIB,          \
       resident_pages,                                                                              \
       "Guest memory that this node may hold at a time; 0: no limit.")                              \
@@ -110,8 +111,9 @@ enum {
       "A lone acknowledgement waits this long for a frame to ride on; less than rto_min_us.")      \
     X(heartbeat_ms, UINT, "ms", 1, 60000, "100", COMMON, 1, transport.heartbeat_ms,                \
       "A heartbeat is sent after this long without another frame.")                                \
-    X(dead_ms, UINT, "ms", 3, 600000, "2000", COMMON, 1, transport.dead_ms,                        \
-      "A peer is dead, and the VM stops, after this long without a frame; 3 heartbeats or more.")  \
+    X(dead_ms, UINT, "ms", 3, 600000, "800", COMMON, 1, transport.dead_ms,                         \
+      "A peer is dead, and the VM stops, after this long without a frame; 3 heartbeats or more. "  \
+      "Where the fabric tells (shm, memif), the end of a peer's dataplane is noticed sooner.")     \
     X(join_timeout_ms, UINT, "ms", 100, 3600000, "30000", LOCAL, 1, transport.join_timeout_ms,     \
       "How long a starting node waits for the others before it gives up, naming who is missing.")  \
     X(credit, UINT, "frames", 1, RRDP_WINDOW, "64", COMMON, 1, transport.credit,                   \
@@ -135,7 +137,11 @@ enum {
     X(sleep_after_us, UINT, "us", 1, 1000000, "100", LOCAL, 1, poll.sleep_after_us,                \
       "sleep: idle time before the loop blocks.")                                                  \
     X(nice, INT, "nice level", -20, 19, "-10", LOCAL, 1, poll.nice,                                \
-      "Scheduling priority of the poll loop: where cores are short it must come before vCPUs.")
+      "Nice level of the poll loop and the agent thread: where cores are short they must come "    \
+      "before vCPUs.")                                                                             \
+    X(slice_us, UINT, "us", 0, HOST_SLICE_MAX_US, "100", LOCAL, 1, poll.slice_us,                  \
+      "Time slice of the same two; a shorter one than the vCPUs' lets them have the CPU as soon "  \
+      "as they wake up (Linux 6.12 or later; its minimum is 100). 0: the kernel's default.")
 
 /* X(enumerator, C name, name in the file, key list). NODE is the one section that is a sequence. */
 #define CONFIG_SECTIONS(X)                                                                         \

@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "dataplane/base/bits.h"
 #include "dataplane/engine/engine.h"
 
 enum { CONTROL_FDS = 2 };
@@ -144,6 +145,19 @@ static void close_connection(struct engine *e)
 }
 
 /* One packet and its descriptors. 1; 0: nothing there; -1: the connection is gone. */
+/* The vCPUs at home here take the CPUs of the list in turn. */
+static void welcome_cores(const struct engine *e, struct glue_ctl *m)
+{
+    const struct config_node *n = own_node(e);
+    uint32_t turn = 0;
+    m->agent_core = n != NULL ? n->agent_core : -1;
+    for (uint32_t v = 0; v < PANDO_ARRAY_LEN(m->vcpu_core); v++) {
+        bool pinned = n != NULL && n->vcpu_core_count > 0 && v < e->cfg->vm.vcpus &&
+                      e->cfg->vm.vcpu_home[v] == e->self;
+        m->vcpu_core[v] = pinned ? (int16_t)n->vcpu_cores[turn++ % n->vcpu_core_count] : -1;
+    }
+}
+
 static int receive_packet(int fd, struct glue_ctl *m, int fds[CONTROL_FDS], uint32_t *ret_count)
 {
     union {
@@ -185,8 +199,11 @@ void control_welcome(struct engine *e)
                          .vmm_node = e->cfg->vm.vmm_node,
                          .vcpus = e->cfg->vm.vcpus,
                          .ram_pages_max = e->cfg->vm.ram_pages,
-                         .segment_size = e->shared_size};
+                         .segment_size = e->shared_size,
+                         .nice = e->cfg->poll.nice,
+                         .slice_us = e->cfg->poll.slice_us};
     memcpy(m.vcpu_home, e->cfg->vm.vcpu_home, sizeof(m.vcpu_home));
+    welcome_cores(e, &m);
     int fds[] = {e->segment_fd, e->doorbell_fd};
     e->conn = CONN_WELCOMED;
     send_packet(e, &m, fds, 2);

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "dataplane/base/bits.h"
 #include "dataplane/base/check.h"
+#include "dataplane/host/thread.h"
 #include "dataplane/memory/uffd.h"
 
 #define US UINT64_C(1000)
@@ -202,10 +202,35 @@ static int start_pools(struct engine *e)
  * fault and every remote exit cost a time slice. Nothing fails without the right to be first. */
 static int start_priority(struct engine *e)
 {
-    if (setpriority(PRIO_PROCESS, 0, e->cfg->poll.nice) != 0)
-        fprintf(stderr, "pando-dataplane: poll.nice %d: %s; going on at the usual priority\n",
-                e->cfg->poll.nice, strerror(errno));
+    int rc = host_thread_priority(0, e->cfg->poll.nice, e->cfg->poll.slice_us);
+    if (rc != 0)
+        fprintf(stderr,
+                "pando-dataplane: poll.nice %d, poll.slice_us %u: %s; going on at the usual "
+                "priority\n",
+                e->cfg->poll.nice, e->cfg->poll.slice_us, strerror(-rc));
     return 0;
+}
+
+static int check_core(struct engine *e, const char *key, int32_t cpu)
+{
+    if (cpu == -1 || host_has_cpu(cpu))
+        return 0;
+    snprintf(e->err, sizeof(e->err), "node %u (%s): %s: CPU %d: this host has %ld CPUs", e->self,
+             node_name(e, e->self), key, cpu, sysconf(_SC_NPROCESSORS_CONF));
+    return -EINVAL;
+}
+
+static int start_cores(struct engine *e)
+{
+    const struct config_node *n = own_node(e);
+    if (n == NULL)
+        return 0;
+    int rc = check_core(e, "dataplane_core", n->dataplane_core);
+    if (rc == 0)
+        rc = check_core(e, "agent_core", n->agent_core);
+    for (uint32_t i = 0; rc == 0 && i < n->vcpu_core_count; i++)
+        rc = check_core(e, "vcpu_cores", n->vcpu_cores[i]);
+    return rc;
 }
 
 /* The order matters: the socket shows that no other process is this node, before the fabric's files
@@ -214,10 +239,10 @@ static const struct {
     const char *name;
     int (*start)(struct engine *e);
 } start_up[] = {
-    {"userfaultfd", start_probe},   {"descriptors", idle_open}, {"glue socket", control_open},
-    {"DPDK", fabric_start_eal},     {"fabric", fabric_open},    {"coherence", start_coherence},
-    {"transport", start_transport}, {"pools", start_pools},     {"telemetry", telemetry_open},
-    {"priority", start_priority},
+    {"CPUs", start_cores},          {"userfaultfd", start_probe},   {"descriptors", idle_open},
+    {"glue socket", control_open},  {"DPDK", fabric_start_eal},     {"fabric", fabric_open},
+    {"coherence", start_coherence}, {"transport", start_transport}, {"pools", start_pools},
+    {"telemetry", telemetry_open},  {"priority", start_priority},
 };
 
 int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self, bool verbose)
@@ -253,10 +278,22 @@ static bool found(struct engine *e, enum engine_step_id step, bool useful)
     return useful;
 }
 
+/* The time of this round. Who did not run himself has not heard his peers: no sign of their death.
+ */
+static void tell_time(struct engine *e)
+{
+    uint64_t now = engine_now();
+    if (now - e->now > ENGINE_STALL_MS * MS) {
+        e->count.stalls++;
+        rrdp_stalled(e->rrdp, now - e->now);
+    }
+    e->now = now;
+}
+
 int engine_run(struct engine *e)
 {
     while (!peers_finished(e)) {
-        e->now = engine_now();
+        tell_time(e);
         /* 1. Frames from peers: acknowledgements, pages into guest frames, messages into coherence
          * steps. */
         bool useful = found(e, ENGINE_STEP_FRAMES, receive_frames(e));

@@ -41,6 +41,8 @@ enum {
     ENGINE_TICKS = 8,         /* coherence ticks a round */
     ENGINE_BUFFERS = 64,      /* payloads of the glue on their way to peers */
     ENGINE_FDS = 16,          /* descriptors ready at a time */
+    ENGINE_GONE_MS = 100,     /* between two looks for peers whose process has ended */
+    ENGINE_STALL_MS = 250,    /* a round that took longer: this node did not run */
     ENGINE_LINGER_MS = 300,   /* at the end: for peers to hear of it, at most */
     ENGINE_LAST_MS = 10,      /* after the last frame */
 };
@@ -50,11 +52,13 @@ enum {
 #define ENGINE_DROP_LIST(X)                                                                        \
     X(MSG_LENGTH, "message_length")                                                                \
     X(MSG_KIND, "message_kind")                                                                    \
-    X(MSG_CLASS, "message_class") X(MSG_RESERVED, "message_reserved")                              \
-        X(MSG_RANGE, "message_range") X(NO_FRAME, "no_frame") X(GLUE_KIND, "glue_kind")            \
-            X(GLUE_NODE, "glue_node") X(GLUE_CHAN, "glue_chan") X(GLUE_FIELD, "glue_field")        \
-                X(GLUE_LENGTH, "glue_length") X(GLUE_PEER, "glue_peer_down")                       \
-                    X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
+    X(MSG_CLASS, "message_class")                                                                  \
+    X(MSG_RESERVED, "message_reserved")                                                            \
+    X(MSG_RANGE, "message_range")                                                                  \
+    X(NO_FRAME, "no_frame")                                                                        \
+    X(GLUE_KIND, "glue_kind") X(GLUE_NODE, "glue_node") X(GLUE_CHAN, "glue_chan")                  \
+        X(GLUE_FIELD, "glue_field") X(GLUE_LENGTH, "glue_length") X(GLUE_PEER, "glue_peer_down")   \
+            X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
 #define X(ID, name) ENGINE_DROP_##ID,
 enum engine_drop { ENGINE_DROP_LIST(X) ENGINE_DROPS };
 #undef X
@@ -64,8 +68,8 @@ const char *engine_drop_name(enum engine_drop d);
 #define ENGINE_STEP_LIST(X)                                                                        \
     X(FRAMES, "frames")                                                                            \
     X(PEERS, "peers")                                                                              \
-    X(FDS, "descriptors") X(GLUE, "glue") X(UNMAPPED, "unmapped") X(TICK, "tick")                  \
-        X(BACKLOG, "backlog") X(SEND, "send")
+    X(FDS, "descriptors")                                                                          \
+    X(GLUE, "glue") X(UNMAPPED, "unmapped") X(TICK, "tick") X(BACKLOG, "backlog") X(SEND, "send")
 #define X(ID, name) ENGINE_STEP_##ID,
 enum engine_step_id { ENGINE_STEP_LIST(X) ENGINE_STEPS };
 #undef X
@@ -73,7 +77,7 @@ const char *engine_step_name(enum engine_step_id s);
 
 struct engine_counters {
     uint64_t drop[ENGINE_DROPS];
-    uint64_t rounds, rounds_useful, sleeps, yields, found[ENGINE_STEPS];
+    uint64_t rounds, rounds_useful, sleeps, yields, crowded, stalls, found[ENGINE_STEPS];
     uint64_t uffd_messages, fault_pauses, kicks, futex_wakes, irqs;
     uint64_t to_glue, from_glue, buffer_stalls;
     uint64_t page_bytes_in,
@@ -156,8 +160,11 @@ struct engine {
     bool wait_fd_known;
     uint32_t empty_rounds;
     uint64_t resident_pause; /* new faults wait while this node holds more pages */
+    uint64_t gone_at;        /* peers.c: next look for peers whose process has ended */
+    uint64_t gone;           /* ... and those that the last look found */
     bool paused;             /* ... as they did in the last look at the descriptors */
     uint64_t idle_since;
+    uint64_t crowded_until; /* idle.c */
 
     struct engine_counters count;
     struct hist latency[COH_FAULT_KINDS];
@@ -199,6 +206,7 @@ bool peers_events(struct engine *e);
 void peers_watch(struct engine *e);
 bool peers_finished(struct engine *e);
 const char *node_name(const struct engine *e, uint8_t node);
+const struct config_node *own_node(const struct engine *e);
 /* The VM ends here and everywhere; the first call decides. orderly: it ended by itself. */
 void engine_stop(struct engine *e, bool orderly, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

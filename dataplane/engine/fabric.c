@@ -9,7 +9,7 @@
 #include "dataplane/engine/engine.h"
 #include "dataplane/port/eal.h"
 
-static const struct config_node *own_node(const struct engine *e)
+const struct config_node *own_node(const struct engine *e)
 {
     for (uint32_t i = 0; i < e->cfg->node_count; i++)
         if (e->cfg->node[i].id == e->self)

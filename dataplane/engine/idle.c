@@ -7,6 +7,11 @@
  * measured): busy never gives the core away; yield gives it away after some empty rounds; sleep
  * also blocks after some idle time.
  *
+ * Yield is cheap while nobody else wants the CPU. Beside a thread that spins, such as a vCPU, it is
+ * not: the scheduler lets that one have its slice, up to a tick (4 ms at HZ=250), and nothing that
+ * comes meanwhile makes us run, for we are not asleep. A sleeper is woken at once. So a yield that
+ * was long makes the loop sleep instead of yielding for a while.
+ *
  * [S] Before sleeping: dp_sleeping = 1, full fence, one more look at rings, agent and port. The
  * glue publishes, full fence, looks at dp_sleeping and rings the doorbell: one of the two sees the
  * other.
@@ -17,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "dataplane/base/bits.h"
@@ -25,9 +31,11 @@
 #define US UINT64_C(1000)
 
 enum {
-    NO_WAIT_FD_US = 50,   /* a port without a descriptor is polled at this interval */
-    SLEEP_MAX_US = 50000, /* signals and the watch over joining are looked at this often */
-    SLEEP_MIN_US = 20,    /* shorter is not worth the system call */
+    NO_WAIT_FD_US = 50,     /* a port without a descriptor is polled at this interval */
+    SLEEP_MAX_US = 50000,   /* signals and the watch over joining are looked at this often */
+    SLEEP_MIN_US = 20,      /* shorter is not worth the system call */
+    CROWDED_AFTER_US = 200, /* a yield that takes longer: others fill this CPU */
+    CROWDED_FOR_US = 100000,
     AGENT_MAX_US =
         1000, /* bound while unmappings are under way, should the agent's doorbell be lost */
 };
@@ -100,6 +108,23 @@ static uint64_t sleep_time(const struct engine *e)
     return min_u64(until - e->now, most);
 }
 
+static void give_away(struct engine *e)
+{
+    uint64_t before = engine_now();
+    if (e->cfg->poll.mode == CONFIG_POLL_SLEEP && before < e->crowded_until) {
+        struct timespec t = {0, SLEEP_MIN_US * (long)US};
+        nanosleep(&t, NULL);
+        return;
+    }
+    e->count.yields++;
+    sched_yield();
+    uint64_t after = engine_now();
+    if (after - before > CROWDED_AFTER_US * US) {
+        e->count.crowded++;
+        e->crowded_until = after + CROWDED_FOR_US * US;
+    }
+}
+
 static void block(struct engine *e)
 {
     int fd = e->port->ops->wait_fd(e->port);
@@ -109,7 +134,7 @@ static void block(struct engine *e)
         (void)idle_watch(e, fd, WATCH_PORT);
     }
     if (ns == 0 || e->paused) { /* unread faults would end the sleep at once */
-        sched_yield();
+        give_away(e);
         return;
     }
     atomic_store_explicit(&e->shared->dp_sleeping, 1, memory_order_relaxed);
@@ -120,8 +145,6 @@ static void block(struct engine *e)
             idle_poll_fds(e, ns);
         }
         e->port->ops->disarm(e->port);
-    } else {
-        sched_yield();
     }
     atomic_store_explicit(&e->shared->dp_sleeping, 0, memory_order_relaxed);
 }
@@ -137,10 +160,10 @@ void idle_round(struct engine *e, bool useful)
         e->idle_since = e->now;
     if (mode == CONFIG_POLL_BUSY || e->empty_rounds < e->cfg->poll.empty_polls)
         return;
-    if (mode == CONFIG_POLL_SLEEP && e->now - e->idle_since >= e->cfg->poll.sleep_after_us * US) {
+    if (mode == CONFIG_POLL_SLEEP &&
+        (e->now < e->crowded_until || e->now - e->idle_since >= e->cfg->poll.sleep_after_us * US)) {
         block(e);
         return;
     }
-    e->count.yields++;
-    sched_yield();
+    give_away(e);
 }

@@ -74,9 +74,27 @@ bool peers_finished(struct engine *e)
     return e->now >= e->deadline;
 }
 
+/* A peer that the fabric has not had a process for in two looks in a row is lost: between them the
+ * loop has taken what that process sent before it ended. */
+static void look_for_gone(struct engine *e)
+{
+    uint64_t gone = 0;
+    if (e->now < e->gone_at || e->phase == ENGINE_LEAVING)
+        return;
+    e->gone_at = e->now + ENGINE_GONE_MS * MS;
+    for (uint8_t n = 0; n < e->nodes; n++)
+        if (n != e->self && rrdp_peer_up(e->rrdp, n) && port_peer_gone(e->port, n))
+            gone |= UINT64_C(1) << n;
+    for (uint8_t n = 0; n < e->nodes; n++)
+        if ((gone & e->gone) >> n & 1)
+            rrdp_gone(e->rrdp, n);
+    e->gone = gone;
+}
+
 /* Time and readiness: what no event says. */
 void peers_watch(struct engine *e)
 {
+    look_for_gone(e);
     if (e->phase == ENGINE_JOINING) {
         for (uint8_t n = 0; n < e->nodes; n++)
             if (n != e->self && !rrdp_peer_up(e->rrdp, n)) {
@@ -136,6 +154,9 @@ static void down(struct engine *e, uint8_t peer, uint64_t why)
         if (e->phase == ENGINE_JOINING)
             return; /* it joins again at once */
         engine_stop(e, false, "node %u (%s) was lost: its dataplane was restarted", peer, name);
+        return;
+    case RRDP_DOWN_GONE:
+        engine_stop(e, false, "node %u (%s) was lost: its dataplane has ended", peer, name);
         return;
     default:
         engine_stop(e, false, "node %u (%s) was lost: nothing was heard of it for %u ms", peer,

@@ -203,6 +203,8 @@ static json_t *loop(const struct engine *e)
         put(o, engine_step_name(i), c->found[i]);
     put(o, "sleeps", c->sleeps);
     put(o, "yields", c->yields);
+    put(o, "crowded", c->crowded);
+    put(o, "stalls", c->stalls);
     put(o, "uffd_messages", c->uffd_messages);
     put(o, "fault_pauses", c->fault_pauses);
     put(o, "backlog_high", c->backlog_high);

@@ -337,6 +337,17 @@ void ethdev_own_dir(struct port *p, const char *dir)
     snprintf(self_of(p)->dir, sizeof(self_of(p)->dir), "%s", dir);
 }
 
+/* Only a connection of our own with the peer tells: a carrier is not a process. */
+static bool eth_gone(struct port *p, uint8_t peer)
+{
+    struct eth_port *e = self_of(p);
+    int8_t i = e->one_per_peer && peer < WIRE_NODES_MAX ? e->device_of[peer] : -1;
+    if (i < 0 || !e->dev[i].once_up)
+        return false;
+    look_at_links(e);
+    return !e->dev[i].up;
+}
+
 static const struct port_ops eth_ops = {
     .name = "ethdev",
     .rx = eth_rx,
@@ -346,6 +357,7 @@ static const struct port_ops eth_ops = {
     .wait_fd = eth_wait_fd,
     .arm = eth_arm,
     .disarm = eth_disarm,
+    .gone = eth_gone,
     .close = eth_close,
 };
 

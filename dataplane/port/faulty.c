@@ -186,6 +186,11 @@ static void faulty_disarm(struct port *p)
     self_of(p)->inner->ops->disarm(self_of(p)->inner);
 }
 
+static bool faulty_gone(struct port *p, uint8_t peer)
+{
+    return port_peer_gone(self_of(p)->inner, peer);
+}
+
 static void faulty_close(struct port *p)
 {
     struct faulty_port *f = self_of(p);
@@ -203,6 +208,7 @@ static const struct port_ops faulty_ops = {
     .wait_fd = faulty_wait_fd,
     .arm = faulty_arm,
     .disarm = faulty_disarm,
+    .gone = faulty_gone,
     .close = faulty_close,
 };
 

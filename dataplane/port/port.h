@@ -53,6 +53,10 @@ struct port_ops {
     int (*wait_fd)(struct port *p);
     bool (*arm)(struct port *p);
     void (*disarm)(struct port *p);
+    /* True if the fabric knows that the peer's process has ended (shm: nobody is behind its socket;
+     * memif: disconnected after it was connected). May cost system calls. Frames that the peer sent
+     * before may still be waiting. NULL: only silence tells. */
+    bool (*gone)(struct port *p, uint8_t peer);
     void (*close)(
         struct port *p); /* leaves nothing behind: no file, socket, segment. Use port_close */
 };
@@ -68,6 +72,11 @@ struct port {
 static inline uint32_t port_rx(struct port *p, struct port_frame *out, uint32_t max)
 {
     return p->ops->rx(p, out, max);
+}
+
+static inline bool port_peer_gone(struct port *p, uint8_t peer)
+{
+    return p->ops->gone != NULL && p->ops->gone(p, peer);
 }
 
 /* Openers. Each returns 0 and *ret_port, or -errno and a sentence in err that says what to do.

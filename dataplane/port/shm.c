@@ -177,6 +177,12 @@ static void shm_close(struct port *p)
     free(s);
 }
 
+static bool shm_gone(struct port *p, uint8_t peer)
+{
+    const struct shm_port *s = (const struct shm_port *)p;
+    return peer < s->nodes && !shm_link_alive(s, peer);
+}
+
 static const struct port_ops shm_ops = {
     .name = "shm",
     .rx = shm_rx,
@@ -186,6 +192,7 @@ static const struct port_ops shm_ops = {
     .wait_fd = shm_wait_fd,
     .arm = shm_arm,
     .disarm = shm_disarm,
+    .gone = shm_gone,
     .close = shm_close,
 };
 

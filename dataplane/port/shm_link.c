@@ -75,6 +75,13 @@ static bool is_alive(const struct sockaddr_un *a)
     return alive;
 }
 
+bool shm_link_alive(const struct shm_port *s, uint8_t node)
+{
+    struct sockaddr_un a;
+    socket_path(s, node, &a);
+    return is_alive(&a);
+}
+
 int shm_link_bind(struct shm_port *s)
 {
     struct sockaddr_un a;

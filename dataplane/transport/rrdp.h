@@ -140,7 +140,13 @@ enum rrdp_event_type {
     RRDP_EV_SENT,    /* message acknowledged (or dropped by DOWN): payload handle is free; value =
                         cookie */
 };
-enum rrdp_down { RRDP_DOWN_TIMEOUT = 1, RRDP_DOWN_RST, RRDP_DOWN_CLOSED, RRDP_DOWN_RESTARTED };
+enum rrdp_down {
+    RRDP_DOWN_TIMEOUT = 1,
+    RRDP_DOWN_RST,
+    RRDP_DOWN_CLOSED,
+    RRDP_DOWN_RESTARTED,
+    RRDP_DOWN_GONE /* rrdp_gone */
+};
 enum rrdp_refusal {
     RRDP_REFUSE_REVISION = 1,
     RRDP_REFUSE_CONFIG,
@@ -216,6 +222,12 @@ bool rrdp_event(struct rrdp *r, struct rrdp_event *out);
  * heartbeats, dead peers and set-up. Ticking early does nothing. */
 uint64_t rrdp_deadline(const struct rrdp *r);
 void rrdp_tick(struct rrdp *r, uint64_t now);
+
+/* The owner knows better than a time-out. gone: the peer's process has ended; a connection with it
+ * goes down. stalled: this node itself did not run for so long; its peers' silence of that time
+ * does not count. */
+void rrdp_gone(struct rrdp *r, uint8_t peer);
+void rrdp_stalled(struct rrdp *r, uint64_t ns);
 
 /* Orderly close towards all peers: queued messages are still delivered, then RST|NUL (closed). */
 void rrdp_close(struct rrdp *r, uint64_t now);

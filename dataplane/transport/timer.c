@@ -85,3 +85,16 @@ void rrdp_tick(struct rrdp *r, uint64_t now)
         if (n != r->cfg.self)
             peer_tick(r, &r->peer[n], now);
 }
+
+void rrdp_gone(struct rrdp *r, uint8_t peer)
+{
+    if (peer < r->cfg.nodes && peer != r->cfg.self && r->peer[peer].state == PEER_UP)
+        setup_down(r, &r->peer[peer], RRDP_DOWN_GONE);
+}
+
+void rrdp_stalled(struct rrdp *r, uint64_t ns)
+{
+    for (uint8_t n = 0; n < r->cfg.nodes; n++)
+        if (n != r->cfg.self && r->peer[n].state == PEER_UP)
+            r->peer[n].last_rx += ns;
+}

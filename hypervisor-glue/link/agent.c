@@ -7,8 +7,8 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 
+#include "dataplane/host/thread.h"
 #include "hypervisor-glue/link/link.h"
 #include "hypervisor-glue/link/raw.h"
 
@@ -76,7 +76,8 @@ void *link_agent(void *arg)
     prctl(PR_SET_NAME, "pando-agent");
     /* Short work that a page waits for: ahead of vCPUs that fill the cores. Not allowed without
      * privilege: then not. */
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LINK_AGENT_NICE);
+    (void)host_thread_priority(0, l->agent_nice, l->agent_slice_us);
+    link_pin(l->agent_core, "agent_core: the agent thread");
     for (;;) {
         /* After a stop the pages are nobody's, but a dataplane that still waits for an answer gets
          * it. */
@@ -89,7 +90,7 @@ void *link_agent(void *arg)
         if (++empty < LINK_AGENT_POLLS)
             __builtin_ia32_pause();
         else if (link_now() - idle_since < LINK_AGENT_SPIN_US * UINT64_C(1000))
-            sched_yield();
+            __builtin_ia32_pause();
         else
             doze(l, a);
     }

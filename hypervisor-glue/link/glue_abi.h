@@ -28,7 +28,7 @@
 #include "dataplane/wire/wire.h"
 
 enum {
-    GLUE_ABI_VERSION = 1,
+    GLUE_ABI_VERSION = 2,
     GLUE_RING_ENTRIES = 128, /* per direction; a power of two */
     GLUE_SIDE_SLOTS =
         8, /* per direction; a power of two: payload messages in flight in one channel */
@@ -69,6 +69,11 @@ struct glue_ctl {
     uint64_t pages; /* RAM */
     uint64_t hva;   /* RAM: where the glue mapped and registered it */
     uint8_t vcpu_home[256]; /* WELCOME: node of each vCPU */
+    int16_t vcpu_core[256]; /* WELCOME: CPU of each vCPU at home here; -1: not pinned */
+    int32_t agent_core;     /* WELCOME: CPU of the agent thread; -1: not pinned */
+    int32_t nice;           /* WELCOME: of the agent thread, with its slice (host/thread.h) */
+    uint32_t slice_us;
+    uint32_t reserved2;
     char text[GLUE_ERROR_TEXT];
 };
 

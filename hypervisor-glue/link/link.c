@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "dataplane/host/thread.h"
 #include "hypervisor-glue/link/raw.h"
 
 static int fail(char *err, int code, const char *what, const char *path)
@@ -106,6 +107,10 @@ static int greet(struct link *l, int sock, char *err)
     l->vcpus = c.vcpus;
     l->ram_pages_max = c.ram_pages_max;
     memcpy(l->vcpu_home, c.vcpu_home, sizeof(l->vcpu_home));
+    memcpy(l->vcpu_core, c.vcpu_core, sizeof(l->vcpu_core));
+    l->agent_core = c.agent_core;
+    l->agent_nice = c.nice;
+    l->agent_slice_us = c.slice_us;
     l->doorbell = fds[1];
     fds[1] = -1;
 out:
@@ -312,6 +317,15 @@ int link_ram(struct link *l, void *hva, uint64_t pages, int memfd, int uffd,
     }
     pthread_mutex_unlock(&l->ctl_lock);
     return rc;
+}
+
+void link_pin(int32_t cpu, const char *who)
+{
+    int rc = cpu < 0 ? 0 : host_thread_pin(0, cpu);
+    if (rc != 0)
+        fprintf(stderr,
+                "pando: %s: CPU %d: %s; it runs where the host lets it (cgroup, taskset?)\n", who,
+                cpu, strerror(-rc));
 }
 
 void link_bye(struct link *l, int status)

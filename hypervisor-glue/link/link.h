@@ -25,8 +25,7 @@ enum {
         70, /* exit status of a process whose VM was stopped; no guest's status is even */
     LINK_STOP_GRACE_MS = 300, /* for the VMM to report, before the process is ended */
     LINK_AGENT_POLLS = 16,
-    LINK_AGENT_SPIN_US = 50,
-    LINK_AGENT_NICE = -10,
+    LINK_AGENT_SPIN_US = 5,
     LINK_SLEEP_MAX_MS = 100, /* longest sleep without a look at the stop flag */
 };
 
@@ -43,6 +42,9 @@ struct link {
     uint32_t role, node, nodes, vmm_node, vcpus;
     uint64_t ram_pages_max;
     uint8_t vcpu_home[256];
+    int16_t vcpu_core[256]; /* -1: not pinned */
+    int32_t agent_core, agent_nice;
+    uint32_t agent_slice_us;
     struct link_block block[GLUE_RAM_BLOCKS];
     _Atomic uint32_t blocks;
     _Atomic uint32_t stopping; /* no vCPU enters the guest again */
@@ -64,6 +66,10 @@ int link_ram(struct link *l, void *hva, uint64_t pages, int memfd, int uffd,
 
 /* The VM ended by itself. */
 void link_bye(struct link *l, int status);
+
+/* Pins the calling thread to a CPU; -1: leaves it alone. What cannot be is said on stderr, and the
+ * thread runs where it may: slower, not wrong. who: key and thread for the message. */
+void link_pin(int32_t cpu, const char *who);
 
 static inline bool link_stopped(struct link *l)
 {

@@ -6,6 +6,7 @@
  * EINTR.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -58,6 +59,9 @@ void home_thread_setup(struct vcpu *v)
         say("vCPU %u: no timer: %s", v->id, strerror(errno));
     v->timer_armed = LAPIC_NO_DEADLINE;
     v->tid = tid;
+    char who[32];
+    snprintf(who, sizeof(who), "vcpu_cores: vCPU %u", v->id);
+    link_pin(v->vm->link.vcpu_core[v->id], who);
     atomic_store(&v->chan->tid, (uint32_t)tid);
 }
 

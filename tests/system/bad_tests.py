@@ -96,6 +96,13 @@ def out_of_range(lab):
     return lab.refused(r"fabric\.mtu.*'100'.*576")
 
 
+def no_such_cpu(lab):
+    text = Options().config(lab.space.path("run"), "bad", workspace.INTERFACE)
+    text = text.replace("name: n0", "name: n0, vcpu_cores: [0, 1023]")
+    lab.dataplane(lab.config("c.yaml", text), 0)
+    return lab.refused(r"vcpu_cores: CPU 1023: this host has \d+")
+
+
 def no_config(lab):
     lab.dataplane(lab.space.path("nothing.yaml"), 0)
     return lab.refused(r"nothing\.yaml.*no such file")
@@ -255,6 +262,7 @@ def noisy_segment(build):
 CASES = (
     unknown_key,
     out_of_range,
+    no_such_cpu,
     no_config,
     no_such_node,
     node_never_comes,

@@ -257,6 +257,37 @@ static void heartbeat_and_death(void **state)
     world_free(w);
 }
 
+/* The owner's better knowledge: a peer that has ended goes down at once, and only if it was up;
+ * time in which this node itself did not run is not its peers' silence. */
+static void gone_and_stalled(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3, 1500, 12);
+    world_start_all(w);
+    rrdp_gone(w->node[0].r, 1); /* not up, self, no node: nothing happens */
+    rrdp_gone(w->node[0].r, 0);
+    rrdp_gone(w->node[0].r, 63);
+    rrdp_gone(w->node[0].r, 255);
+    world_connect(w, 1 * SEC);
+    world_kill(w, 1);
+    world_run(w, 500 * MS);
+    assert_true(rrdp_peer_up(w->node[0].r, 1));
+    rrdp_gone(w->node[0].r, 1);
+    assert_false(rrdp_peer_up(w->node[0].r, 1));
+    world_run(w, 1 * MS);
+    assert_int_equal(w->node[0].link[1].down, 1);
+    assert_int_equal(w->node[0].link[1].why, RRDP_DOWN_GONE);
+    assert_true(rrdp_peer_up(w->node[0].r, 2));
+    rrdp_stalled(w->node[2].r, 300 * MS);
+    world_run(w, 700 * MS); /* 1200 ms of silence, of which 300 do not count */
+    assert_true(rrdp_peer_up(w->node[2].r, 1));
+    world_run(w, 120 * MS);
+    assert_false(rrdp_peer_up(w->node[2].r, 1));
+    assert_int_equal(w->node[2].link[1].why, RRDP_DOWN_TIMEOUT);
+    rrdp_check(w->node[0].r);
+    world_free(w);
+}
+
 /* 0 hears nothing, 1 hears all: only 0 gives up, and its SYN must open 1's eyes. */
 static void one_way_partition(void **state)
 {
@@ -442,6 +473,7 @@ int main(void)
         cmocka_unit_test(two_nodes_with_one_number),
         cmocka_unit_test(moved_mac),
         cmocka_unit_test(heartbeat_and_death),
+        cmocka_unit_test(gone_and_stalled),
         cmocka_unit_test(one_way_partition),
         cmocka_unit_test(no_network_then_heals),
         cmocka_unit_test(close_delivers_first),

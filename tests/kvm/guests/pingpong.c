@@ -33,10 +33,15 @@ struct order {
 static struct order orders[MAX_CPUS];
 static uint64_t done[MAX_CPUS][512] PAGE_ALIGNED; /* serial of the last order carried out */
 static volatile uint64_t page[512] PAGE_ALIGNED;  /* the page that is measured */
-static uint64_t *samples, count, max_samples;
+static uint64_t *samples, max_samples;
 static unsigned peer;
 static unsigned sharers;
 static bool broken;
+
+/* CPU 0 writes it at each sample; the others read their neighbours in .bss all the time. */
+static struct {
+    uint64_t count;
+} PAGE_ALIGNED taken;
 
 static void pause_us(uint64_t us)
 {
@@ -151,33 +156,35 @@ static void swap_first(uint64_t *v, uint64_t end)
 /* For whoever merges several runs: percentiles of percentiles would be wrong. */
 static void print_samples(const char *name)
 {
-    for (uint64_t i = 0; i < count; i += 4)
-        printf("SAMPLES %s %lu %lu %lu %lu\n", name, samples[i], samples[i + 1 < count ? i + 1 : i],
-               samples[i + 2 < count ? i + 2 : i], samples[i + 3 < count ? i + 3 : i]);
+    for (uint64_t i = 0; i < taken.count; i += 4)
+        printf("SAMPLES %s %lu %lu %lu %lu\n", name, samples[i],
+               samples[i + 1 < taken.count ? i + 1 : i], samples[i + 2 < taken.count ? i + 2 : i],
+               samples[i + 3 < taken.count ? i + 3 : i]);
 }
 
 /* All samples are kept, so the percentiles are exact (nearest rank). */
 static void report(const char *name)
 {
-    for (uint64_t i = count / 2; i-- > 0;)
-        sift(samples, i, count);
-    for (uint64_t end = count; end-- > 1;)
+    for (uint64_t i = taken.count / 2; i-- > 0;)
+        sift(samples, i, taken.count);
+    for (uint64_t end = taken.count; end-- > 1;)
         swap_first(samples, end);
-    for (uint64_t i = 1; i < count; i++)
+    for (uint64_t i = 1; i < taken.count; i++)
         CHECK(samples[i - 1] <= samples[i], "samples are not in order");
-    CHECK(count == max_samples, "%lu samples, not %lu", count, max_samples);
+    CHECK(taken.count == max_samples, "%lu samples, not %lu", taken.count, max_samples);
     printf("BENCH %s unit=cycles n=%lu p50=%lu p90=%lu p99=%lu max=%lu tsc_khz=%lu peer=%u "
            "sharers=%u\n",
-           name, count, samples[(count * 50 + 99) / 100 - 1], samples[(count * 90 + 99) / 100 - 1],
-           samples[(count * 99 + 99) / 100 - 1], samples[count - 1], tsc_khz(), peer, sharers);
+           name, taken.count, samples[(taken.count * 50 + 99) / 100 - 1],
+           samples[(taken.count * 90 + 99) / 100 - 1], samples[(taken.count * 99 + 99) / 100 - 1],
+           samples[taken.count - 1], tsc_khz(), peer, sharers);
     if (cmdline_u64("raw", 0) != 0)
         print_samples(name);
-    count = 0;
+    taken.count = 0;
 }
 
 static void sample(uint64_t cycles)
 {
-    samples[count++] = cycles;
+    samples[taken.count++] = cycles;
 }
 
 static void bench_handover(void)

@@ -50,7 +50,7 @@ void apic_icr(uint32_t apic_id, uint32_t command)
 
 void ipi_send(unsigned cpu, unsigned vector)
 {
-    apic_icr(cpu_data(cpu)->apic_id, ICR_ASSERT | ICR_FIXED | vector);
+    apic_icr(cpu_ids.apic[cpu], ICR_ASSERT | ICR_FIXED | vector);
 }
 
 void nap(void)

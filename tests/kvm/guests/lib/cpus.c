@@ -8,7 +8,7 @@
 unsigned ncpus = 1;
 unsigned madt_cpus, mp_cpus;
 uint8_t cpu_of_apic[256]; /* read by the trampoline */
-static uint8_t apic_of_cpu[MAX_CPUS];
+struct cpu_ids cpu_ids;
 
 extern const uint8_t trampoline[], trampoline_end[];
 
@@ -104,14 +104,14 @@ void cpus_find(void)
     CHECK(found > 0, "neither ACPI nor MP tables list a CPU");
     CHECK(found <= MAX_CPUS, "%u vCPUs; this guest has room for %u", found, MAX_CPUS);
     /* This CPU is number 0, whatever its place in the table. */
-    apic_of_cpu[0] = boot_id;
+    cpu_ids.apic[0] = boot_id;
     for (unsigned i = 0; i < found; i++)
         if (ids[i] != boot_id) {
             CHECK(ncpus < found, "the tables do not list APIC id %u, which runs", boot_id);
-            apic_of_cpu[ncpus++] = ids[i];
+            cpu_ids.apic[ncpus++] = ids[i];
         }
     for (unsigned i = 0; i < ncpus; i++)
-        cpu_of_apic[apic_of_cpu[i]] = (uint8_t)i;
+        cpu_of_apic[cpu_ids.apic[i]] = (uint8_t)i;
 }
 
 static void delay_us(uint64_t us)
@@ -132,16 +132,16 @@ void cpus_start(void)
     for (unsigned i = 1; i < (broadcast ? 2 : ncpus) && ncpus > 1; i++) {
         uint32_t to = broadcast ? ICR_OTHERS : 0;
 
-        apic_icr(apic_of_cpu[i], to | ICR_INIT | ICR_ASSERT);
+        apic_icr(cpu_ids.apic[i], to | ICR_INIT | ICR_ASSERT);
         delay_us(200);
-        apic_icr(apic_of_cpu[i], to | ICR_STARTUP | ICR_ASSERT | page);
+        apic_icr(cpu_ids.apic[i], to | ICR_STARTUP | ICR_ASSERT | page);
         delay_us(200);
-        apic_icr(apic_of_cpu[i], to | ICR_STARTUP | ICR_ASSERT | page);
+        apic_icr(cpu_ids.apic[i], to | ICR_STARTUP | ICR_ASSERT | page);
     }
     for (unsigned i = 1; i < ncpus; i++) {
         WAIT_UNTIL(__atomic_load_n(&cpu_data(i)->online, __ATOMIC_ACQUIRE) != 0,
-                   "start of CPU %u (APIC id %u)", i, apic_of_cpu[i]);
-        CHECK(cpu_data(i)->apic_id == apic_of_cpu[i], "CPU %u has APIC id %u, not %u", i,
-              cpu_data(i)->apic_id, apic_of_cpu[i]);
+                   "start of CPU %u (APIC id %u)", i, cpu_ids.apic[i]);
+        CHECK(cpu_data(i)->apic_id == cpu_ids.apic[i], "CPU %u has APIC id %u, not %u", i,
+              cpu_data(i)->apic_id, cpu_ids.apic[i]);
     }
 }

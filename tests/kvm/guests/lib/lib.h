@@ -32,6 +32,12 @@ _Static_assert(offsetof(struct cpu, exc_vector) == CPU_EXC_VECTOR, "layout.h");
 _Static_assert(offsetof(struct cpu, exc_cs) == CPU_EXC_CS, "layout.h");
 _Static_assert(sizeof(struct cpu) <= PAGE, "one page");
 
+/* A page of its own, not written after the start: sending an interrupt moves no page. */
+struct cpu_ids {
+    uint8_t apic[MAX_CPUS];
+} PAGE_ALIGNED;
+extern struct cpu_ids cpu_ids;
+
 extern uint8_t cpu_blocks[MAX_CPUS][CPU_BLOCK];
 extern unsigned ncpus;
 extern const char guest_name[];
