@@ -2,8 +2,10 @@
 /*
  * A VMM of a hundred lines for what the bare-metal guests do not reach: RAM that holds bytes before
  * its slot exists, a private read-only slot, one memfd page seen at two guest addresses, state
- * ioctls of vCPUs wherever they live, IOAPIC_EOI. Every vCPU runs 16-bit code out of the RAM that
- * was filled beforehand, reads the ROM, and tells by port what it saw.
+ * ioctls of vCPUs wherever they live, kicks, IOAPIC_EOI. Every vCPU runs 16-bit code out of the RAM
+ * that was filled beforehand, reads the ROM, and tells by port what it saw; then it spins, is
+ * kicked out by a signal whose handler sets immediate_exit, as QEMU does, and takes a
+ * level-triggered MSI, whose EOI the VMM must see.
  *
  *   slots_vmm [private]   private: RAM is anonymous memory, which must be refused
  * Exit status 0: all as expected.
@@ -12,6 +14,8 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,9 +32,11 @@ enum {
     ROM_AT = 0xE0000,
     ALIAS_AT = 0xD0000,
     CODE_AT = 0x1000,
-    DATA_AT = 0x2000
+    DATA_AT = 0x2000,
+    SPIN_AT = 0x3000,
+    HANDLER_AT = 0x3100
 };
-enum { PORT = 0x80, APIC_VECTOR = 0x51 };
+enum { PORT = 0x80, APIC_VECTOR = 0x51, KICKS = 20 };
 
 static int vm_fd, run_size;
 static int vcpu_fd[VCPUS];
@@ -52,6 +58,12 @@ static const uint8_t code[] = {
     0xB8, 0x00, 0xD0, 0x8E, 0xD8, 0xA1, 0x00, 0x00, 0xE7, 0x80, 0xFF, 0x06, 0x00, 0x00, 0x31,
     0xC0, 0x8E, 0xD8, 0xA1, 0x00, 0x20, 0xE7, 0x80, 0xE5, 0x80, 0xE7, 0x80, 0xF4,
 };
+
+/* sti; jmp $ */
+static const uint8_t spin[] = {0xFB, 0xEB, 0xFE};
+/* mov dword [0xFEE000B0],0 (EOI); iret */
+static const uint8_t handler[] = {0x66, 0x67, 0xC7, 0x05, 0xB0, 0x00, 0xE0,
+                                  0xFE, 0x00, 0x00, 0x00, 0x00, 0xCF};
 
 static int slot(uint32_t id, uint32_t flags, uint64_t gpa, uint64_t size, const void *at)
 {
@@ -124,6 +136,92 @@ static void *run_vcpu(void *arg)
     return NULL;
 }
 
+/* ---- kicks and the EOI of a level-triggered interrupt
+ * -------------------------------------------- */
+
+static __thread struct kvm_run *own_run;
+static _Atomic unsigned eois;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    if (own_run != NULL)
+        own_run->immediate_exit = 1;
+}
+
+static void to_spin(unsigned i)
+{
+    struct kvm_regs r = {.rip = SPIN_AT, .rsp = 0x8000, .rflags = 2};
+    struct kvm_sregs s;
+    struct kvm_lapic_state lapic;
+    CHECK(ioctl(vcpu_fd[i], KVM_GET_SREGS, &s) == 0);
+    s.ds.base = s.ss.base = s.cs.base = 0;
+    s.ds.selector = s.ss.selector = s.cs.selector = 0;
+    s.ds.limit = 0xFFFFFFFF; /* 16-bit code that reaches the APIC */
+    s.ds.g = 1;
+    CHECK(ioctl(vcpu_fd[i], KVM_SET_SREGS, &s) == 0 && ioctl(vcpu_fd[i], KVM_SET_REGS, &r) == 0);
+    CHECK(ioctl(vcpu_fd[i], KVM_GET_LAPIC, &lapic) == 0);
+    lapic.regs[0xF1] |= 1; /* spurious-interrupt vector register: the APIC is on */
+    CHECK(ioctl(vcpu_fd[i], KVM_SET_LAPIC, &lapic) == 0);
+}
+
+/* Runs until it was kicked KICKS times and has seen one EOI; each kick ends one KVM_RUN. */
+static void *spin_vcpu(void *arg)
+{
+    unsigned i = (unsigned)(uintptr_t)arg, kicked = 0, seen = 0;
+    struct kvm_run *run = own_run = run_of[i];
+    while (kicked < KICKS || seen == 0) {
+        int rc = ioctl(vcpu_fd[i], KVM_RUN, 0);
+        if (rc != 0) {
+            CHECK(errno == EINTR && run->immediate_exit == 1);
+            run->immediate_exit = 0;
+            kicked++;
+            atomic_fetch_add(&eois, 0x10000);
+            continue;
+        }
+        if (run->exit_reason != KVM_EXIT_IOAPIC_EOI)
+            fprintf(stderr, "slots_vmm: vCPU %u: exit reason %u\n", i, run->exit_reason);
+        CHECK(run->exit_reason == KVM_EXIT_IOAPIC_EOI && run->eoi.vector == APIC_VECTOR);
+        seen++;
+        atomic_fetch_add(&eois, 1);
+    }
+    CHECK(seen == 1);
+    own_run = NULL;
+    return NULL;
+}
+
+static void await(unsigned want, const char *what)
+{
+    for (unsigned ms = 0; (atomic_load(&eois) & (want >= 0x10000 ? ~0xFFFFu : 0xFFFFu)) != want;
+         ms++) {
+        if (ms == 20000) {
+            fprintf(stderr, "slots_vmm: %s: %#x after 20 s\n", what, atomic_load(&eois));
+            exit(5);
+        }
+        usleep(1000);
+    }
+}
+
+static void kick_and_interrupt(unsigned i)
+{
+    struct kvm_msi msi = {.address_lo = 0xFEE00000u | i << 12,
+                          .data = 1u << 15 | 1u << 14 | APIC_VECTOR}; /* level, assert */
+    pthread_t t;
+    atomic_store(&eois, 0);
+    to_spin(i);
+    CHECK(pthread_create(&t, NULL, spin_vcpu, (void *)(uintptr_t)i) == 0);
+    for (unsigned k = 1; k <= KICKS; k++) {
+        if (k == KICKS / 2) {
+            CHECK(ioctl(vm_fd, KVM_SIGNAL_MSI, &msi) >= 0);
+            await(1, "EOI");
+        }
+        usleep(k * 300); /* in the guest, on its way there, or not yet */
+        pthread_kill(t, SIGUSR1);
+        await(k * 0x10000, "kicks");
+    }
+    CHECK(pthread_join(t, NULL) == 0);
+}
+
 static uint8_t *make_ram(bool private)
 {
     int fd = memfd_create("slots-ram", MFD_CLOEXEC);
@@ -133,6 +231,10 @@ static uint8_t *make_ram(bool private)
                        : mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     CHECK(ram != MAP_FAILED);
     memcpy(ram + CODE_AT, code, sizeof(code)); /* before any slot shows it */
+    memcpy(ram + SPIN_AT, spin, sizeof(spin));
+    memcpy(ram + HANDLER_AT, handler, sizeof(handler));
+    ram[APIC_VECTOR * 4] = HANDLER_AT & 0xFF;
+    ram[APIC_VECTOR * 4 + 1] = HANDLER_AT >> 8;
     return ram;
 }
 
@@ -175,6 +277,10 @@ int main(int argc, char **argv)
               pthread_join(t, NULL) == 0);
         CHECK(*(volatile uint16_t *)(ram + DATA_AT) == 0x4001 + i);
     }
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGUSR1, &action, NULL);
+    for (unsigned i = 0; i < VCPUS; i++)
+        kick_and_interrupt(i);
     puts("slots_vmm: all as expected");
     return 0;
 }

@@ -147,6 +147,7 @@ suite_kvm() {
     why=$(kvm_missing)
     if [ -n "$why" ]; then skip kvm "$why"; return 0; fi
     run_meson build 400 --suite kvm # the guests on plain KVM: what they do without Pando
+    run_script vmm_tests.py --build build --tally "$TALLY"
     run_script foreign_tests.py --build build --tally "$TALLY"
     set -- --build build --seed "$SEED" --budget "$BUDGET_KVM" --tally "$TALLY" --json "$OUT/kvm.json"
     [ "$FULL" = 1 ] && set -- "$@" --full

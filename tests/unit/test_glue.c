@@ -93,6 +93,33 @@ static void broken_ring_ends_the_vm(void **state)
     free(l);
 }
 
+/* A kick that comes just before KVM_RUN leaves a mark that the kernel looks at; the VMM's own mark
+ * is not touched. */
+static void kick_leaves_a_mark(void **state)
+{
+    (void)state;
+    struct vm *vm = calloc(1, sizeof(*vm));
+    struct vcpu *v = calloc(1, sizeof(*v));
+    struct kvm_run run = {0};
+    v->vm = vm;
+    v->run = &run;
+    v->chan = aligned_alloc(4096, (sizeof(*v->chan) + 4095) & ~(size_t)4095);
+    vm->link.vcpu_core[0] = -1;
+    assert_int_equal(kick_install(), 0);
+    home_thread_setup(v);
+    assert_int_equal(atomic_load(&v->chan->tid), (uint32_t)gettid());
+    raise(SIGRTMIN + GLUE_KICK_SIGNAL_OFFSET);
+    assert_int_equal(run.immediate_exit, VKVM_KICKED);
+    run.immediate_exit = 1;
+    raise(SIGRTMIN + GLUE_KICK_SIGNAL_OFFSET);
+    assert_int_equal(run.immediate_exit, 1);
+    timer_delete(v->timer);
+    signal(SIGRTMIN + GLUE_KICK_SIGNAL_OFFSET, SIG_IGN);
+    free(v->chan);
+    free(v);
+    free(vm);
+}
+
 static void sizes_are_bounded(void **state)
 {
     (void)state;
@@ -380,6 +407,7 @@ int main(void)
         cmocka_unit_test(ring_carries_both_sizes),
         cmocka_unit_test(ring_refuses_a_bad_producer),
         cmocka_unit_test(broken_ring_ends_the_vm),
+        cmocka_unit_test(kick_leaves_a_mark),
         cmocka_unit_test(sizes_are_bounded),
         cmocka_unit_test(exits_travel),
         cmocka_unit_test(hostile_exits_change_nothing_outside),
