@@ -31,7 +31,7 @@ static void edge_failed(struct engine *e, const char *what, uint64_t page, int r
 static void act_map(struct engine *e, const struct coh_action *a)
 {
     if (a->zero || a->writable)
-        freeze_thaw(&e->freeze, e->rrdp, &e->ram, a->page);
+        thaw(e, a->page);
     if (a->zero && ram_frame(&e->ram, a->page) != NULL)
         ram_zero(&e->ram, a->page);
     int rc = ram_map(&e->ram, a->page, a->writable, a->fault == COH_FAULT_UPGRADE && !a->again);
@@ -82,7 +82,7 @@ static void act(struct engine *e, const struct coh_action *a)
         zap_push(&e->zap, a->page);
         break;
     case COH_ACT_PUNCH:
-        freeze_thaw(&e->freeze, e->rrdp, &e->ram, a->page);
+        thaw(e, a->page);
         rc = ram_punch(&e->ram, a->page);
         if (rc != 0)
             edge_failed(e, "punching", a->page, rc);

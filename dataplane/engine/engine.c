@@ -175,7 +175,7 @@ static int start_pools(struct engine *e)
 {
     uint64_t each = e->cfg->coherence.txn_max + EVICTIONS;
     uint32_t late = (uint32_t)min_u64((uint64_t)e->nodes * each * (e->nodes + 2u), LATE_MAX);
-    uint32_t pins = (uint32_t)((uint64_t)e->nodes * (each + RRDP_QUEUE));
+    uint32_t pins = freeze_pins(e->nodes, (uint32_t)each);
     uint8_t *bytes = allocate(e, (size_t)e->nodes * WIRE_CLASSES * WIRE_BYTES_MAX);
     void *frozen = allocate(e, freeze_size(pins));
     uint32_t *next = allocate(e, (size_t)late * sizeof(uint32_t));

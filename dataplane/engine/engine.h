@@ -3,13 +3,19 @@
  * The engine: one polling thread that joins guest memory (userfaultfd), coherence, transport, port
  * and glue. EDGE.
  *
- *   main.c      options, signals                    engine.c    start-up table, the poll loop
- *   act.c       carries out coherence's actions     faults.c    userfaultfd and agent -> events
- *   freeze.c    page bytes in flight                receive.c   frames -> segments -> messages
- *   transmit.c  messages -> frames; the backlog     peers.c     join, refusals, losses, the end of
- * the VM control.c   the glue's socket                   glue.c      the glue's rings, interrupts,
- * waking idle.c      poll modes                          summary.c   JSON     telemetry.c  DPDK
- * telemetry
+ *   main.c       options, signals
+ *   engine.c     start-up table, the poll loop
+ *   act.c        carries out coherence's actions
+ *   faults.c     userfaultfd and agent -> events
+ *   receive.c    frames -> segments -> messages
+ *   transmit.c   messages -> frames; the backlog
+ *   peers.c      join, refusals, losses, the end of the VM
+ *   control.c    the glue's socket
+ *   glue.c       the glue's rings, interrupts, waking
+ *   fabric.c     EAL and the port
+ *   idle.c       descriptors, poll modes
+ *   summary.c    counters as JSON
+ *   telemetry.c  DPDK telemetry
  *
  * One thread owns all of it (telemetry reads counters). Everything is allocated before the glue is
  * welcomed.
@@ -26,12 +32,15 @@
 #include "dataplane/base/pool.h"
 #include "dataplane/coherence/coherence.h"
 #include "dataplane/config/config.h"
-#include "dataplane/engine/freeze.h"
 #include "dataplane/memory/ram.h"
 #include "dataplane/memory/zap.h"
 #include "dataplane/port/port.h"
+#include "dataplane/transport/freeze.h"
 #include "dataplane/transport/rrdp.h"
 #include "hypervisor-glue/link/glue_abi.h"
+
+/* Payload handle and cookie of a message of the glue: a transmit buffer. */
+#define ENGINE_BUFFER (UINT64_C(1) << 63)
 
 enum {
     ENGINE_ERROR_MAX = 512,
@@ -56,9 +65,10 @@ enum {
     X(MSG_RESERVED, "message_reserved")                                                            \
     X(MSG_RANGE, "message_range")                                                                  \
     X(NO_FRAME, "no_frame")                                                                        \
-    X(GLUE_KIND, "glue_kind") X(GLUE_NODE, "glue_node") X(GLUE_CHAN, "glue_chan")                  \
-        X(GLUE_FIELD, "glue_field") X(GLUE_LENGTH, "glue_length") X(GLUE_PEER, "glue_peer_down")   \
-            X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
+    X(GLUE_KIND, "glue_kind")                                                                      \
+    X(GLUE_NODE, "glue_node")                                                                      \
+    X(GLUE_CHAN, "glue_chan") X(GLUE_FIELD, "glue_field") X(GLUE_LENGTH, "glue_length")            \
+        X(GLUE_PEER, "glue_peer_down") X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
 #define X(ID, name) ENGINE_DROP_##ID,
 enum engine_drop { ENGINE_DROP_LIST(X) ENGINE_DROPS };
 #undef X
@@ -197,6 +207,8 @@ void transmit_message(struct engine *e, uint8_t dst, const struct wire_msg *m);
 void transmit_sent(struct engine *e, uint64_t cookie);
 bool transmit_backlog(struct engine *e);
 bool transmit_frames(struct engine *e);
+/* The bytes of the page's frame are about to change. */
+void thaw(struct engine *e, uint64_t page);
 /* A glue message with its payload; 0, -EAGAIN (try later), or -errno (dropped). */
 int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload,
                   uint32_t len);

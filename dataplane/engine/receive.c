@@ -85,7 +85,7 @@ static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32
          * acceptable. */
         return;
     }
-    freeze_thaw(&e->freeze, e->rrdp, &e->ram, rx->msg.page);
+    thaw(e, rx->msg.page);
     memcpy(frame + at, data, len);
     e->count.page_bytes_in += len;
 }
@@ -104,7 +104,7 @@ static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
                     peer, node_name(e, peer), (unsigned long long)rx->msg.page, e->self);
         return;
     }
-    freeze_thaw(&e->freeze, e->rrdp, &e->ram, rx->msg.page);
+    thaw(e, rx->msg.page);
     memcpy(frame, rx->bytes, WIRE_PAGE_SIZE);
     e->count.put_bytes += WIRE_PAGE_SIZE;
 }

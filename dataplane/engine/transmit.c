@@ -101,8 +101,8 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
     }
     memcpy(e->buffer[i], payload, len);
     e->count.glue_bytes += len;
-    int rc = rrdp_send(e->rrdp, dst, cls, bytes, WIRE_MSG_HEADER, FREEZE_BUFFER | i, len, true,
-                       FREEZE_BUFFER | i);
+    int rc = rrdp_send(e->rrdp, dst, cls, bytes, WIRE_MSG_HEADER, ENGINE_BUFFER | i, len, true,
+                       ENGINE_BUFFER | i);
     if (rc != 0)
         pool_put(&e->buffers, i);
     return rc;
@@ -110,8 +110,8 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
 
 void transmit_sent(struct engine *e, uint64_t cookie)
 {
-    if (cookie & FREEZE_BUFFER)
-        pool_put(&e->buffers, (uint32_t)(cookie & ~FREEZE_BUFFER));
+    if (cookie & ENGINE_BUFFER)
+        pool_put(&e->buffers, (uint32_t)(cookie & ~ENGINE_BUFFER));
     else
         freeze_unpin(&e->freeze, (uint32_t)cookie);
 }
@@ -119,8 +119,15 @@ void transmit_sent(struct engine *e, uint64_t cookie)
 /* The bytes behind a payload handle; they stay as they are until the message is acknowledged. */
 static const uint8_t *bytes_of(const struct engine *e, uint64_t handle)
 {
-    return handle & FREEZE_BUFFER ? e->buffer[handle & ~FREEZE_BUFFER]
-                                  : freeze_bytes(&e->freeze, &e->ram, handle);
+    if (handle & ENGINE_BUFFER)
+        return e->buffer[handle & ~ENGINE_BUFFER];
+    return freeze_is_staged(handle) ? freeze_staged(&e->freeze, handle)
+                                    : ram_frame(&e->ram, handle);
+}
+
+void thaw(struct engine *e, uint64_t page)
+{
+    freeze_thaw(&e->freeze, e->rrdp, page, ram_frame(&e->ram, page));
 }
 
 bool transmit_frames(struct engine *e)

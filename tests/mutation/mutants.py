@@ -58,6 +58,19 @@ MUTANTS = (
         [],
     ),
     (
+        "no-thaw",
+        "a page changes while its old bytes are in flight",
+        [(RRDP + "freeze.c", "    if (s == POOL_NONE)\n        return;\n    rrdp_rebind",
+          "    if (s == POOL_NONE || page % 2)\n        return;\n    rrdp_rebind")],
+        [],
+    ),
+    (
+        "early-unpin",
+        "a copy is given back while another message still goes on from it",
+        [(RRDP + "freeze.c", "--f->staging_refs[s] == 0", "f->staging_refs[s]-- != 0")],
+        [],
+    ),
+    (
         "false-eack-bit",
         "the EACK bitmap claims a frame that never came",
         [(RRDP + "send.c", ".eack_bits = s->parked,", ".eack_bits = s->parked | s->parked << 1,")],

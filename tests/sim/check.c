@@ -136,10 +136,9 @@ void check_end(struct sim_world *w)
             check_fail(w, SIM_LIVENESS, "node %u: coherence does not become idle", i);
         else if (!rrdp_idle(n->rrdp))
             check_fail(w, SIM_LIVENESS, "node %u: transport does not become idle", i);
-        for (uint32_t p = 0; p < o->pages; p++)
-            if (n->page_pins[p] != 0)
-                check_fail(w, SIM_SAFETY, "node %u: page %u still frozen by %u messages", i, p,
-                           n->page_pins[p]);
+        if (n->freeze.pins.used != 0 || n->freeze.staging.used != 0)
+            check_fail(w, SIM_SAFETY, "node %u: %u messages still freeze pages, %u copies left", i,
+                       n->freeze.pins.used, n->freeze.staging.used);
         check_node(w, n, UINT64_MAX);
     }
     for (uint32_t p = 0; p < o->pages && w->result == SIM_PASS; p++)

@@ -12,8 +12,6 @@
 #include "dataplane/base/check.h"
 #include "tests/sim/sim.h"
 
-enum { STAGED = 1u << 30 }; /* payload handle: page + 1, or STAGED | staging slot */
-
 static void grow(struct sim_queue *q)
 {
     uint32_t n = q->tail - q->head;
@@ -86,8 +84,9 @@ void node_create(struct sim_world *w, uint8_t id)
     n->rrdp = rrdp_init(n->rrdp_mem, &rc, w->now);
     PANDO_CHECK(n->coh != NULL && n->rrdp != NULL);
     n->frame = calloc(w->opt.pages, WIRE_PAGE_SIZE);
-    n->staging = malloc((size_t)SIM_STAGING * WIRE_PAGE_SIZE);
-    n->pin = calloc(SIM_PINS, sizeof(*n->pin));
+    uint32_t pins = freeze_pins(w->opt.nodes, w->opt.txn_max + SIM_EVICTIONS);
+    n->freeze_mem = calloc(1, freeze_size(pins));
+    freeze_init(&n->freeze, n->freeze_mem, pins);
 }
 
 void node_destroy(struct sim_node *n)
@@ -98,61 +97,15 @@ void node_destroy(struct sim_node *n)
     free(n->coh_mem);
     free(n->rrdp_mem);
     free(n->frame);
-    free(n->staging);
-    free(n->pin);
-}
-
-/* ---- freeze rule --------------------------------------------------------------------------- */
-
-static uint32_t pin_take(struct sim_node *n, uint64_t handle)
-{
-    for (uint32_t i = 0; i < SIM_PINS; i++) {
-        uint32_t k = (n->pin_next + i) % SIM_PINS;
-        if (n->pin[k].used)
-            continue;
-        n->pin_next = k + 1;
-        n->pin[k] = (struct sim_pin){.used = true, .handle = handle};
-        n->page_pins[handle - 1]++;
-        return k;
-    }
-    PANDO_CHECK(!"simulator: more payloads in flight than SIM_PINS");
-    return 0;
-}
-
-static void pin_drop(struct sim_node *n, uint64_t cookie)
-{
-    PANDO_CHECK(cookie < SIM_PINS && n->pin[cookie].used);
-    uint64_t handle = n->pin[cookie].handle;
-    uint32_t *count =
-        handle & STAGED ? &n->staging_pins[handle & ~STAGED] : &n->page_pins[handle - 1];
-    PANDO_CHECK(*count > 0);
-    (*count)--;
-    n->pin[cookie].used = false;
+    free(n->freeze_mem);
 }
 
 /* The bytes of this page are about to change: whatever is still to be sent goes on from a copy. */
-static void unfreeze(struct sim_node *n, uint32_t page)
+static void thaw(struct sim_node *n, uint64_t page)
 {
-    if (n->page_pins[page] == 0)
-        return;
-    uint32_t s = 0;
-    while (s < SIM_STAGING && n->staging_pins[s] != 0)
-        s++;
-    PANDO_CHECK(s < SIM_STAGING);
-    memcpy(n->staging[s], n->frame[page], WIRE_PAGE_SIZE);
-    uint64_t from = page + 1, to = STAGED | s;
-    rrdp_rebind(n->rrdp, from, to);
-    for (uint32_t i = 0; i < SIM_PINS; i++)
-        if (n->pin[i].used && n->pin[i].handle == from)
-            n->pin[i].handle = to;
-    for (uint32_t p = 0; p < SIM_NODES_MAX; p++)
-        for (uint32_t c = 0; c < WIRE_CLASSES; c++)
-            for (uint32_t i = n->backlog[p][c].head; i != n->backlog[p][c].tail; i++)
-                if (n->backlog[p][c].item[i % n->backlog[p][c].size].handle == from)
-                    n->backlog[p][c].item[i % n->backlog[p][c].size].handle = to;
-    n->staging_pins[s] = n->page_pins[page];
-    n->page_pins[page] = 0;
-    sim_coverage.unfreeze++;
+    uint64_t before = n->freeze.copies;
+    freeze_thaw(&n->freeze, n->rrdp, page, n->frame[page]);
+    sim_coverage.unfreeze += n->freeze.copies - before;
 }
 
 /* ---- actions ------------------------------------------------------------------------------- */
@@ -162,7 +115,8 @@ static int try_send(struct sim_node *n, uint8_t dst, const struct sim_backlog *b
     uint8_t header[WIRE_MSG_HEADER];
     wire_msg_pack(&b->msg, header);
     return rrdp_send(n->rrdp, dst, wire_kind_info(b->msg.kind)->cls, header, sizeof(header),
-                     b->handle, b->handle ? WIRE_PAGE_SIZE : 0, b->handle != 0, b->pin);
+                     b->paged ? n->freeze.pin[b->pin].handle : 0, b->paged ? WIRE_PAGE_SIZE : 0,
+                     b->paged, b->pin);
 }
 
 static void act_send(struct sim_world *w, struct sim_node *n, const struct coh_action *a)
@@ -172,8 +126,8 @@ static void act_send(struct sim_world *w, struct sim_node *n, const struct coh_a
     PANDO_CHECK(a->dst != n->id && a->dst < w->opt.nodes);
     check_request(w, n, &a->msg);
     if (info->payload == WIRE_PAGE) {
-        b.handle = a->msg.page + 1;
-        b.pin = pin_take(n, b.handle);
+        b.paged = true;
+        b.pin = freeze_pin(&n->freeze, a->msg.page);
     }
     struct sim_queue *q = &n->backlog[a->dst][info->cls];
     int err = q->head == q->tail ? try_send(n, a->dst, &b) : -EAGAIN;
@@ -185,8 +139,8 @@ static void act_send(struct sim_world *w, struct sim_node *n, const struct coh_a
         return;
     }
     PANDO_CHECK(err == -ENOTCONN); /* the peer is gone: PEER_DOWN follows */
-    if (b.handle)
-        pin_drop(n, b.pin);
+    if (b.paged)
+        freeze_unpin(&n->freeze, b.pin);
 }
 
 static void drain_backlog(struct sim_world *w, struct sim_node *n)
@@ -199,8 +153,8 @@ static void drain_backlog(struct sim_world *w, struct sim_node *n)
                 int err = try_send(n, p, b);
                 if (err == -EAGAIN)
                     break;
-                if (err != 0 && b->handle)
-                    pin_drop(n, b->pin);
+                if (err != 0 && b->paged)
+                    freeze_unpin(&n->freeze, b->pin);
                 q->head++;
             }
         }
@@ -225,7 +179,7 @@ static void act_edge(struct sim_world *w, struct sim_node *n, const struct coh_a
     uint32_t page = (uint32_t)a->page;
     PANDO_CHECK(page < w->opt.pages);
     if (a->type == COH_ACT_MAP && (a->zero || a->writable))
-        unfreeze(n, page);
+        thaw(n, page);
     if (a->type == COH_ACT_MAP && a->zero)
         memset(n->frame[page], 0, WIRE_PAGE_SIZE);
     if (a->type == COH_ACT_MAP && a->again) {
@@ -271,7 +225,7 @@ static void act(struct sim_world *w, struct sim_node *n, const struct coh_action
         if (n->map[a->page] != MAP_NONE)
             check_fail(w, SIM_SAFETY, "node %u punches page %u, which is mapped", n->id,
                        (unsigned)a->page);
-        unfreeze(n, (uint32_t)a->page);
+        thaw(n, a->page);
         memset(n->frame[a->page], 0xEE, WIRE_PAGE_SIZE); /* whoever reads it now is caught */
         break;
     case COH_ACT_STOP:
@@ -320,7 +274,7 @@ static void begin_message(struct sim_world *w, struct sim_node *n, const struct 
     else
         rx->mode = coh_wants_data(n->coh, s->peer, &rx->msg) ? RX_IN_PLACE : RX_REFUSED;
     if (rx->mode == RX_IN_PLACE)
-        unfreeze(n, (uint32_t)rx->msg.page);
+        thaw(n, rx->msg.page);
 }
 
 static void segment(struct sim_world *w, struct sim_node *n, const struct rrdp_segment *s)
@@ -344,7 +298,7 @@ static void segment(struct sim_world *w, struct sim_node *n, const struct rrdp_s
     if (!s->last)
         return;
     if (rx->mode == RX_STAGED && coh_takes_put(n->coh, s->peer, &rx->msg)) {
-        unfreeze(n, (uint32_t)rx->msg.page);
+        thaw(n, rx->msg.page);
         memcpy(n->frame[rx->msg.page], rx->staged, WIRE_PAGE_SIZE);
     }
     struct coh_event ev = {
@@ -369,7 +323,7 @@ static void events(struct sim_world *w, struct sim_node *n)
     struct rrdp_event ev;
     while (rrdp_event(n->rrdp, &ev)) {
         if (ev.type == RRDP_EV_SENT) {
-            pin_drop(n, ev.value);
+            freeze_unpin(&n->freeze, (uint32_t)ev.value);
         } else if (ev.type == RRDP_EV_DOWN) {
             sim_trace(w, "n%u peer %u down, reason %u", n->id, ev.peer, (unsigned)ev.value);
             if (w->opt.crash_at == 0)
@@ -393,8 +347,8 @@ static void transmit(struct sim_world *w, struct sim_node *n)
         memcpy(bytes + len, f.inline_data, f.inline_len);
         len += f.inline_len;
         if (f.payload_len > 0) {
-            const uint8_t *from =
-                f.payload & STAGED ? n->staging[f.payload & ~STAGED] : n->frame[f.payload - 1];
+            const uint8_t *from = freeze_is_staged(f.payload) ? freeze_staged(&n->freeze, f.payload)
+                                                              : n->frame[f.payload];
             memcpy(bytes + len, from + f.payload_offset, f.payload_len);
             len += f.payload_len;
         }

@@ -22,6 +22,7 @@
 #include "dataplane/base/hist.h"
 #include "dataplane/base/prng.h"
 #include "dataplane/coherence/coherence.h"
+#include "dataplane/transport/freeze.h"
 #include "dataplane/transport/rrdp.h"
 
 enum {
@@ -29,8 +30,7 @@ enum {
     SIM_VCPUS_MAX = 4, /* per node */
     SIM_PAGES_MAX = 64,
     SIM_INSN_PAGES_MAX = 8,
-    SIM_STAGING = 256,
-    SIM_PINS = 16384,
+    SIM_EVICTIONS = 32, /* of a node in flight: COH_EVICT_MAX */
     SIM_FRAME_MAX = RRDP_MTU_MAX + 64,
 };
 
@@ -61,11 +61,6 @@ struct sim_options {
 
 enum map_mode { MAP_NONE, MAP_RO, MAP_RW };
 
-struct sim_pin {
-    bool used;
-    uint64_t handle;
-};
-
 struct sim_insn {
     uint32_t n;
     uint32_t page[SIM_INSN_PAGES_MAX];
@@ -84,7 +79,7 @@ struct sim_vcpu {
 
 struct sim_backlog {
     struct wire_msg msg;
-    uint64_t handle; /* 0: no payload */
+    bool paged;
     uint32_t pin;
 };
 
@@ -111,11 +106,8 @@ struct sim_node {
     uint8_t (*frame)[WIRE_PAGE_SIZE];
     enum map_mode map[SIM_PAGES_MAX];
     bool edge_open[SIM_PAGES_MAX];
-    uint32_t page_pins[SIM_PAGES_MAX];
-    uint8_t (*staging)[WIRE_PAGE_SIZE];
-    uint32_t staging_pins[SIM_STAGING];
-    struct sim_pin *pin;
-    uint32_t pin_next;
+    struct freeze freeze;
+    void *freeze_mem;
     struct sim_queue backlog[SIM_NODES_MAX][WIRE_CLASSES];
     struct sim_rx rx[SIM_NODES_MAX][WIRE_CLASSES];
     struct sim_vcpu vcpu[SIM_VCPUS_MAX];

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The freeze rule (engine/freeze.h): what is in flight keeps its bytes when the guest's page
+/* The freeze rule (transport/freeze.h): what is in flight keeps its bytes when the guest's page
  * changes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/base/check.h"
-#include "dataplane/engine/freeze.h"
+#include "dataplane/transport/freeze.h"
 
 enum { PAGES = 8, PINS = 16 };
+
+static uint8_t (*frames)[WIRE_PAGE_SIZE];
+
+static const uint8_t *bytes_of(const struct freeze *f, uint64_t handle)
+{
+    return freeze_is_staged(handle) ? freeze_staged(f, handle) : frames[handle];
+}
 
 static struct rrdp *make_transport(void)
 {
@@ -31,30 +38,29 @@ static struct rrdp *make_transport(void)
 
 int main(void)
 {
-    struct ram ram = {.blocks = 1};
     struct freeze f;
     struct rrdp *rrdp = make_transport();
-    uint8_t *bytes = calloc(PAGES, RAM_PAGE);
-    ram.block[0] = (struct ram_block){.base_page = 0, .pages = PAGES, .alias = bytes};
+    uint8_t *bytes = calloc(PAGES, WIRE_PAGE_SIZE);
+    frames = (void *)bytes;
     freeze_init(&f, calloc(1, freeze_size(PINS)), PINS);
 
-    memset(ram_frame(&ram, 3), 0x33, RAM_PAGE);
+    memset(frames[3], 0x33, WIRE_PAGE_SIZE);
     uint32_t a = freeze_pin(&f, 3), b = freeze_pin(&f, 3), other = freeze_pin(&f, 4);
-    PANDO_CHECK(freeze_bytes(&f, &ram, f.pin[a].handle) == ram_frame(&ram, 3)); /* no copy yet */
+    PANDO_CHECK(bytes_of(&f, f.pin[a].handle) == frames[3]); /* no copy yet */
 
-    freeze_thaw(&f, rrdp, &ram, 5); /* nothing of page 5 is in flight */
+    freeze_thaw(&f, rrdp, 5, frames[5]); /* nothing of page 5 is in flight */
     PANDO_CHECK(f.copies == 0);
-    freeze_thaw(&f, rrdp, &ram, 3);
-    memset(ram_frame(&ram, 3), 0x99, RAM_PAGE);        /* the page is the guest's again */
+    freeze_thaw(&f, rrdp, 3, frames[3]);
+    memset(frames[3], 0x99, WIRE_PAGE_SIZE);           /* the page is the guest's again */
     PANDO_CHECK(f.copies == 1 && f.staging.used == 1); /* one copy serves both messages */
     for (uint32_t i = 0; i < 2; i++) {
-        const uint8_t *in_flight = freeze_bytes(&f, &ram, f.pin[i == 0 ? a : b].handle);
-        PANDO_CHECK(in_flight[0] == 0x33 && in_flight[RAM_PAGE - 1] == 0x33);
+        const uint8_t *in_flight = bytes_of(&f, f.pin[i == 0 ? a : b].handle);
+        PANDO_CHECK(in_flight[0] == 0x33 && in_flight[WIRE_PAGE_SIZE - 1] == 0x33);
     }
-    PANDO_CHECK(freeze_bytes(&f, &ram, f.pin[other].handle) == ram_frame(&ram, 4));
+    PANDO_CHECK(bytes_of(&f, f.pin[other].handle) == frames[4]);
 
     uint32_t c = freeze_pin(&f, 3); /* the new content leaves as well */
-    PANDO_CHECK(freeze_bytes(&f, &ram, f.pin[c].handle)[0] == 0x99);
+    PANDO_CHECK(bytes_of(&f, f.pin[c].handle)[0] == 0x99);
     freeze_unpin(&f, a);
     PANDO_CHECK(f.staging.used == 1);
     freeze_unpin(&f, b);
@@ -65,7 +71,10 @@ int main(void)
 
     for (uint32_t i = 0; i < PINS;
          i++) /* every pin on a page of its own, all thawed: buffers suffice */
-        freeze_thaw(&f, rrdp, &ram, f.pin[freeze_pin(&f, i % PAGES)].handle);
+    {
+        (void)freeze_pin(&f, i % PAGES);
+        freeze_thaw(&f, rrdp, i % PAGES, frames[i % PAGES]);
+    }
     PANDO_CHECK(f.pins.used == PINS && f.staging.used == PINS);
     printf("freeze: %llu copies, all as they should be\n", (unsigned long long)f.copies);
     return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "dataplane/engine/freeze.h"
+#include "dataplane/transport/freeze.h"
 
 #include <string.h>
 
@@ -28,7 +28,7 @@ size_t freeze_size(uint32_t pins)
     place(&at, (size_t)pins * sizeof(uint32_t));
     place(&at, (size_t)pins * sizeof(uint32_t));
     place(&at, (size_t)buckets_for(pins) * sizeof(uint32_t));
-    place(&at, (size_t)pins * RAM_PAGE);
+    place(&at, (size_t)pins * WIRE_PAGE_SIZE);
     return at;
 }
 
@@ -42,7 +42,7 @@ void freeze_init(struct freeze *f, void *mem, uint32_t pins)
     pool_init(&f->staging, (void *)(base + place(&at, (size_t)pins * sizeof(uint32_t))), pins);
     f->staging_refs = (void *)(base + place(&at, (size_t)pins * sizeof(uint32_t)));
     f->bucket = (void *)(base + place(&at, (size_t)buckets_for(pins) * sizeof(uint32_t)));
-    f->staging_page = (void *)(base + place(&at, (size_t)pins * RAM_PAGE));
+    f->staging_page = (void *)(base + place(&at, (size_t)pins * WIRE_PAGE_SIZE));
     for (uint32_t i = 0; i <= f->mask; i++)
         f->bucket[i] = POOL_NONE;
 }
@@ -85,7 +85,7 @@ void freeze_unpin(struct freeze *f, uint32_t pin)
     pool_put(&f->pins, pin);
 }
 
-void freeze_thaw(struct freeze *f, struct rrdp *rrdp, const struct ram *ram, uint64_t page)
+void freeze_thaw(struct freeze *f, struct rrdp *rrdp, uint64_t page, const uint8_t *frame)
 {
     uint32_t *at = bucket_of(f, page), s = POOL_NONE;
     while (*at != POOL_NONE) {
@@ -95,10 +95,9 @@ void freeze_thaw(struct freeze *f, struct rrdp *rrdp, const struct ram *ram, uin
             continue;
         }
         if (s == POOL_NONE) {
-            const uint8_t *frame = ram_frame(ram, page);
             s = pool_get(&f->staging); /* one staging buffer has at least one pin: there is one */
             PANDO_CHECK(s != POOL_NONE && frame != NULL);
-            memcpy(f->staging_page[s], frame, RAM_PAGE);
+            memcpy(f->staging_page[s], frame, WIRE_PAGE_SIZE);
             f->staging_refs[s] = 0;
         }
         p->handle = FREEZE_STAGED | s;
@@ -111,8 +110,8 @@ void freeze_thaw(struct freeze *f, struct rrdp *rrdp, const struct ram *ram, uin
     f->copies++;
 }
 
-const uint8_t *freeze_bytes(const struct freeze *f, const struct ram *ram, uint64_t handle)
+const uint8_t *freeze_staged(const struct freeze *f, uint64_t handle)
 {
-    return handle & FREEZE_STAGED ? f->staging_page[handle & ~FREEZE_STAGED]
-                                  : ram_frame(ram, handle);
+    PANDO_CHECK(freeze_is_staged(handle));
+    return f->staging_page[handle & ~FREEZE_STAGED];
 }
