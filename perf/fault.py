@@ -50,10 +50,10 @@ def say(text):
 
 
 class Results:
-    """By name: the rounds' medians, and either all samples or the tools' own merged histograms."""
+    """By name: the rounds' medians, and either all samples or the sum of the tools' histograms."""
 
     def __init__(self):
-        self.samples, self.rounds, self.tool = {}, {}, {}
+        self.samples, self.rounds, self.buckets, self.top = {}, {}, {}, {}
 
     def add_samples(self, name, values):
         values = sorted(values)
@@ -61,23 +61,23 @@ class Results:
         self.rounds.setdefault(name, []).append(values[(len(values) - 1) // 2])
 
     def add_line(self, line):
-        """One JSON line of a tool: its own percentiles of one round, listed round by round."""
+        """One JSON line of a tool: a histogram, [largest value in ns, samples] a bucket."""
         d = json.loads(line)
-        self.tool.setdefault(d["name"], []).append(d)
-        self.rounds.setdefault(d["name"], []).append(d["p50"])
+        name, sum_of = d["name"], self.buckets.setdefault(d["name"], {})
+        for value, n in d["buckets"]:
+            sum_of[value] = sum_of.get(value, 0) + n
+        self.top[name] = max(self.top.get(name, 0), d["max"])
+        self.rounds.setdefault(name, []).append(d["p50"])
 
     def rows(self):
         out = []
         for name, values in self.samples.items():
             values.sort()
-            at = lambda p: round(values[min(len(values) - 1, int(len(values) * p))], 2)
-            out.append({"name": name, "unit": "us", "n": len(values), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99),
-                        "max": round(values[-1], 2)})
-        for name, rounds in self.tool.items():
-            # Each round's percentiles stand for themselves; the row is the median round, and says so.
-            middle = sorted(rounds, key=lambda d: d["p50"])[(len(rounds) - 1) // 2]
-            out.append({**middle, "n": middle["n"], "rounds": len(rounds), "of": "the median round",
-                        "max": max(d["max"] for d in rounds)})
+            at = lambda p: values[min(len(values) - 1, int(len(values) * p))]
+            out.append(row(name, len(values), at, values[-1]))
+        for name, sum_of in self.buckets.items():
+            at = lambda p: min(quantile(sum_of, p) / 1e3, self.top[name])
+            out.append(row(name, sum(sum_of.values()), at, self.top[name]))
         return sorted(out, key=lambda d: d["name"])
 
     def ratios(self):
@@ -90,6 +90,21 @@ class Results:
                 out.append({"name": f"{a} : {b}", "value": round(each[(len(each) - 1) // 2], 3),
                             "low": round(each[0], 3), "high": round(each[-1], 3), "goal": None, "met": None})
         return out
+
+
+def quantile(buckets, p):
+    """The largest value of the bucket that holds the sample of this rank."""
+    want, seen = p * sum(buckets.values()), 0
+    for value in sorted(buckets):
+        seen += buckets[value]
+        if seen >= want:
+            return value
+    return 0
+
+
+def row(name, n, at, top):
+    return {"name": name, "unit": "us", "n": n, "p50": round(at(0.5), 3), "p90": round(at(0.9), 3),
+            "p99": round(at(0.99), 3), "max": round(top, 3)}
 
 
 def tool(build, name, *args):

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dataplane/port/eal.h"
+#include "perf/result.h"
 #include "perf/rtt.h"
 
 enum { FABRICS = 3, VARIANTS = FABRICS * 2 + 2 };
@@ -41,13 +42,10 @@ static void fail(struct rtt_side *s, const char *what)
 
 static void print(const char *kind, const char *variant, uint32_t reply, const struct rtt_result *r)
 {
-    printf("{\"name\": \"%s/%s/%u\", \"unit\": \"us\", \"n\": %llu, \"p50\": %.3f, \"p90\": %.3f, "
-           "\"p99\": %.3f, "
-           "\"max\": %.3f, \"lost\": %llu, \"round_p50\": [",
-           kind, variant, reply, (unsigned long long)r->hist.count,
-           (double)hist_quantile(&r->hist, 500) / 1e3, (double)hist_quantile(&r->hist, 900) / 1e3,
-           (double)hist_quantile(&r->hist, 990) / 1e3, (double)r->hist.max / 1e3,
-           (unsigned long long)r->lost);
+    char name[64];
+    snprintf(name, sizeof(name), "%s/%s/%u", kind, variant, reply);
+    result_begin(name, &r->hist);
+    printf(", \"lost\": %llu, \"round_p50\": [", (unsigned long long)r->lost);
     for (uint32_t i = 0; i < r->rounds; i++)
         printf("%s%.3f", i ? ", " : "", (double)r->round_p50[i] / 1e3);
     printf("]}\n");

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "dataplane/base/hist.h"
+#include "perf/result.h"
 
 #ifndef UFFDIO_CONTINUE_MODE_WP /* linux/userfaultfd.h of 6.5 and later */
 #define UFFDIO_CONTINUE_MODE_WP (UINT64_C(1) << 1)
@@ -147,12 +148,25 @@ static void measure(struct floor *f, enum kind kind, bool yield, uint32_t rounds
     }
     atomic_store(&f->stop, true);
     pthread_join(thread, NULL);
-    printf("{\"name\": \"floor/uffd_%s/%s\", \"unit\": \"us\", \"n\": %llu, \"p50\": %.2f, "
-           "\"p90\": %.2f, \"p99\": %.2f, "
-           "\"max\": %.2f}\n",
-           yield ? "yield" : "spin", kind_name[kind], (unsigned long long)f->hist.count,
-           (double)hist_quantile(&f->hist, 500) / 1e3, (double)hist_quantile(&f->hist, 900) / 1e3,
-           (double)hist_quantile(&f->hist, 990) / 1e3, (double)f->hist.max / 1e3);
+    char name[64];
+    snprintf(name, sizeof(name), "floor/uffd_%s/%s", yield ? "yield" : "spin", kind_name[kind]);
+    result_begin(name, &f->hist);
+    puts("}");
+    fflush(stdout);
+}
+
+/* What the machine does to a loop that only looks at the clock. */
+static void measure_noise(uint32_t rounds)
+{
+    static struct hist gaps;
+    uint64_t last = now_ns(), end = last + rounds * UINT64_C(200000000);
+    while (last < end) {
+        uint64_t now = now_ns();
+        hist_add(&gaps, now - last);
+        last = now;
+    }
+    result_begin("noise/empty_loop_gap", &gaps);
+    puts("}");
     fflush(stdout);
 }
 
@@ -165,6 +179,7 @@ int main(int argc, char **argv)
                 PAGES);
         return 2;
     }
+    measure_noise(rounds);
     set_up(&f);
     for (enum kind k = 0; k < KINDS; k++) {
         measure(&f, k, false, rounds);
