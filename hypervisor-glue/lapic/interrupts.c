@@ -20,6 +20,11 @@ static bool vector_test(const struct lapic *l, uint32_t array, uint32_t vector)
     return (lapic_get(l, array + vector / 32 * 16) >> (vector % 32) & 1u) != 0;
 }
 
+bool lapic_irr_holds(const struct lapic *l, uint8_t vector)
+{
+    return vector_test(l, LAPIC_IRR, vector);
+}
+
 static void vector_assign(struct lapic *l, uint32_t array, uint32_t vector, bool on)
 {
     uint32_t offset = array + vector / 32 * 16;

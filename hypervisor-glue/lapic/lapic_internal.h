@@ -72,6 +72,8 @@ void lapic_timer_set_divide(struct lapic *l, uint64_t now_ns, uint32_t tdcr, str
 void lapic_timer_set_lvt(struct lapic *l, uint32_t lvt, struct lapic_out *out);
 void lapic_timer_stop(struct lapic *l);
 bool lapic_timer_is_tsc(const struct lapic *l);
+bool lapic_timer_is_periodic(const struct lapic *l);
+bool lapic_irr_holds(const struct lapic *l, uint8_t vector);
 
 /* registers.c: the writable bits of an LVT entry. */
 uint32_t lapic_lvt_mask(const struct lapic *l, uint32_t offset);

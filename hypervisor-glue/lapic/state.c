@@ -53,7 +53,8 @@ static uint32_t import_reg(const struct lapic *l, uint32_t offset, uint32_t valu
     }
 }
 
-/* The current count of the page restarts the timer; 0 is a stopped one, in every mode. */
+/* The current count of the page restarts the timer. As in KVM a count of 0 beside an initial count
+ * (QEMU never writes the current count) is a whole period, or in one-shot mode an expiry now. */
 static void import_timer(struct lapic *l, uint64_t now_ns, uint32_t count, struct lapic_out *out)
 {
     uint32_t initial = lapic_get(l, LAPIC_TMICT);
@@ -61,7 +62,12 @@ static void import_timer(struct lapic *l, uint64_t now_ns, uint32_t count, struc
     if (lapic_timer_is_tsc(l))
         return; /* IA32_TSC_DEADLINE, to be set after the import, starts it */
     lapic_timer_stop(l);
-    lapic_timer_start(l, now_ns, count < initial ? count : initial, out);
+    if (count == 0 && lapic_timer_is_periodic(l))
+        count = initial;
+    if (count == 0 && initial != 0)
+        l->timer_deadline_ns = now_ns;
+    else
+        lapic_timer_start(l, now_ns, count < initial ? count : initial, out);
 }
 
 int lapic_import(struct lapic *l, uint64_t now_ns, const uint8_t regs[LAPIC_REGS_SIZE],

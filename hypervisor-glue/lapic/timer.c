@@ -45,6 +45,11 @@ static uint64_t count_to_ns(const struct lapic *l, uint32_t count)
     return ticks_to_ns(l, (uint64_t)count << divide_shift(l));
 }
 
+bool lapic_timer_is_periodic(const struct lapic *l)
+{
+    return timer_mode(l) == LAPIC_TIMER_PERIODIC;
+}
+
 bool lapic_timer_is_tsc(const struct lapic *l)
 {
     return timer_mode(l) == LAPIC_TIMER_TSC_DEADLINE;
@@ -61,6 +66,11 @@ uint64_t lapic_timer_deadline(const struct lapic *l)
     if (lapic_get(l, LAPIC_LVT_TIMER) & LAPIC_LVT_MASKED)
         return LAPIC_NO_DEADLINE;
     return l->timer_deadline_ns;
+}
+
+bool lapic_timer_waits(const struct lapic *l)
+{
+    return lapic_irr_holds(l, (uint8_t)lapic_get(l, LAPIC_LVT_TIMER));
 }
 
 /* What a periodic timer does at an expiry; with an initial count of 0 it stops. */

@@ -238,13 +238,14 @@ void link_doze(struct glue_chan *c)
     atomic_thread_fence(memory_order_seq_cst); /* [W] */
 }
 
-void link_sleep(struct glue_chan *c, uint64_t timeout_ns)
+bool link_sleep(struct glue_chan *c, uint64_t timeout_ns)
 {
     uint64_t most = (uint64_t)LINK_SLEEP_MAX_MS * 1000000u;
     if (timeout_ns > most)
         timeout_ns = most;
     struct timespec ts = {(time_t)(timeout_ns / 1000000000u), (long)(timeout_ns % 1000000000u)};
-    syscall(SYS_futex, &c->state, FUTEX_WAIT, GLUE_SLEEPING, &ts, NULL, 0);
+    return syscall(SYS_futex, &c->state, FUTEX_WAIT, GLUE_SLEEPING, &ts, NULL, 0) != 0 &&
+           errno == EINTR;
 }
 
 void link_awake(struct glue_chan *c)

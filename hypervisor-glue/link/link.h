@@ -97,7 +97,7 @@ void link_wake(struct link *l, uint32_t index);
 /* Sleeping: link_doze, look at everything once more, then link_sleep (at most LINK_SLEEP_MAX_MS;
  * returns early at a wake-up or a signal), then link_awake. */
 void link_doze(struct glue_chan *c);
-void link_sleep(struct glue_chan *c, uint64_t timeout_ns);
+bool link_sleep(struct glue_chan *c, uint64_t timeout_ns);
 void link_awake(struct glue_chan *c);
 
 /* Takes the next message of a channel: 1 and a private copy (payload: GLUE_SIDE_SIZE bytes), 0

@@ -23,6 +23,11 @@ static inline int raw_close(int fd)
     return (int)syscall(SYS_close, (long)fd);
 }
 
+static inline int raw_munmap(void *addr, size_t len)
+{
+    return syscall(SYS_munmap, addr, len) == 0 ? 0 : -errno;
+}
+
 static inline void *raw_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
     return (void *)syscall(SYS_mmap, addr, len, (long)prot, (long)flags, (long)fd, offset);

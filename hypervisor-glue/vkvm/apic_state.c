@@ -36,6 +36,7 @@ static int set_sregs(struct vcpu *v, const struct kvm_sregs *s)
     int rc = raw_ioctl(v->fd, KVM_SET_SREGS, (uintptr_t)s);
     if (rc < 0)
         return rc;
+    v->ready = false;
     rc = lapic_base_set(&v->lapic, s->apic_base, &out);
     if (rc == 0)
         lapic_set_cr8(&v->lapic, (uint8_t)s->cr8, &out);
@@ -125,6 +126,18 @@ int apic_ioctl(struct vcpu *v, uint32_t nr, uintptr_t arg, int *ret)
                    ? -EINVAL
                    : lapic_extint_set(&v->lapic, (uint8_t)((const struct kvm_interrupt *)arg)->irq,
                                       &out);
+        return 1;
+    case (uint32_t)KVM_NMI:
+        *ret = inject_nmi(v);
+        return 1;
+    case (uint32_t)KVM_SET_REGS: /* what kvm_run said at the last exit is no longer so */
+        *ret = raw_ioctl(v->fd, nr, arg);
+        v->run->if_flag = ((const struct kvm_regs *)arg)->rflags >> 9 & 1;
+        v->ready = false;
+        return 1;
+    case (uint32_t)KVM_SET_VCPU_EVENTS:
+        *ret = raw_ioctl(v->fd, nr, arg);
+        v->ready = false;
         return 1;
     case (uint32_t)KVM_GET_SREGS:
         *ret = get_sregs(v, (struct kvm_sregs *)arg);

@@ -5,8 +5,9 @@
  * IO_EXIT  arg = run number; op and payload:
  *          EXIT_WIRE_EXIT   kvm_run from exit_reason to the end of its union, then port data (out)
  *          EXIT_WIRE_ERROR  i32 -errno of KVM_RUN (-EINTR after a kick)
- * IO_DONE  op = EXIT_WIRE_RUN, arg = run number; payload: result of the exit before: port data
- * (in), the 8 bytes of an MMIO read, or nothing.
+ * IO_DONE  op = EXIT_WIRE_RUN, or _WINDOW if the VMM waits to inject (request_interrupt_window);
+ * arg = run number; payload: result of the exit before: port data (in), the 8 bytes of an MMIO
+ * read, or nothing.
  */
 #ifndef PANDO_VKVM_EXIT_WIRE_H
 #define PANDO_VKVM_EXIT_WIRE_H
@@ -16,7 +17,7 @@
 
 #include "hypervisor-glue/vkvm/vkvm.h"
 
-enum { EXIT_WIRE_RUN = 1 };
+enum { EXIT_WIRE_RUN = 1, EXIT_WIRE_RUN_WINDOW = 2 };
 enum { EXIT_WIRE_HEAD = VKVM_RUN_UNION - VKVM_RUN_HEADER, EXIT_WIRE_PIO_MAX = 4096 };
 
 static inline uint32_t exit_wire_pio_bytes(const struct kvm_run *run)

@@ -41,6 +41,25 @@ static int apic_msr(struct vcpu *v)
     return inject_events(v, &out);
 }
 
+/* The VMM asked to be told when its PIC's interrupt would be taken; what the model holds goes
+ * first. */
+static bool window_for_vmm(const struct vcpu *v)
+{
+    return v->vmm_window && v->ready && v->run->if_flag && lapic_extint_ready(&v->lapic) &&
+           lapic_next_vector(&v->lapic) < 0;
+}
+
+/* Without an APIC in the kernel HLT exits even if the kernel holds an NMI back (STI's shadow). */
+static bool nmi_waits(struct vcpu *v)
+{
+    struct kvm_vcpu_events events;
+    if (!v->nmi_sent)
+        return false;
+    v->nmi_sent = raw_ioctl(v->fd, KVM_GET_VCPU_EVENTS, (uintptr_t)&events) == 0 &&
+                  (events.nmi.pending || events.nmi.injected);
+    return v->nmi_sent;
+}
+
 int exits_handle(struct vcpu *v)
 {
     struct kvm_run *run = v->run;
@@ -61,10 +80,20 @@ int exits_handle(struct vcpu *v)
         v->io_pending = true;
         break;
     case KVM_EXIT_HLT:
-        v->exits_here++;
+        if (nmi_waits(v))
+            return 0;
         rc = lapic_set_mp_state(&v->lapic, LAPIC_MP_HALTED);
+        if (rc == 0 && window_for_vmm(v)) {
+            run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+            break;
+        }
+        v->exits_here++;
         return rc;
     case KVM_EXIT_IRQ_WINDOW_OPEN:
+        if (window_for_vmm(v))
+            break;
+        v->exits_here++;
+        return 0;
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_INTR:
         v->exits_here++;

@@ -59,15 +59,18 @@ void inject_posted(struct vcpu *v)
 
 void inject_next(struct vcpu *v)
 {
-    struct kvm_run *run = v->run;
     int pending = lapic_next_vector(&v->lapic);
-    if (pending < 0 || !run->ready_for_interrupt_injection || !run->if_flag)
+    if (pending < 0 || !v->ready || !v->run->if_flag)
+        return;
+    /* An access that KVM has yet to complete may end in an exception, which wins over an injected
+     * interrupt and makes KVM forget it. The window that enter() asks for comes after that. */
+    if (v->io_pending)
         return;
     struct kvm_interrupt irq = {.irq = LAPIC_VECTOR(pending)};
     if (raw_ioctl(v->fd, KVM_INTERRUPT, (uintptr_t)&irq) != 0)
         return;
     lapic_accept(&v->lapic, pending);
-    run->ready_for_interrupt_injection = 0; /* as of the last exit; the next one says it anew */
+    v->ready = false; /* as of the last exit; the next one says it anew */
 }
 
 static void report(struct vcpu *v, const char *what, int rc)
@@ -91,9 +94,8 @@ static void reset_registers(struct vcpu *v)
         report(v, "INIT: debug registers",
                raw_ioctl(v->fd, KVM_SET_DEBUGREGS, (uintptr_t)&v->reset.debugregs));
     report(v, "INIT: events", raw_ioctl(v->fd, KVM_SET_VCPU_EVENTS, (uintptr_t)&events));
-    v->run->ready_for_interrupt_injection = 0;
-    v->run->if_flag = 0;
-    memset(v->eoi, 0, sizeof(v->eoi));
+    v->ready = false;
+    v->run->if_flag = 0; /* EOIs that the guest has done stay done: the I/O APIC waits for them */
 }
 
 static void start_up(struct vcpu *v)
@@ -115,11 +117,13 @@ static void start_up(struct vcpu *v)
     lapic_set_mp_state(&v->lapic, LAPIC_MP_RUNNABLE);
 }
 
-static void nmi(struct vcpu *v)
+int inject_nmi(struct vcpu *v)
 {
-    report(v, "KVM_NMI", raw_ioctl(v->fd, KVM_NMI, 0));
+    int rc = raw_ioctl(v->fd, KVM_NMI, 0);
+    v->nmi_sent = true;
     if (lapic_mp_state(&v->lapic) == LAPIC_MP_HALTED)
         lapic_set_mp_state(&v->lapic, LAPIC_MP_RUNNABLE);
+    return rc;
 }
 
 int inject_events(struct vcpu *v, const struct lapic_out *out)
@@ -132,7 +136,7 @@ int inject_events(struct vcpu *v, const struct lapic_out *out)
     if ((out->events & LAPIC_EV_SIPI) != 0)
         start_up(v);
     if ((out->events & LAPIC_EV_NMI) != 0)
-        nmi(v);
+        report(v, "KVM_NMI", inject_nmi(v));
     if ((out->events & LAPIC_EV_ANNOUNCE) != 0)
         rc = routing_announce(v);
     if (rc == 0 && (out->events & LAPIC_EV_IPI) != 0)

@@ -18,39 +18,43 @@ static struct glue_entry message(struct vcpu *v, uint8_t kind, uint16_t op, uint
                                .arg = arg};
 }
 
-/* One look or one bounded sleep. 1: *e is a message of this vCPU's home. */
-static int await(struct vcpu *v, struct glue_entry *e, uint64_t nanoseconds)
+/* One look or one bounded sleep. 1: *e is a message of this vCPU's home. *signalled is set if a
+ * signal ended the sleep. */
+static int await(struct vcpu *v, struct glue_entry *e, uint64_t nanoseconds, bool *signalled)
 {
     struct link *l = &v->vm->link;
     link_doze(v->chan);
     int got = link_take(l, v->id, e, v->payload);
     if (got == 0 && !link_stopped(l))
-        link_sleep(v->chan, nanoseconds);
+        *signalled |= link_sleep(v->chan, nanoseconds);
     link_awake(v->chan);
     if (got == 0)
         return link_stopped(l) ? -EIO : 0;
     return e->node == l->vcpu_home[v->id] ? 1 : 0;
 }
 
-/* A signal ends the wait by the VMM's flag; one that comes between the look and the sleep, after
- * VKVM_POLL_NS. */
+/* A kick is the VMM's flag, or, as with KVM, any signal that is handled while KVM_RUN waits. The
+ * flag of a signal that comes between the look and the sleep is seen after VKVM_POLL_NS. */
 int proxy_run(struct vcpu *v)
 {
     struct link *l = &v->vm->link;
     uint64_t run = ++v->run_number;
-    bool kicked = false;
+    bool kicked = false, signalled = false;
     uint32_t len = exit_wire_result(v->run, v->payload);
-    struct glue_entry e = message(v, WIRE_IO_DONE, EXIT_WIRE_RUN, run);
+    struct glue_entry e =
+        message(v, WIRE_IO_DONE,
+                v->run->request_interrupt_window != 0 ? EXIT_WIRE_RUN_WINDOW : EXIT_WIRE_RUN, run);
     atomic_store(&v->chan->tid, (uint32_t)syscall(SYS_gettid));
     int rc = link_send(l, v->id, &e, v->payload, len);
     while (rc == 0) {
-        if (!kicked && __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) != 0) {
+        if (!kicked &&
+            (signalled || __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) != 0)) {
             struct glue_entry kick = message(v, WIRE_KICK, 0, run);
             rc = link_send(l, v->id, &kick, NULL, 0);
             kicked = true; /* once: the home compares run numbers */
             continue;
         }
-        rc = await(v, &e, VKVM_POLL_NS);
+        rc = await(v, &e, VKVM_POLL_NS, &signalled);
         if (rc != 1)
             continue;
         rc = 0;
@@ -71,9 +75,10 @@ int proxy_ioctl(struct vcpu *v, const struct ioctl_info *info, uintptr_t arg)
         return size;
     struct glue_entry e = message(v, WIRE_VCPU_CMD, 0, info->nr);
     uint32_t seq = e.seq = ++v->seq;
+    bool signalled = false;
     int rc = link_send(&v->vm->link, v->id, &e, bytes, (uint32_t)size);
     while (rc == 0) {
-        rc = await(v, &e, UINT64_MAX);
+        rc = await(v, &e, UINT64_MAX, &signalled);
         if (rc != 1)
             continue;
         rc = 0;

@@ -73,7 +73,7 @@ static int deliver(struct vm *vm, struct vcpu *from, const struct apic_msg *m,
         op = GLUE_IRQ_LEVEL;
     /* SMI and ExtINT by message have no receiver; an INIT de-assert is ignored by every current
      * processor. */
-    if (op == 0 || (op == GLUE_IRQ_INIT && m->level == 0))
+    if (op == 0 || (op == GLUE_IRQ_INIT && m->level == 0 && m->trigger == APIC_TRIGGER_LEVEL))
         return 0;
     for (uint32_t v = irq_set_next(&t->vcpus, 0); v < vm->link.vcpus;
          v = irq_set_next(&t->vcpus, v + 1)) {

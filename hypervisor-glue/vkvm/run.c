@@ -14,14 +14,16 @@
 
 static __thread struct kvm_run *kick_run __attribute__((tls_model("initial-exec")));
 
-/* immediate_exit is also written by the VMM's handler, in this same thread: a plain look and store
- * is enough. */
+/* immediate_exit is also written by the VMM's handler, in this same thread: between two
+ * instructions of this one, too. */
 static void on_kick(int sig)
 {
     (void)sig;
-    volatile struct kvm_run *run = kick_run;
-    if (run != NULL && run->immediate_exit == 0)
-        run->immediate_exit = VKVM_KICKED;
+    struct kvm_run *run = kick_run;
+    uint8_t expected = 0;
+    if (run != NULL)
+        __atomic_compare_exchange_n(&run->immediate_exit, &expected, VKVM_KICKED, false,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 int kick_install(void)
@@ -65,10 +67,17 @@ void home_thread_setup(struct vcpu *v)
     atomic_store(&v->chan->tid, (uint32_t)tid);
 }
 
+/* While the timer's vector waits in the IRR another expiry would change nothing, and with a period
+ * that is shorter than the way into the guest the guest would never get there. */
+static uint64_t next_expiry(const struct vcpu *v)
+{
+    return lapic_timer_waits(&v->lapic) ? LAPIC_NO_DEADLINE : lapic_timer_deadline(&v->lapic);
+}
+
 /* The model's timer kicks a vCPU that is in the guest. */
 static void arm_timer(struct vcpu *v)
 {
-    uint64_t deadline = lapic_timer_deadline(&v->lapic);
+    uint64_t deadline = next_expiry(v);
     if (deadline == v->timer_armed || !v->timer_made)
         return;
     struct itimerspec spec = {0};
@@ -110,7 +119,8 @@ static int enter(struct vcpu *v)
 {
     struct lapic_out out;
     struct kvm_run *run = v->run;
-    run->request_interrupt_window = lapic_wants_window(&v->lapic);
+    run->request_interrupt_window =
+        lapic_wants_window(&v->lapic) || (v->vmm_window && lapic_extint_ready(&v->lapic));
     run->cr8 = lapic_cr8(&v->lapic);
     arm_timer(v);
     atomic_store_explicit(&v->chan->state, GLUE_IN_GUEST, memory_order_relaxed);
@@ -122,6 +132,7 @@ static int enter(struct vcpu *v)
     int rc = raw_ioctl(v->fd, KVM_RUN, 0);
     link_awake(v->chan);
     v->io_pending = false;
+    v->ready = run->ready_for_interrupt_injection != 0;
     lapic_out_clear(&out);
     lapic_set_cr8(&v->lapic, (uint8_t)run->cr8, &out);
     return rc;
@@ -160,7 +171,7 @@ static bool must_wait(struct vcpu *v)
 
 static void wait_event(struct vcpu *v)
 {
-    uint64_t now = link_now(), deadline = lapic_timer_deadline(&v->lapic);
+    uint64_t now = link_now(), deadline = next_expiry(v);
     uint64_t most = v->remote ? UINT64_MAX : VKVM_POLL_NS;
     uint64_t left = deadline == LAPIC_NO_DEADLINE ? most : deadline > now ? deadline - now : 0;
     link_doze(v->chan);
@@ -210,9 +221,15 @@ static int before_entry(struct vcpu *v)
     return -EAGAIN; /* enter */
 }
 
-int home_run(struct vcpu *v)
+/* What the VMM reads there is whether its PIC may acknowledge: the kernel without an APIC knows
+ * nothing of LINT0. */
+static void tell_ready(struct vcpu *v)
 {
-    home_thread_setup(v);
+    v->run->ready_for_interrupt_injection = v->ready && lapic_extint_ready(&v->lapic);
+}
+
+static int run_loop(struct vcpu *v)
+{
     for (;;) {
         if (link_stopped(&v->vm->link))
             return -EIO;
@@ -239,4 +256,14 @@ int home_run(struct vcpu *v)
         if (rc != -EINTR && rc != -EAGAIN)
             return rc;
     }
+}
+
+int home_run(struct vcpu *v, bool vmm_window)
+{
+    home_thread_setup(v);
+    v->vmm_window = vmm_window;
+    int rc = run_loop(v);
+    tell_ready(v);
+    v->run->request_interrupt_window = vmm_window; /* ours is not the VMM's wish next time */
+    return rc;
 }

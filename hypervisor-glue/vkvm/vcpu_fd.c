@@ -74,8 +74,8 @@ int home_ioctl(struct vcpu *v, const struct ioctl_info *info, uintptr_t arg)
     return raw_ioctl(v->fd, info->nr, arg);
 }
 
-/* The mask that the VMM wants during KVM_RUN; our kick must get through. Proxies have no use for
- * it. */
+/* The mask that the VMM wants during KVM_RUN; our kick must get through. A proxy waits under the
+ * thread's own mask: who wants another must use immediate_exit, as is offered. */
 static int set_signal_mask(struct vcpu *v, const struct kvm_signal_mask *m)
 {
     struct { /* struct kvm_signal_mask with its 8 bytes */
@@ -83,6 +83,12 @@ static int set_signal_mask(struct vcpu *v, const struct kvm_signal_mask *m)
         uint64_t set;
     } __attribute__((packed)) own = {.len = 8};
     _Static_assert(offsetof(struct kvm_signal_mask, sigset) == 4, "KVM's layout");
+    if (!v->here && m != NULL) {
+        say("vCPU %u lives elsewhere: KVM_SET_SIGNAL_MASK is not offered for it; use "
+            "KVM_CAP_IMMEDIATE_EXIT",
+            v->id);
+        return -EINVAL;
+    }
     if (!v->here)
         return 0;
     if (m == NULL)
@@ -98,7 +104,7 @@ static int dispatch(struct vcpu *v, const struct ioctl_info *info, uintptr_t arg
 {
     switch (info->nr) {
     case (uint32_t)KVM_RUN:
-        return v->here ? home_run(v) : proxy_run(v);
+        return v->here ? home_run(v, v->run->request_interrupt_window != 0) : proxy_run(v);
     case (uint32_t)KVM_SET_SIGNAL_MASK:
         return set_signal_mask(v, (const struct kvm_signal_mask *)arg);
     default:

@@ -49,7 +49,7 @@ static void run(struct vcpu *v, const struct glue_entry *e)
     v->run_number = e->arg;
     int rc = exit_wire_apply(v->run, v->io_pending, v->payload, e->len);
     if (rc == 0)
-        rc = home_run(v);
+        rc = home_run(v, e->op == EXIT_WIRE_RUN_WINDOW);
     uint32_t len = exit_wire_pack(v->run, rc, v->payload);
     pthread_mutex_unlock(&v->lock);
     struct glue_entry x = {.kind = WIRE_IO_EXIT,
@@ -78,7 +78,7 @@ void *vcpud_vcpu_thread(void *arg)
             continue;
         if (e.kind == WIRE_VCPU_CMD)
             command(v, &e);
-        else if (e.kind == WIRE_IO_DONE && e.op == EXIT_WIRE_RUN)
+        else if (e.kind == WIRE_IO_DONE && (e.op == EXIT_WIRE_RUN || e.op == EXIT_WIRE_RUN_WINDOW))
             run(v, &e);
     }
     return NULL;

@@ -98,6 +98,9 @@ struct vcpu {
     /* at home */
     bool remote;     /* for a VMM at another node */
     bool io_pending; /* the kernel has an unfinished port, memory or MSR access */
+    bool ready;      /* the real vCPU takes an interrupt now: as of its last exit */
+    bool vmm_window; /* the VMM waits to inject: its PIC has something */
+    bool nmi_sent;   /* an NMI may be pending in the kernel */
     bool timer_made;
     timer_t timer;
     uint64_t timer_armed;
@@ -181,7 +184,8 @@ int proxy_run(struct vcpu *v);
 
 /* ---- run.c, exits.c, inject.c, apic_state.c --- */
 /* 0: v->run holds an exit for the VMM; -EINTR; -EIO: the VM stops; another -errno of KVM_RUN. */
-int home_run(struct vcpu *v);
+int home_run(struct vcpu *v, bool vmm_window);
+int inject_nmi(struct vcpu *v);
 /* Ends what the kernel has pending without entering the guest. 1: v->run holds one more exit. */
 int home_finish_io(struct vcpu *v);
 void home_thread_setup(struct vcpu *v);

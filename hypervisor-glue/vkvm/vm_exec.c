@@ -92,7 +92,13 @@ static int exec_memory(struct vm *vm, const struct glue_entry *e, const uint8_t 
             return rc;
     }
     r.userspace_addr = address;
-    return raw_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&r);
+    int rc = raw_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&r);
+    struct vkvm_slot *s = &vm->slot[m.slot];
+    if (rc == 0 && m.size == 0 && s->rom != NULL) { /* a VMM deletes a slot before it changes it */
+        raw_munmap(s->rom, s->rom_size);
+        s->rom = NULL;
+    }
+    return rc;
 }
 
 static int exec_rom(struct vm *vm, const struct glue_entry *e, const uint8_t *payload)

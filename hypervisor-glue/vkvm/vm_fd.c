@@ -74,8 +74,9 @@ int vm_ioctl(struct vm *vm, uint32_t nr, uintptr_t arg)
     const struct ioctl_info *info = ioctl_find(SCOPE_VM, nr);
     if (info == NULL || info->way == WAY_REFUSE)
         return ioctl_unknown(SCOPE_VM, nr);
+    bool line = nr == (uint32_t)KVM_IRQ_LINE || nr == (uint32_t)KVM_IRQ_LINE_STATUS;
     if (link_stopped(&vm->link))
-        return -EIO;
+        return line ? 0 : -EIO;
     switch (nr) { /* what devices call while they run: without the VM's lock */
     case (uint32_t)KVM_CHECK_EXTENSION:
         return caps_check(vm->fd, vm, arg);
@@ -87,8 +88,8 @@ int vm_ioctl(struct vm *vm, uint32_t nr, uintptr_t arg)
     case (uint32_t)KVM_IRQ_LINE_STATUS: {
         struct kvm_irq_level *l = (struct kvm_irq_level *)arg;
         int rc = routing_gsi(vm, l->irq, (int)l->level);
-        if (rc < 0)
-            return rc;
+        /* As KVM: what became of it is the status; the call itself does not fail, and QEMU aborts
+         * if it does. */
         if (nr == (uint32_t)KVM_IRQ_LINE_STATUS)
             l->status = (uint32_t)rc; /* shares its bytes with irq */
         return 0;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A VMM of a hundred lines for what the bare-metal guests do not reach: RAM that holds bytes before
- * its slot exists, a private read-only slot, one memfd page seen at two guest addresses, state
- * ioctls of vCPUs wherever they live, kicks, IOAPIC_EOI. Every vCPU runs 16-bit code out of the RAM
- * that was filled beforehand, reads the ROM, and tells by port what it saw; then it spins, is
- * kicked out by a signal whose handler sets immediate_exit, as QEMU does, and takes a
- * level-triggered MSI, whose EOI the VMM must see.
+ * A VMM of a few hundred lines for what the bare-metal guests do not reach: RAM that holds bytes
+ * before its slot exists, a private read-only slot, one memfd page seen at two guest addresses,
+ * state ioctls of vCPUs wherever they live, kicks, IOAPIC_EOI, NMI, interrupts of the VMM's PIC.
+ * Every vCPU runs 16-bit code out of the RAM that was filled beforehand, reads the ROM, and tells
+ * by port what it saw; then it spins, is kicked out by a signal whose handler sets immediate_exit,
+ * as QEMU does, and takes a level-triggered MSI, whose EOI the VMM must see; then it halts, is
+ * woken by an NMI, and takes an interrupt of the PIC when the VMM is told that it can.
  *
  *   slots_vmm [private]   private: RAM is anonymous memory, which must be refused
  * Exit status 0: all as expected.
@@ -34,9 +35,12 @@ enum {
     CODE_AT = 0x1000,
     DATA_AT = 0x2000,
     SPIN_AT = 0x3000,
-    HANDLER_AT = 0x3100
+    HANDLER_AT = 0x3100,
+    WAITS_AT = 0x3200,
+    NMI_AT = 0x3300,
+    PIC_AT = 0x3400
 };
-enum { PORT = 0x80, APIC_VECTOR = 0x51, KICKS = 20 };
+enum { PORT = 0x80, APIC_VECTOR = 0x51, PIC_VECTOR = 0x60, KICKS = 20 };
 
 static int vm_fd, run_size;
 static int vcpu_fd[VCPUS];
@@ -64,6 +68,12 @@ static const uint8_t spin[] = {0xFB, 0xEB, 0xFE};
 /* mov dword [0xFEE000B0],0 (EOI); iret */
 static const uint8_t handler[] = {0x66, 0x67, 0xC7, 0x05, 0xB0, 0x00, 0xE0,
                                   0xFE, 0x00, 0x00, 0x00, 0x00, 0xCF};
+
+/* cli; hlt; mov ax,0x1111; out 0x80,ax; sti; L: hlt; jmp L */
+static const uint8_t waits[] = {0xFA, 0xF4, 0xB8, 0x11, 0x11, 0xE7, 0x80, 0xFB, 0xF4, 0xEB, 0xFD};
+/* mov ax,...; out 0x80,ax; iret */
+static const uint8_t nmi_handler[] = {0xB8, 0x22, 0x22, 0xE7, 0x80, 0xCF};
+static const uint8_t pic_handler[] = {0xB8, 0x33, 0x33, 0xE7, 0x80, 0xCF};
 
 static int slot(uint32_t id, uint32_t flags, uint64_t gpa, uint64_t size, const void *at)
 {
@@ -149,9 +159,9 @@ static void on_signal(int sig)
         own_run->immediate_exit = 1;
 }
 
-static void to_spin(unsigned i)
+static void start_at(unsigned i, uint32_t rip)
 {
-    struct kvm_regs r = {.rip = SPIN_AT, .rsp = 0x8000, .rflags = 2};
+    struct kvm_regs r = {.rip = rip, .rsp = 0x8000, .rflags = 2};
     struct kvm_sregs s;
     struct kvm_lapic_state lapic;
     CHECK(ioctl(vcpu_fd[i], KVM_GET_SREGS, &s) == 0);
@@ -162,6 +172,7 @@ static void to_spin(unsigned i)
     CHECK(ioctl(vcpu_fd[i], KVM_SET_SREGS, &s) == 0 && ioctl(vcpu_fd[i], KVM_SET_REGS, &r) == 0);
     CHECK(ioctl(vcpu_fd[i], KVM_GET_LAPIC, &lapic) == 0);
     lapic.regs[0xF1] |= 1; /* spurious-interrupt vector register: the APIC is on */
+    memcpy(lapic.regs + 0x350, &(uint32_t){0x700}, 4); /* LINT0: ExtINT */
     CHECK(ioctl(vcpu_fd[i], KVM_SET_LAPIC, &lapic) == 0);
 }
 
@@ -208,7 +219,7 @@ static void kick_and_interrupt(unsigned i)
                           .data = 1u << 15 | 1u << 14 | APIC_VECTOR}; /* level, assert */
     pthread_t t;
     atomic_store(&eois, 0);
-    to_spin(i);
+    start_at(i, SPIN_AT);
     CHECK(pthread_create(&t, NULL, spin_vcpu, (void *)(uintptr_t)i) == 0);
     for (unsigned k = 1; k <= KICKS; k++) {
         if (k == KICKS / 2) {
@@ -222,6 +233,63 @@ static void kick_and_interrupt(unsigned i)
     CHECK(pthread_join(t, NULL) == 0);
 }
 
+/* ---- NMI to a halted vCPU; the PIC's interrupt when the guest is ready for it ------------------
+ */
+
+static void expect_word(unsigned i, uint16_t want)
+{
+    struct kvm_run *run = run_of[i];
+    uint16_t got = 0;
+    CHECK(ioctl(vcpu_fd[i], KVM_RUN, 0) == 0);
+    CHECK(run->exit_reason == KVM_EXIT_IO && run->io.port == PORT);
+    memcpy(&got, (uint8_t *)run + run->io.data_offset, 2);
+    if (got != want) {
+        fprintf(stderr, "slots_vmm: vCPU %u: word %#x, not %#x\n", i, got, want);
+        exit(6);
+    }
+}
+
+static void *halt_vcpu(void *arg)
+{
+    unsigned i = (unsigned)(uintptr_t)arg;
+    struct kvm_run *run = own_run = run_of[i];
+    struct kvm_interrupt irq = {.irq = PIC_VECTOR};
+    atomic_fetch_add(&eois, 1);
+    CHECK(ioctl(vcpu_fd[i], KVM_RUN, 0) < 0 && errno == EINTR); /* halted, IF 0: kicked out */
+    run->immediate_exit = 0;
+    CHECK(!run->if_flag);
+    CHECK(ioctl(vcpu_fd[i], KVM_NMI, 0) == 0);
+    run->request_interrupt_window = 1;
+    expect_word(i, 0x2222);
+    expect_word(i, 0x1111);
+    CHECK(ioctl(vcpu_fd[i], KVM_RUN, 0) == 0); /* at STI or HLT, not before */
+    CHECK(run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN);
+    CHECK(run->ready_for_interrupt_injection && run->if_flag);
+    run->request_interrupt_window = 0;
+    CHECK(ioctl(vcpu_fd[i], KVM_INTERRUPT, &irq) == 0);
+    CHECK(ioctl(vcpu_fd[i], KVM_INTERRUPT, &irq) < 0 && errno == EEXIST);
+    expect_word(i, 0x3333);
+    own_run = NULL;
+    return NULL;
+}
+
+static void halt_and_wake(unsigned i)
+{
+    pthread_t t;
+    atomic_store(&eois, 0);
+    start_at(i, WAITS_AT);
+    CHECK(pthread_create(&t, NULL, halt_vcpu, (void *)(uintptr_t)i) == 0);
+    await(1, "start");
+    usleep(50000);
+    pthread_kill(t, SIGUSR1);
+    CHECK(pthread_join(t, NULL) == 0);
+}
+
+static void vector(uint8_t *ram, unsigned n, uint16_t at)
+{
+    memcpy(ram + n * 4, &at, 2);
+}
+
 static uint8_t *make_ram(bool private)
 {
     int fd = memfd_create("slots-ram", MFD_CLOEXEC);
@@ -233,8 +301,12 @@ static uint8_t *make_ram(bool private)
     memcpy(ram + CODE_AT, code, sizeof(code)); /* before any slot shows it */
     memcpy(ram + SPIN_AT, spin, sizeof(spin));
     memcpy(ram + HANDLER_AT, handler, sizeof(handler));
-    ram[APIC_VECTOR * 4] = HANDLER_AT & 0xFF;
-    ram[APIC_VECTOR * 4 + 1] = HANDLER_AT >> 8;
+    memcpy(ram + WAITS_AT, waits, sizeof(waits));
+    memcpy(ram + NMI_AT, nmi_handler, sizeof(nmi_handler));
+    memcpy(ram + PIC_AT, pic_handler, sizeof(pic_handler));
+    vector(ram, 2, NMI_AT);
+    vector(ram, APIC_VECTOR, HANDLER_AT);
+    vector(ram, PIC_VECTOR, PIC_AT);
     return ram;
 }
 
@@ -281,6 +353,8 @@ int main(int argc, char **argv)
     sigaction(SIGUSR1, &action, NULL);
     for (unsigned i = 0; i < VCPUS; i++)
         kick_and_interrupt(i);
+    for (unsigned i = 0; i < VCPUS; i++)
+        halt_and_wake(i);
     puts("slots_vmm: all as expected");
     return 0;
 }

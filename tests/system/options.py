@@ -32,6 +32,7 @@ class Options:
     # A development machine has fewer cores than a demonstration has threads: seconds of silence
     # are possible there without anybody being dead.
     dead_ms: int = 5000
+    hold_us: int = 0  # coherence.hold_us, and hold_max_us ten times that; 0: the defaults
 
     def words(self):
         """The same run as flags: only what differs from the default."""
@@ -73,6 +74,7 @@ class Options:
             f"vm: {{ram_mib: {self.ram}, vcpus: {self.vcpus}, homes: {self.homes}}}",
             "nodes:",
         ]
+        hold = f", hold_us: {self.hold_us}, hold_max_us: {10 * self.hold_us}" if self.hold_us else ""
         base, extra = divmod(self.ram, self.nodes)
         for n in range(self.nodes):
             node = f"id: {n}, name: n{n}, resident_mib: {self.resident_mib()}"
@@ -89,7 +91,7 @@ class Options:
             f"drop_ppm: {ppm(self.loss)}, duplicate_ppm: {ppm(self.dup)}, "
             f"reorder_ppm: {ppm(self.reorder)}, corrupt_ppm: {ppm(self.corrupt)}}}",
             f"transport: {{heartbeat_ms: 100, dead_ms: {self.dead_ms}}}",
-            f"coherence: {{check: {'true' if self.check else 'false'}}}",
+            f"coherence: {{check: {'true' if self.check else 'false'}{hold}}}",
             f"poll: {{mode: {self.poll}}}",
         ]
         return "\n".join(lines) + "\n"
@@ -182,6 +184,13 @@ def add_arguments(parser):
         default=d.dead_ms,
         metavar="MS",
         help="a node that is silent for this long is dead, and the VM stops (default %(default)s)",
+    )
+    add(
+        "--hold-us",
+        type=int,
+        default=d.hold_us,
+        metavar="US",
+        help="minimum residency of a granted page (default: the configuration's)",
     )
     add(
         "--timeout",

@@ -5,7 +5,8 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim fuzz net kvm kill bad (default: all), within these budgets: pure 3 minutes, sim 3, fuzz
+# Suites: pure sim fuzz net kvm kill bad (default: these) and lab (with --full: also; guests over two
+# nodes in the lab VM, under nested paging, about 5 minutes), within these budgets: pure 3 minutes, sim 3, fuzz
 # 2, kvm 8 (a pairwise sample; with --full all cases, without a limit). --seed makes sim and kvm
 # choose the same again; the seed is printed. The last line is 'N passed, N failed, N skipped';
 # exit status 0 if nothing failed.
@@ -169,6 +170,13 @@ suite_net() {
     run_meson build 300 --suite net
 }
 
+suite_lab() {
+    say "lab: guests over two nodes in the lab VM, under nested paging (at most 15 minutes)"
+    built lab gcc || return 0
+    cmd_setup quiet lab
+    run_script lab_tests.py --build build --seed "$SEED" --tally "$TALLY"
+}
+
 suite_bad() {
     say "bad: wrong configurations, missing nodes and garbage frames are refused in words"
     local why
@@ -185,19 +193,22 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | fuzz | net | kvm | kill | bad) suites="$suites $1" ;;
+        pure | sim | fuzz | net | kvm | kill | bad | lab) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
-    suites=${suites:-pure sim fuzz net kvm kill bad}
+    if [ -z "$suites" ]; then
+        suites='pure sim fuzz net kvm kill bad'
+        [ "$FULL" = 1 ] && suites="$suites lab"
+    fi
     say "seed $SEED; suites: $suites"
     for s in $suites; do
         case $s in
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        net | kvm | kill | bad) builds="$builds gcc" ;;
+        net | kvm | kill | bad | lab) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"

@@ -536,6 +536,24 @@ static void test_timer_periodic(void **state)
     assert_true(lapic_timer_deadline(l) == LAPIC_NO_DEADLINE);
 }
 
+/* An expiry that waits in the IRR: who runs the vCPU need not arm another one. */
+static void test_timer_waits(void **state)
+{
+    (void)state;
+    wr(LAPIC_TDCR, 0xB);
+    wr(LAPIC_LVT_TIMER, PERIODIC | 0x30);
+    wr(LAPIC_TMICT, 10);
+    assert_false(lapic_timer_waits(l));
+    now += 10;
+    fire();
+    assert_true(lapic_timer_waits(l));
+    take(0x30);
+    assert_false(lapic_timer_waits(l)); /* in service: the next one may wait meanwhile */
+    now += 10;
+    fire();
+    assert_true(lapic_timer_waits(l));
+}
+
 static void test_timer_divide(void **state)
 {
     (void)state;
@@ -647,6 +665,7 @@ int main(void)
         cmocka_unit_test_setup(test_extint, setup),
         cmocka_unit_test_setup(test_timer_one_shot, setup),
         cmocka_unit_test_setup(test_timer_periodic, setup),
+        cmocka_unit_test_setup(test_timer_waits, setup),
         cmocka_unit_test_setup(test_timer_divide, setup),
         cmocka_unit_test_setup(test_timer_frequency, setup),
         cmocka_unit_test_setup(test_tsc_deadline, setup),

@@ -52,6 +52,46 @@ static void print_code(FILE *out, const struct vm *vm, uint64_t rip)
     fputc('\n', out);
 }
 
+static uint32_t apic_reg(const struct kvm_lapic_state *s, unsigned at)
+{
+    uint32_t v;
+
+    memcpy(&v, s->regs + at, sizeof(v));
+    return v;
+}
+
+/* What a vCPU that hangs may be waiting for. Registers as in the SDM's "Local APIC Register Address
+ * Map"; of the 256-bit ones the words that are not 0. */
+static void print_apic(FILE *out, const struct vcpu *vcpu)
+{
+    static const struct {
+        const char *name;
+        unsigned at, words;
+    } regs[] = {{"id", 0x20, 1},    {"tpr", 0x80, 1},    {"ppr", 0xA0, 1},   {"svr", 0xF0, 1},
+                {"isr", 0x100, 8},  {"irr", 0x200, 8},   {"icr", 0x300, 1},  {"lvtt", 0x320, 1},
+                {"lvt0", 0x350, 1}, {"tmict", 0x380, 1}, {"tmcct", 0x390, 1}};
+    struct kvm_lapic_state apic;
+    struct kvm_vcpu_events events = {0};
+    struct kvm_mp_state mp = {0};
+
+    if (ioctl(vcpu->fd, KVM_GET_LAPIC, &apic) < 0 || ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp) < 0 ||
+        ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events) < 0)
+        return;
+    fprintf(out, "  mp state %u, injected interrupt %u/%02x, nmi %u/%u, shadow %x; apic",
+            mp.mp_state, events.interrupt.injected, events.interrupt.nr, events.nmi.injected,
+            events.nmi.pending, events.interrupt.shadow);
+    for (unsigned i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
+        for (unsigned w = 0; w < regs[i].words; w++) {
+            uint32_t v = apic_reg(&apic, regs[i].at + w * 16);
+
+            if (regs[i].words == 1)
+                fprintf(out, " %s %x", regs[i].name, v);
+            else if (v != 0)
+                fprintf(out, " %s[%u] %x", regs[i].name, w * 32, v);
+        }
+    fputc('\n', out);
+}
+
 /* Built in memory and written once, so that two crashing vCPUs do not mix their lines. */
 void report_crash(struct vcpu *vcpu, const char *why)
 {
@@ -76,6 +116,7 @@ void report_crash(struct vcpu *vcpu, const char *why)
     fprintf(out, "  r13 %016llx r14 %016llx r15 %016llx\n", r.r13, r.r14, r.r15);
     fprintf(out, "  idt %016llx limit %04x gdt %016llx limit %04x tr %04x\n", s.idt.base,
             s.idt.limit, s.gdt.base, s.gdt.limit, s.tr.selector);
+    print_apic(out, vcpu);
     print_code(out, vcpu->vm, r.rip);
     fclose(out);
     fputs(text, stderr);

@@ -10,7 +10,7 @@ extern uint8_t _end[];
 
 uint8_t cpu_blocks[MAX_CPUS][CPU_BLOCK] __attribute__((aligned(CPU_BLOCK)));
 uint64_t wait_limit = ASSUMED_TSC_KHZ * 1000 * 60;
-uint64_t nap_after = ~0ull;
+uint64_t nap_after = ~0ull, nap_us;
 bool naps_allowed __attribute__((weak)) = true;
 static uint64_t tsc_khz_measured;
 static const char *note;
@@ -204,6 +204,7 @@ static void start_first(void)
     apic_enable();
     measure_tsc();
     wait_limit = tsc_khz_measured * 1000 * cmdline_u64("wait_s", 60);
+    nap_us = cmdline_u64("nap_us", 0);
     nap_after = tsc_khz_measured * cmdline_u64("nap_after_ms", 1);
     cpus_find();
     printf("%s: %u vCPU%s, %lu MiB below 3 GiB\n", guest_name, ncpus, ncpus == 1 ? "" : "s",

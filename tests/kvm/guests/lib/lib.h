@@ -128,7 +128,7 @@ _Noreturn void vm_exit(uint32_t v);
 
 /* --- waiting: every wait has a bound --- */
 extern uint64_t wait_limit; /* TSC cycles */
-extern uint64_t nap_after;
+extern uint64_t nap_after, nap_us;
 /* Guests that use the APIC timer, or that measure, define this as false. */
 extern bool naps_allowed;
 /* Halts for 200 us by the APIC timer, so that the host runs whoever is waited for. */
