@@ -60,6 +60,22 @@ static bool nmi_waits(struct vcpu *v)
     return v->nmi_sent;
 }
 
+/* A triple fault, where the registers still are: most VMMs reset the machine without a word. */
+static void report_shutdown(struct vcpu *v)
+{
+    struct kvm_regs r = {0};
+    struct kvm_sregs s = {0};
+    struct kvm_vcpu_events e = {0};
+    raw_ioctl(v->fd, KVM_GET_REGS, (uintptr_t)&r);
+    raw_ioctl(v->fd, KVM_GET_SREGS, (uintptr_t)&s);
+    raw_ioctl(v->fd, KVM_GET_VCPU_EVENTS, (uintptr_t)&e);
+    say("vCPU %u (node %u) shuts down (triple fault): rip %llx rsp %llx rflags %llx cs %x/%llx cr0 "
+        "%llx cr2 %llx cr3 %llx cr4 %llx efer %llx gdt %llx idt %llx exception %u/%u code %x",
+        v->id, v->vm->link.node, r.rip, r.rsp, r.rflags, s.cs.selector, s.cs.base, s.cr0, s.cr2,
+        s.cr3, s.cr4, s.efer, s.gdt.base, s.idt.base, e.exception.injected, e.exception.nr,
+        e.exception.error_code);
+}
+
 int exits_handle(struct vcpu *v)
 {
     struct kvm_run *run = v->run;
@@ -98,6 +114,9 @@ int exits_handle(struct vcpu *v)
     case KVM_EXIT_INTR:
         v->exits_here++;
         return 0;
+    case KVM_EXIT_SHUTDOWN:
+        report_shutdown(v);
+        break;
     default:
         break;
     }
