@@ -69,11 +69,11 @@ int zap_done(struct zap *z, uint64_t *ret_page)
     uint32_t done = atomic_load_explicit(&z->agent->done, memory_order_acquire); /* [B] */
     if (done - z->ring_tail > z->ring_head - z->ring_tail)
         return -EPROTO;
+    uint32_t failed = atomic_load_explicit(&z->agent->failed, memory_order_relaxed);
+    if (failed != 0) /* the request that failed is never done: this comes first */
+        return failed < 4096 ? -(int)failed : -EPROTO;
     if (done == z->ring_tail)
         return 0;
-    uint32_t failed = atomic_load_explicit(&z->agent->failed, memory_order_relaxed);
-    if (failed != 0)
-        return failed < 4096 ? -(int)failed : -EPROTO;
     *ret_page = z->page[z->tail++ & z->mask];
     if (--z->pages_of[z->ring_tail % GLUE_ZAP_ENTRIES] == 0)
         z->ring_tail++;

@@ -37,10 +37,11 @@ struct freeze {
 };
 
 /* Messages with a page's bytes that can be under way at a time: for each peer one of each
- * transaction or eviction of this node or the peer, and those sent and not yet acknowledged. */
+ * transaction or eviction of this node or the peer, and those sent and not yet acknowledged, of the
+ * two classes that carry pages. */
 static inline uint32_t freeze_pins(uint32_t nodes, uint32_t transactions)
 {
-    return nodes * (transactions + RRDP_QUEUE);
+    return nodes * (transactions + 2 * RRDP_QUEUE);
 }
 
 /* mem: freeze_size(pins) bytes, zeroed. */
