@@ -42,7 +42,8 @@ int main(void)
     struct rrdp *rrdp = make_transport();
     uint8_t *bytes = calloc(PAGES, WIRE_PAGE_SIZE);
     frames = (void *)bytes;
-    freeze_init(&f, calloc(1, freeze_size(PINS)), PINS);
+    void *mem = calloc(1, freeze_size(PINS));
+    freeze_init(&f, mem, PINS);
 
     memset(frames[3], 0x33, WIRE_PAGE_SIZE);
     uint32_t a = freeze_pin(&f, 3), b = freeze_pin(&f, 3), other = freeze_pin(&f, 4);
@@ -77,5 +78,8 @@ int main(void)
     }
     PANDO_CHECK(f.pins.used == PINS && f.staging.used == PINS);
     printf("freeze: %llu copies, all as they should be\n", (unsigned long long)f.copies);
+    free(mem);
+    free(bytes);
+    free(rrdp); /* it starts where its memory starts */
     return 0;
 }
