@@ -117,8 +117,9 @@ enum {
 #define COH_STATE_LIST(X)                                                                          \
     X(I)                                                                                           \
     X(S)                                                                                           \
-    X(M) X(IS_D) X(IS_P) X(IM_AD) X(IM_P) X(SM_AD) X(SM_A) X(SM_IU) X(MS_P) X(SI_U) X(OI_U)        \
-        X(MI_U) X(SE_U) X(OE_U) X(ME_U) X(SE_A) X(OE_A) X(ME_A) X(IE_A)
+    X(M)                                                                                           \
+    X(IS_D) X(IS_P) X(IM_AD) X(IM_P) X(SM_AD) X(SM_A) X(SM_IU) X(MS_P) X(SI_U) X(OI_U) X(MI_U)     \
+        X(SE_U) X(OE_U) X(ME_U) X(SE_A) X(OE_A) X(ME_A) X(IE_A)
 #define X(s) COH_##s,
 enum coh_state { COH_STATE_LIST(X) COH_STATES };
 #undef X
@@ -218,10 +219,11 @@ struct coh_actions {
 #define COH_DROP_LIST(X)                                                                           \
     X(PAGE_RANGE, "page_range")                                                                    \
     X(WRONG_VM, "wrong_vm")                                                                        \
-    X(NOT_HOME, "not_home") X(NOT_FROM_HOME, "not_from_home") X(REQUESTER, "requester")            \
-        X(TXN, "txn") X(VERSION, "version") X(STATE, "state") X(DIR_STATE, "dir_state")            \
-            X(ACKS, "acks") X(DEFERRED_FULL, "deferred_full") X(EDGE, "edge_completion")           \
-                X(DEAD_PEER, "dead_peer") X(FIELDS, "fields")
+    X(NOT_HOME, "not_home")                                                                        \
+    X(NOT_FROM_HOME, "not_from_home") X(REQUESTER, "requester") X(TXN, "txn")                      \
+        X(VERSION, "version") X(STATE, "state") X(DIR_STATE, "dir_state") X(ACKS, "acks")          \
+            X(DEFERRED_FULL, "deferred_full") X(EDGE, "edge_completion") X(DEAD_PEER, "dead_peer") \
+                X(FIELDS, "fields")
 #define X(ID, name) COH_DROP_##ID,
 enum coh_drop { COH_DROP_LIST(X) COH_DROPS };
 #undef X

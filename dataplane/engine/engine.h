@@ -53,7 +53,8 @@ enum {
     ENGINE_GONE_MS = 100,     /* between two looks for peers whose process has ended */
     ENGINE_STALL_MS = 250,    /* a round that took longer: this node did not run */
     ENGINE_LINGER_MS = 300,   /* at the end: for peers to hear of it, at most */
-    ENGINE_LAST_MS = 10,      /* after the last frame */
+    ENGINE_LAST_MS =
+        120, /* after the last frame: a peer that lost it is heard once more (heartbeat) */
 };
 
 /* Why something that the glue or a peer said changed nothing (the transport and the coherence core
@@ -67,8 +68,9 @@ enum {
     X(NO_FRAME, "no_frame")                                                                        \
     X(GLUE_KIND, "glue_kind")                                                                      \
     X(GLUE_NODE, "glue_node")                                                                      \
-    X(GLUE_CHAN, "glue_chan") X(GLUE_FIELD, "glue_field") X(GLUE_LENGTH, "glue_length")            \
-        X(GLUE_PEER, "glue_peer_down") X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
+    X(GLUE_CHAN, "glue_chan")                                                                      \
+    X(GLUE_FIELD, "glue_field") X(GLUE_LENGTH, "glue_length") X(GLUE_PEER, "glue_peer_down")       \
+        X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
 #define X(ID, name) ENGINE_DROP_##ID,
 enum engine_drop { ENGINE_DROP_LIST(X) ENGINE_DROPS };
 #undef X

@@ -83,7 +83,9 @@ static void look_for_gone(struct engine *e)
         return;
     e->gone_at = e->now + ENGINE_GONE_MS * MS;
     for (uint8_t n = 0; n < e->nodes; n++)
-        if (n != e->self && rrdp_peer_up(e->rrdp, n) && port_peer_gone(e->port, n))
+        if (n != e->self && rrdp_peer_up(e->rrdp, n) &&
+            e->now - rrdp_peer_last_rx(e->rrdp, n) > 2 * e->cfg->transport.heartbeat_ms * MS &&
+            port_peer_gone(e->port, n))
             gone |= UINT64_C(1) << n;
     for (uint8_t n = 0; n < e->nodes; n++)
         if ((gone & e->gone) >> n & 1)

@@ -156,7 +156,6 @@ bool transmit_frames(struct engine *e)
         wire_rrdp_seal(out, len);
         e->port->ops->tx_commit(e->port, len);
     }
-    if (useful)
-        e->port->ops->flush(e->port);
+    e->port->ops->flush(e->port); /* also what the fabric had no room for in an earlier round */
     return useful;
 }

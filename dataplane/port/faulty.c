@@ -188,7 +188,8 @@ static void faulty_disarm(struct port *p)
 
 static bool faulty_gone(struct port *p, uint8_t peer)
 {
-    return port_peer_gone(self_of(p)->inner, peer);
+    struct faulty_port *f = self_of(p);
+    return f->waiting == 0 && port_peer_gone(f->inner, peer); /* its last words may wait here */
 }
 
 static void faulty_close(struct port *p)

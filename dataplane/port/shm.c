@@ -180,7 +180,7 @@ static void shm_close(struct port *p)
 static bool shm_gone(struct port *p, uint8_t peer)
 {
     const struct shm_port *s = (const struct shm_port *)p;
-    return peer < s->nodes && !shm_link_alive(s, peer);
+    return peer < s->nodes && shm_link_gone(s, peer);
 }
 
 static const struct port_ops shm_ops = {

@@ -57,8 +57,8 @@ int shm_link_create(struct shm_port *s, uint8_t from);
 /* Binds the socket, after removing one that a killed process left; -EADDRINUSE if its owner lives.
  */
 int shm_link_bind(struct shm_port *s);
-/* Whether a process is behind the node's socket. */
-bool shm_link_alive(const struct shm_port *s, uint8_t node);
+/* True if it is certain that no process is behind the node's socket. */
+bool shm_link_gone(const struct shm_port *s, uint8_t node);
 void shm_link_offer(struct shm_port *s, uint8_t to);
 /* Reads what came to the socket: forgets doorbells, maps offered rings. Afterwards no pointer into
  * a tx ring from before is valid. */

@@ -65,21 +65,28 @@ int shm_link_create(struct shm_port *s, uint8_t from)
     return 0;
 }
 
-/* True if a living process has this socket. (A dead one's file refuses the connection.) */
-static bool is_alive(const struct sockaddr_un *a)
+/* 0: a living process has this socket; -ECONNREFUSED, -ENOENT: none has (a dead one's file refuses
+ * the connection); else -errno: it cannot be told. */
+static int probe(const struct sockaddr_un *a)
 {
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0;
-    if (fd >= 0)
-        close(fd);
-    return alive;
+    if (fd < 0)
+        return -errno;
+    int rc = connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 ? 0 : -errno;
+    close(fd);
+    return rc;
 }
 
-bool shm_link_alive(const struct shm_port *s, uint8_t node)
+static bool is_dead(int rc)
+{
+    return rc == -ECONNREFUSED || rc == -ENOENT;
+}
+
+bool shm_link_gone(const struct shm_port *s, uint8_t node)
 {
     struct sockaddr_un a;
     socket_path(s, node, &a);
-    return is_alive(&a);
+    return is_dead(probe(&a));
 }
 
 int shm_link_bind(struct shm_port *s)
@@ -89,8 +96,9 @@ int shm_link_bind(struct shm_port *s)
     s->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (s->socket < 0)
         return -errno;
-    if (is_alive(&a))
-        return -EADDRINUSE;
+    int rc = probe(&a);
+    if (!is_dead(rc))
+        return rc == 0 ? -EADDRINUSE : rc;
     unlink(a.sun_path);
     if (bind(s->socket, (struct sockaddr *)&a, sizeof(a)) != 0)
         return -errno;
@@ -124,11 +132,9 @@ void shm_link_offer(struct shm_port *s, uint8_t to)
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(c), &s->rx[to].fd, sizeof(int));
-    /* A peer that is not there offers first when it starts; one that does not read now is asked
-     * again. */
+    /* A peer that is not there offers first when it starts; any other failure is a shortage. */
     s->tx[to].offer_due =
-        sendmsg(s->socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-        (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == EINTR);
+        sendmsg(s->socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && !is_dead(-errno);
 }
 
 void shm_link_unmap(struct shm_tx *t)

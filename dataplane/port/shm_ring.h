@@ -87,6 +87,9 @@ static inline bool shm_ring_peek(struct shm_ring *r, uint32_t index, uint32_t *l
 static inline uint32_t shm_ring_resume(struct shm_ring *r)
 {
     uint32_t len, claimed = atomic_load_explicit(&r->claimed, memory_order_acquire);
+    uint32_t tail = atomic_load_explicit(&r->tail, memory_order_acquire); /* [B] */
+    if (claimed - tail > SHM_SLOTS)
+        return tail; /* what no sender can have claimed: the last one was out of its mind */
     return shm_ring_peek(r, claimed - 1, &len) ? claimed : claimed - 1;
 }
 

@@ -24,7 +24,11 @@ static bool valid(const struct rrdp_config *c)
 
 static uint32_t event_count(const struct rrdp_config *c)
 {
-    return (uint32_t)c->nodes * (WIRE_CLASSES * RRDP_QUEUE * 2 + RRDP_EVENTS_SPARE);
+    uint32_t want = (uint32_t)c->nodes * (WIRE_CLASSES * RRDP_QUEUE * 2 + RRDP_EVENTS_SPARE);
+    uint32_t n = 1;
+    while (n < want)
+        n *= 2; /* a power of two: the free-running indices wrap at 2^32 */
+    return n;
 }
 
 static size_t slot_bytes(const struct rrdp_config *c)
@@ -111,6 +115,11 @@ bool rrdp_idle(const struct rrdp *r)
 bool rrdp_peer_up(const struct rrdp *r, uint8_t peer)
 {
     return peer < r->cfg.nodes && r->peer[peer].state == PEER_UP;
+}
+
+uint64_t rrdp_peer_last_rx(const struct rrdp *r, uint8_t peer)
+{
+    return peer < r->cfg.nodes ? r->peer[peer].last_rx : 0;
 }
 
 uint64_t rrdp_peer_epoch(const struct rrdp *r, uint8_t peer)

@@ -241,6 +241,7 @@ bool rrdp_idle(const struct rrdp *r);
 void rrdp_check(const struct rrdp *r);
 
 bool rrdp_peer_up(const struct rrdp *r, uint8_t peer);
+uint64_t rrdp_peer_last_rx(const struct rrdp *r, uint8_t peer); /* time of its last good frame */
 uint64_t rrdp_peer_epoch(const struct rrdp *r, uint8_t peer);
 uint64_t rrdp_peer_rtt_ns(const struct rrdp *r,
                           uint8_t peer); /* smoothed; 0 before the first sample */

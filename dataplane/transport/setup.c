@@ -154,7 +154,7 @@ void setup_down(struct rrdp *r, struct peer *p, enum rrdp_down why)
     }
     p->state = PEER_HALF_OPEN; /* all that its SYN said is still known */
     p->nul_now = false;
-    if (why != RRDP_DOWN_RESTARTED)
+    if (why != RRDP_DOWN_RESTARTED || r->closing)
         p->own_epoch++; /* what comes next is a new connection for the peer, too */
     p->tag = connection_tag(r, p);
     setup_reset_streams(r, p);
@@ -239,7 +239,15 @@ void setup_receive(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, cons
 {
     struct peer *p = &r->peer[h->src];
     struct rrdp_syn s;
-    if (!syn_read(r, p, h, data, &s) || !acceptable(r, p, now, &s))
+    if (!syn_read(r, p, h, data, &s))
+        return;
+    /* A stranger with a living peer's number does not push it aside, whatever his epoch: a node
+     * that really moved is heard once the old one has been silent for dead_ns. */
+    if (p->state == PEER_UP && other_mac(p, &mac)) {
+        drop(p, RRDP_DROP_MAC_MOVED);
+        return;
+    }
+    if (!acceptable(r, p, now, &s))
         return;
     if (s.epoch < p->epoch) {
         drop(p, RRDP_DROP_EPOCH);

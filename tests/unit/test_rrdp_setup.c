@@ -226,9 +226,13 @@ static void moved_mac(void **state)
     assert_true(world_drops(w, 0, RRDP_DROP_MAC_MOVED) > 0);
     w->node[1].mac = real;
     world_drain(w, 1 * SEC);
-    w->node[1].mac.addr[5] = 78; /* with a restart it may */
+    w->node[1].mac.addr[5] = 78; /* with a restart it may, once the old one is dead (1 s) */
     world_start(w, 1);
+    world_run(w, 900 * MS);
+    assert_int_equal(w->node[0].link[1].down, 0);
+    assert_true(rrdp_peer_up(w->node[0].r, 1));
     world_connect(w, 1 * SEC);
+    assert_int_equal(w->node[0].link[1].down, 1);
     assert_int_equal(world_send(w, 1, 0, 1, 10), 0);
     world_drain(w, 1 * SEC);
     world_free(w);
