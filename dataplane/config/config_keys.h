@@ -9,8 +9,8 @@
  *
  * X(key, TYPE, unit, min, max, default, COMMON or LOCAL, scale, target, sentence)
  *   TYPE     UINT INT BOOL WORD PATH ENUM LIST
- *   unit     what the number counts; for ENUM the choices, "a|b|c", in the order of the C
- * enumeration min,max  of the number; of the length for WORD and PATH; of each entry for LIST
+ *   unit     what the number counts; for ENUM the choices, "a|b|c", in C's order
+ *   min,max  of the number; of the length for WORD and PATH; of each entry for LIST
  *   default  as it would be written in the file; NULL: the key must be given; "": see the sentence
  *   COMMON   must be equal on every node: part of the hash. LOCAL: may differ between hosts
  *   scale    stored value = written value * scale (MiB to pages: 256)

@@ -53,35 +53,45 @@ enum {
     ENGINE_GONE_MS = 100,     /* between two looks for peers whose process has ended */
     ENGINE_STALL_MS = 250,    /* a round that took longer: this node did not run */
     ENGINE_LINGER_MS = 300,   /* at the end: for peers to hear of it, at most */
-    ENGINE_LAST_MS =
-        120, /* after the last frame: a peer that lost it is heard once more (heartbeat) */
+    ENGINE_LAST_MS = 20,      /* after the last frame, beyond a heartbeat (peers_finished) */
 };
 
 /* Why something that the glue or a peer said changed nothing (the transport and the coherence core
  * count their own). */
-#define ENGINE_DROP_LIST(X)                                                                        \
-    X(MSG_LENGTH, "message_length")                                                                \
-    X(MSG_KIND, "message_kind")                                                                    \
-    X(MSG_CLASS, "message_class")                                                                  \
-    X(MSG_RESERVED, "message_reserved")                                                            \
-    X(MSG_RANGE, "message_range")                                                                  \
-    X(NO_FRAME, "no_frame")                                                                        \
-    X(GLUE_KIND, "glue_kind")                                                                      \
-    X(GLUE_NODE, "glue_node")                                                                      \
-    X(GLUE_CHAN, "glue_chan")                                                                      \
-    X(GLUE_FIELD, "glue_field") X(GLUE_LENGTH, "glue_length") X(GLUE_PEER, "glue_peer_down")       \
-        X(UFFD_RANGE, "uffd_range") X(CONTROL, "control")
+/* clang-format off */
+#define ENGINE_DROP_LIST(X) \
+    X(MSG_LENGTH, "message_length") \
+    X(MSG_KIND, "message_kind") \
+    X(MSG_CLASS, "message_class") \
+    X(MSG_RESERVED, "message_reserved") \
+    X(MSG_RANGE, "message_range") \
+    X(NO_FRAME, "no_frame") \
+    X(GLUE_KIND, "glue_kind") \
+    X(GLUE_NODE, "glue_node") \
+    X(GLUE_CHAN, "glue_chan") \
+    X(GLUE_FIELD, "glue_field") \
+    X(GLUE_LENGTH, "glue_length") \
+    X(GLUE_PEER, "glue_peer_down") \
+    X(UFFD_RANGE, "uffd_range") \
+    X(CONTROL, "control")
+/* clang-format on */
 #define X(ID, name) ENGINE_DROP_##ID,
 enum engine_drop { ENGINE_DROP_LIST(X) ENGINE_DROPS };
 #undef X
 const char *engine_drop_name(enum engine_drop d);
 
 /* The steps of a round that can find work. */
-#define ENGINE_STEP_LIST(X)                                                                        \
-    X(FRAMES, "frames")                                                                            \
-    X(PEERS, "peers")                                                                              \
-    X(FDS, "descriptors")                                                                          \
-    X(GLUE, "glue") X(UNMAPPED, "unmapped") X(TICK, "tick") X(BACKLOG, "backlog") X(SEND, "send")
+/* clang-format off */
+#define ENGINE_STEP_LIST(X) \
+    X(FRAMES, "frames") \
+    X(PEERS, "peers") \
+    X(FDS, "descriptors") \
+    X(GLUE, "glue") \
+    X(UNMAPPED, "unmapped") \
+    X(TICK, "tick") \
+    X(BACKLOG, "backlog") \
+    X(SEND, "send")
+/* clang-format on */
 #define X(ID, name) ENGINE_STEP_##ID,
 enum engine_step_id { ENGINE_STEP_LIST(X) ENGINE_STEPS };
 #undef X

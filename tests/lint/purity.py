@@ -122,6 +122,8 @@ def check_form(path, text):
     for n, line in enumerate(lines, 1):
         if "clang-format o" in line:
             columns = TABLE_COLUMNS if "clang-format off" in line else LINE_COLUMNS
+            if code and not re.match(r"\s*/\* clang-format (on|off) \*/", line):
+                errors.append(f"{path}:{n}: clang-format obeys only a comment that says nothing else")
         if line != line.rstrip():
             errors.append(f"{path}:{n}: white space at the end of the line")
         if code and "\t" in line:
@@ -161,6 +163,7 @@ PLANTED = [
     ("tests/c.c", SPDX + "\tint x;\n", "tab"),
     ("tests/d.c", SPDX + "int x;", "no newline at the end"),
     ("tests/e.c", SPDX + "/*" + "x" * 97 + "*/\n", "101 columns"),
+    ("tests/h.h", SPDX + "/* clang-format off: a table */\n", "says nothing else"),
     ("tests/f.c", SPDX + "int x;\n" * 800, "801 lines"),
     ("tests/g.c", SPDX + "int f(void)\n{\n" + "    ;\n" * 71 + "}\n", "function of 71 lines"),
 ]
