@@ -104,6 +104,9 @@ enum {
     COH_VCPU_NONE = 255,     /* a fault of a thread that is no vCPU (device emulation) */
     COH_PAGE_SET_MAX = 16,   /* pages of one instruction that are held together */
     COH_ACTIONS_MAX = 512,   /* actions of one step: the worst case is asserted */
+    COH_EVICT_MAX = 32,      /* evictions of a node in flight */
+    COH_HOLD_MAX = 256,      /* pages within their minimum residency; the oldest gives way */
+    COH_HOLD_RECORDS = COH_HOLD_MAX + COH_VCPUS_MAX * COH_PAGE_SET_MAX, /* busy beyond transactions */
 };
 
 #define COH_STATE_LIST(X)                                                                          \

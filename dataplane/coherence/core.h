@@ -26,9 +26,6 @@
 #include "dataplane/coherence/coherence.h"
 
 enum {
-    COH_EVICT_MAX = 32, /* evictions in flight */
-    COH_HOLD_MAX = 256, /* pages within their minimum residency; the oldest gives way */
-    COH_HOLD_RECORDS = COH_HOLD_MAX + COH_VCPUS_MAX * COH_PAGE_SET_MAX,
     COH_PENDING_MAX = COH_VCPUS_MAX + 64, /* faults that wait for a free transaction */
     COH_SELF_MAX = 128,                   /* messages to self queued within one step */
     COH_UNIT_ACTIONS = 160,               /* upper bound of the actions of one unit of work */

@@ -20,8 +20,6 @@
 
 enum {
     SYN_MS = 20,
-    EVICTIONS = 32,      /* of a node in flight: coherence's COH_EVICT_MAX */
-    HOLD_RECORDS = 2048, /* pages that coherence may be busy with beyond its transactions */
     LATE_MAX = 1 << 22,
 };
 
@@ -113,7 +111,7 @@ static int start_probe(struct engine *e)
 static int start_coherence(struct engine *e)
 {
     struct coh_config c = coherence_config(e);
-    uint64_t open = (uint64_t)c.txn_max + c.deferred_max + EVICTIONS + HOLD_RECORDS;
+    uint64_t open = (uint64_t)c.txn_max + c.deferred_max + COH_EVICT_MAX + COH_HOLD_RECORDS;
     size_t size = coh_size(&c);
     if (size == 0) {
         snprintf(e->err, sizeof(e->err), "coherence: the configuration is out of its range");
@@ -132,7 +130,7 @@ static int start_coherence(struct engine *e)
      * local grants do not. */
     e->resident_pause = c.resident_max == 0
                             ? UINT64_MAX
-                            : c.resident_max + c.resident_max / 8 + c.txn_max + 64 + EVICTIONS;
+                            : c.resident_max + c.resident_max / 8 + c.txn_max + 64 + COH_EVICT_MAX;
     return 0;
 }
 
@@ -173,7 +171,7 @@ static int start_transport(struct engine *e)
  * that is not yet acknowledged. */
 static int start_pools(struct engine *e)
 {
-    uint64_t each = e->cfg->coherence.txn_max + EVICTIONS;
+    uint64_t each = e->cfg->coherence.txn_max + COH_EVICT_MAX;
     uint32_t late = (uint32_t)min_u64((uint64_t)e->nodes * each * (e->nodes + 2u), LATE_MAX);
     uint32_t pins = freeze_pins(e->nodes, (uint32_t)each);
     uint8_t *bytes = allocate(e, (size_t)e->nodes * WIRE_CLASSES * WIRE_BYTES_MAX);

@@ -63,14 +63,15 @@ static void missing(const struct engine *e, char *buf, size_t size)
 }
 
 /* The end is reached when everybody was told, or the time for it is over. A refused peer is not up
- * and needs the whole time to hear our SYN; the others need a moment to take our last frames out of
- * the fabric. */
+ * and needs the whole time to hear our SYN. The others need a moment to take our last frames out of
+ * the fabric; one that lost them all speaks within a heartbeat, and is told again then. */
 bool peers_finished(struct engine *e)
 {
     if (e->phase != ENGINE_LEAVING)
         return false;
-    if (!e->refused && !any_up(e) && e->deadline > e->now + ENGINE_LAST_MS * MS)
-        e->deadline = e->now + ENGINE_LAST_MS * MS;
+    uint64_t last = e->now + (e->cfg->transport.heartbeat_ms + ENGINE_LAST_MS) * MS;
+    if (!e->refused && !any_up(e) && e->deadline > last)
+        e->deadline = last;
     return e->now >= e->deadline;
 }
 

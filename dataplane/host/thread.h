@@ -16,13 +16,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum {
-    HOST_SLICE_MIN_US = 100, /* the kernel's own bounds (sched_setattr(2)) */
-    HOST_SLICE_MAX_US = 100000,
-};
+enum { HOST_SLICE_MAX_US = 100000 }; /* the kernel's own bound (sched_setattr(2)) */
 
-/* Nice level -20..19 and slice in us (0: the kernel's default). Kernels before 6.12 ignore the
- * slice. 0, or -errno: -EPERM or -EACCES without CAP_SYS_NICE. A real-time thread is left alone. */
+/* Nice level -20..19 and slice in us (0: the kernel's default; the kernel raises others to 100).
+ * Kernels before 6.12 ignore the slice. 0, or -errno: -EPERM or -EACCES without CAP_SYS_NICE. A
+ * real-time thread is left alone. */
 int host_thread_priority(pid_t tid, int nice, uint32_t slice_us);
 
 /* 0, or -EINVAL: this host has no such CPU, or this process may not use it. */

@@ -297,6 +297,14 @@ void setup_stranger(struct rrdp *r, struct peer *p, uint64_t now, const struct w
     }
 }
 
+static bool any_peer_up(const struct rrdp *r)
+{
+    for (uint8_t n = 0; n < r->cfg.nodes; n++)
+        if (r->peer[n].state == PEER_UP)
+            return true;
+    return false;
+}
+
 /* A SYN that carries our own node number: ours, sent back by the fabric, or of a second such node.
  */
 void setup_own_number(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data)
@@ -307,6 +315,8 @@ void setup_own_number(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, c
         return;
     if (s.epoch - r->cfg.epoch < OWN_EPOCHS)
         drop(self, RRDP_DROP_SELF);
+    else if (any_peer_up(r)) /* a running node is not ended by a stranger */
+        drop(self, RRDP_DROP_REFUSED);
     else
         refuse(r, self, now, RRDP_REFUSE_SAME_NODE);
 }

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/prctl.h>
 
 #include "dataplane/host/thread.h"
@@ -72,7 +71,6 @@ void *link_agent(void *arg)
     struct link *l = arg;
     struct glue_agent *a = &l->shared->agent;
     uint64_t idle_since = link_now();
-    uint32_t empty = 0;
     prctl(PR_SET_NAME, "pando-agent");
     /* Short work that a page waits for: ahead of vCPUs that fill the cores. Not allowed without
      * privilege: then not. */
@@ -83,13 +81,10 @@ void *link_agent(void *arg)
          * it. */
         if (serve(l, a)) {
             idle_since = link_now();
-            empty = 0;
             continue;
         }
-        /* As the poll loop: a few looks, then give the core away, then sleep. */
-        if (++empty < LINK_AGENT_POLLS)
-            __builtin_ia32_pause();
-        else if (link_now() - idle_since < LINK_AGENT_SPIN_US * UINT64_C(1000))
+        /* A few looks, then sleep: no yield (engine/idle.c says why). */
+        if (link_now() - idle_since < LINK_AGENT_SPIN_US * UINT64_C(1000))
             __builtin_ia32_pause();
         else
             doze(l, a);

@@ -24,7 +24,6 @@ enum {
     LINK_EXIT_STOPPED =
         70, /* exit status of a process whose VM was stopped; no guest's status is even */
     LINK_STOP_GRACE_MS = 300, /* for the VMM to report, before the process is ended */
-    LINK_AGENT_POLLS = 16,
     LINK_AGENT_SPIN_US = 5,
     LINK_SLEEP_MAX_MS = 100, /* longest sleep without a look at the stop flag */
 };

@@ -132,7 +132,8 @@ int apic_ioctl(struct vcpu *v, uint32_t nr, uintptr_t arg, int *ret)
         return 1;
     case (uint32_t)KVM_SET_REGS: /* what kvm_run said at the last exit is no longer so */
         *ret = raw_ioctl(v->fd, nr, arg);
-        v->run->if_flag = ((const struct kvm_regs *)arg)->rflags >> 9 & 1;
+        if (*ret == 0)
+            v->run->if_flag = ((const struct kvm_regs *)arg)->rflags >> 9 & 1;
         v->ready = false;
         return 1;
     case (uint32_t)KVM_SET_VCPU_EVENTS:

@@ -84,7 +84,7 @@ void node_create(struct sim_world *w, uint8_t id)
     n->rrdp = rrdp_init(n->rrdp_mem, &rc, w->now);
     PANDO_CHECK(n->coh != NULL && n->rrdp != NULL);
     n->frame = calloc(w->opt.pages, WIRE_PAGE_SIZE);
-    uint32_t pins = freeze_pins(w->opt.nodes, w->opt.txn_max + SIM_EVICTIONS);
+    uint32_t pins = freeze_pins(w->opt.nodes, w->opt.txn_max + COH_EVICT_MAX);
     n->freeze_mem = calloc(1, freeze_size(pins));
     freeze_init(&n->freeze, n->freeze_mem, pins);
 }

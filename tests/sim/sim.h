@@ -30,7 +30,6 @@ enum {
     SIM_VCPUS_MAX = 4, /* per node */
     SIM_PAGES_MAX = 64,
     SIM_INSN_PAGES_MAX = 8,
-    SIM_EVICTIONS = 32, /* of a node in flight: COH_EVICT_MAX */
     SIM_FRAME_MAX = RRDP_MTU_MAX + 64,
 };
 

@@ -199,6 +199,39 @@ static void two_nodes_with_one_number(void **state)
     world_free(w);
 }
 
+/* A second node with a number of a running cluster, on another machine: nobody who runs is ended.
+ */
+static void stranger_with_a_living_number(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, 1500, 13);
+    uint8_t syn[W_FRAME];
+    struct rrdp_frame f;
+    world_start_all(w);
+    world_connect(w, 1 * SEC);
+    struct world *other = world_new(2, 1500, 14);
+    other->epoch = w->epoch + 100 * SEC; /* started later */
+    world_start_all(other);
+    rrdp_tick(other->node[1].r, other->now);
+    size_t len = world_take(other, 1, syn, &f);
+    struct rrdp_mac real = w->node[1].mac;
+    w->node[1].mac.addr[5] = 99;
+    world_inject(w, 1, 0, syn, len);
+    world_inject(w, 1, 1, syn, len);
+    w->node[1].mac = real;
+    world_run(w, 100 * MS);
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_MAC_MOVED), 1);
+    assert_int_equal(world_drops(w, 1, RRDP_DROP_REFUSED), 1);
+    for (int i = 0; i < 2; i++) {
+        assert_true(rrdp_peer_up(w->node[i].r, (uint8_t)(1 - i)));
+        assert_int_equal(w->node[i].link[1 - i].down, 0);
+        assert_int_equal(w->node[i].link[i].refused, 0);
+        assert_int_equal(w->node[i].link[1 - i].refused, 0);
+    }
+    world_free(other);
+    world_free(w);
+}
+
 static void moved_mac(void **state)
 {
     (void)state;
@@ -477,6 +510,7 @@ int main(void)
         cmocka_unit_test(two_nodes_with_one_number),
         cmocka_unit_test(moved_mac),
         cmocka_unit_test(heartbeat_and_death),
+        cmocka_unit_test(stranger_with_a_living_number),
         cmocka_unit_test(gone_and_stalled),
         cmocka_unit_test(one_way_partition),
         cmocka_unit_test(no_network_then_heals),
