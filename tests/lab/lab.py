@@ -12,7 +12,6 @@ come back in a directory.
 Times in the lab are not measurements: an exit from a guest costs some 300 us there.
 """
 import argparse
-import glob
 import gzip
 import lzma
 import os
@@ -26,6 +25,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
+import debian  # noqa: E402
+
 CACHE = os.environ.get("PANDO_LAB_CACHE", os.path.join(ROOT, "out", "lab"))
 META = "linux-image-6.12-amd64"  # the fault design needs what came after 6.1
 MODULES = ("9pnet_virtio", "9p", "kvm_amd", "veth", "af_packet", "tun")
@@ -43,15 +45,15 @@ OWN_CRASH = re.compile(r"^\[ *\d+\.\d+\].*(BUG:|Kernel panic|stack guard page|Oo
 ATTEMPTS = 3
 # The kernel patches its own text when the first vCPU without an APIC in the kernel appears and when
 # the last one goes, and the emulator does not survive every such patch on two processors: one idle
-# vCPU is made before the second processor starts, and stays.
+# vCPU is made before the second processor starts (maxcpus=1), and stays.
+# The emulator can lose an interrupt around VMRUN, too. If that is the one shot of the tick, this
+# CPU's time stands still for ever; a periodic tick comes again.
+KERNEL_WORDS = "console=ttyS0 panic=-1 quiet mitigations=off maxcpus=1 nohz=off highres=off lapic=notscdeadline"
 PREPARE = """
 python3 tests/lab/hold_kvm.py >/run/held &
 until grep -q held /run/held; do sleep 0.1; done
 echo 1 >/sys/devices/system/cpu/cpu1/online
 """
-# The emulator can lose an interrupt around VMRUN. If that is the one shot of the tick, this CPU's
-# time stands still for ever; a periodic tick comes again.
-PERIODIC_TICK = "maxcpus=1 nohz=off highres=off lapic=notscdeadline"
 MEMORY_MIB, CPUS = 3072, 2
 
 
@@ -70,46 +72,34 @@ def check_programs():
         raise LabError(f"the lab VM needs packages: apt-get install {' '.join(sorted(set(missing)))}")
 
 
-def run_quiet(argv, **kwargs):
-    done = subprocess.run(argv, capture_output=True, text=True, **kwargs)
-    if done.returncode != 0:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
-        raise LabError(f"{' '.join(argv[:3])} ...: {last[0]}")
-    return done.stdout
-
-
 def real_package(meta):
     """The package behind a meta-package: names carry versions and change."""
-    for line in run_quiet(["apt-cache", "depends", meta]).splitlines():
+    for line in debian.call(["apt-cache", "depends", meta]).splitlines():
         found = re.match(r"\s*Depends: (linux-image-\S+)", line)
         if found:
             return found[1]
     raise LabError(f"package {meta} depends on no kernel; is the list of packages there (apt-get update)?")
 
 
-def fetch_kernel(meta):
-    """Downloads and unpacks a Debian kernel package, never installs it. Returns its directory."""
-    done = os.path.join(CACHE, meta)
-    if os.path.exists(os.path.join(done, "vmlinuz")):
-        return done
-    package, work = real_package(meta), os.path.join(CACHE, meta + ".new")
-    say(f"fetching {package}")
-    shutil.rmtree(work, ignore_errors=True)
-    os.makedirs(work)
-    run_quiet(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=work)
-    deb = glob.glob(os.path.join(work, "*.deb"))[0]
-    run_quiet(["dpkg-deb", "-x", deb, work])
-    os.unlink(deb)
-    version = os.listdir(os.path.join(work, "lib/modules"))[0]
-    run_quiet(["/sbin/depmod", "-b", work, version])
-    shutil.copy(os.path.join(work, f"boot/vmlinuz-{version}"), os.path.join(work, "vmlinuz"))
-    for map_file in glob.glob(os.path.join(work, "boot/System.map-*")):
-        shutil.copy(map_file, os.path.join(work, "System.map"))
-    with open(os.path.join(work, "version"), "w", encoding="ascii") as f:
+def prepare_kernel(tree):
+    version = os.listdir(os.path.join(tree, "lib/modules"))[0]
+    debian.call(["/sbin/depmod", "-b", tree, version])
+    os.rename(os.path.join(tree, f"boot/vmlinuz-{version}"), os.path.join(tree, "vmlinuz"))
+    with open(os.path.join(tree, "version"), "w", encoding="ascii") as f:
         f.write(version)
-    shutil.rmtree(done, ignore_errors=True)
-    os.rename(work, done)
-    return done
+
+
+def fetch_kernel(meta):
+    """A Debian kernel package's directory, with vmlinuz and version in it."""
+    done = os.path.join(CACHE, meta)
+    if os.path.isdir(done):
+        return done
+    try:
+        package = real_package(meta)
+        say(f"fetching {package}")
+        return debian.unpack(package, done, prepare_kernel)
+    except debian.DebianError as e:
+        raise LabError(str(e)) from e
 
 
 def module_order(base, wanted):
@@ -181,7 +171,7 @@ def qemu_argv(kernel, initrd, out):
         "-kernel", os.path.join(kernel, "vmlinuz"), "-initrd", initrd,
         "-virtfs", share.format("/", "host", ",readonly=on"),
         "-virtfs", share.format(out, "out", ""),
-        "-append", "console=ttyS0 panic=-1 quiet mitigations=off " + PERIODIC_TICK,
+        "-append", KERNEL_WORDS,
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 """What is wrong with a cluster is refused in words that name it, and quickly; what is wrong with
 frames changes nothing and is counted."""
 import argparse
+import functools
 import os
 import random
 import re
@@ -11,6 +12,7 @@ import sys
 import time
 
 import cluster as cl
+import outcome
 import procs
 import summary
 import workspace
@@ -19,10 +21,6 @@ from options import Options
 REFUSAL_SECONDS = 15
 JOIN_MS = 1500
 ETHERTYPE = 0x88B5
-
-
-class Skipped(Exception):
-    """The case cannot happen on this machine; the text says why."""
 
 
 class Lab:
@@ -168,7 +166,7 @@ def vmm_without_dataplane(lab):
 def no_kvm(lab):
     """/dev/kvm is hidden from the VMM by a mount namespace of its own."""
     if not os.path.exists("/dev/kvm"):
-        raise Skipped("there is no /dev/kvm to hide")
+        raise outcome.Skipped("there is no /dev/kvm to hide")
     script = 'mount --bind /dev/null /dev/kvm && exec "$@"'
     lab.start(
         "vmm",
@@ -189,7 +187,7 @@ def no_kvm(lab):
 def hugepages_demanded(lab):
     with open("/proc/meminfo", encoding="ascii") as f:
         if not re.search(r"HugePages_Free:\s+0$", f.read(), re.M):
-            raise Skipped("there are free hugepages")
+            raise outcome.Skipped("there are free hugepages")
     config = lab.standard("c.yaml", Options(fabric="memif"))
     with open(config, encoding="utf-8") as f:
         text = f.read().replace("fabric:\n", "fabric:\n  hugepages: on\n")
@@ -273,6 +271,7 @@ CASES = (
     vmm_without_dataplane,
     no_kvm,
     hugepages_demanded,
+    noisy_segment,
 )
 
 
@@ -287,38 +286,17 @@ def run_case(case, build):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--tally")
-    parser.add_argument("--only", help="a part of a case's name")
+    parser = outcome.parser(__doc__)
+    parser.add_argument("--only", default="", help="a part of a case's name")
     parser.add_argument("--noise", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.noise:
         send_noise(1, 60)
         return 0
-    failed = 0
-    for case in CASES + (noisy_segment,):
-        name = f"bad/{case.__name__}"
-        if args.only and args.only not in name:
-            continue
-        start, word = time.monotonic(), None
-        try:
-            wrong = run_case(case, args.build)
-        except cl.SetupError as e:
-            wrong = str(e)
-        except Skipped as e:
-            wrong, word = str(e), "skip"
-        word = word or ("fail" if wrong else "pass")
-        failed += word == "fail"
-        print(
-            {"pass": "ok  ", "fail": "FAIL", "skip": "SKIP"}[word],
-            f"{name} ({time.monotonic() - start:.1f} s)" + (f": {wrong}" if wrong else ""),
-            flush=True,
-        )
-        if args.tally:
-            with open(args.tally, "a", encoding="utf-8") as f:
-                f.write(f"{word}\t{name}\t{wrong or ''}\n")
-    return 3 if failed else 0
+    tests = {f"bad/{c.__name__}": functools.partial(run_case, c, args.build) for c in CASES}
+    return outcome.status(
+        [outcome.run(args.tally, *test) for test in tests.items() if args.only in test[0]]
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A multiboot kernel that nobody here wrote: tboot of Debian, which prints what it finds on the
 serial port and halts. It must say the same, word by word, on plain KVM and over two nodes."""
-import argparse
-import glob
 import gzip
 import os
-import subprocess
 import sys
-import time
 
 import cluster as cl
+import debian
+import outcome
 from options import Options
 
 PACKAGE = "tboot"
@@ -20,31 +18,17 @@ MUST_SAY = ("original e820 map", "0000000000100000 - 0000000004000000  (1)", LAS
 SECONDS = 60
 
 
-class Skipped(Exception):
-    """The kernel is not to be had on this machine; the text says why."""
-
-
 def fetch(directory):
-    """The kernel's file; downloads and unpacks Debian's package if it is not here yet. Nothing is
-    installed."""
-    kernel = os.path.join(directory, "tboot")
-    if os.path.exists(kernel):
-        return kernel
-    os.makedirs(directory, exist_ok=True)
-    argv = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", PACKAGE]
+    """The kernel's file."""
     try:
-        done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=120)
-        error = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-    except (OSError, subprocess.TimeoutExpired) as e:
-        error = [str(e)]
-    packages = glob.glob(os.path.join(directory, PACKAGE + "_*.deb"))
-    if error or not packages:
-        raise Skipped(f"apt-get cannot download {PACKAGE}: {' '.join(error)}")
-    unpacked = os.path.join(directory, "unpacked")
-    subprocess.run(["dpkg-deb", "-x", packages[0], unpacked], check=True)
-    with gzip.open(os.path.join(unpacked, "boot/tboot.gz")) as f, open(kernel, "wb") as out:
-        out.write(f.read())
-    return kernel
+        tree = debian.unpack(PACKAGE, directory)
+    except debian.DebianError as e:
+        raise outcome.Skipped(f"{PACKAGE} is not to be had: {e}") from e
+    with gzip.open(os.path.join(tree, "boot/tboot.gz")) as f:
+        image = f.read()
+    with open(os.path.join(tree, "tboot"), "wb") as out:
+        out.write(image)
+    return out.name
 
 
 def console(kernel, build, bare):
@@ -86,25 +70,11 @@ def run(build, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--tally")
-    parser.add_argument("--cache", default="out/foreign", help="where the kernel is kept")
+    parser = outcome.parser(__doc__)
+    parser.add_argument("--cache", default="out/foreign", help="where the package is unpacked")
     args = parser.parse_args()
-    start, name = time.monotonic(), f"foreign/{PACKAGE}"
-    try:
-        wrong = run(args.build, os.path.abspath(args.cache))
-        word = "fail" if wrong else "pass"
-    except cl.SetupError as e:
-        wrong, word = str(e), "fail"
-    except Skipped as e:
-        wrong, word = str(e), "skip"
-    mark = {"pass": "ok  ", "fail": "FAIL", "skip": "SKIP"}[word]
-    print(f"{mark} {name} ({time.monotonic() - start:.1f} s)" + (f": {wrong}" if wrong else ""))
-    if args.tally:
-        with open(args.tally, "a", encoding="utf-8") as f:
-            f.write(f"{word}\t{name}\t{wrong or ''}\n")
-    return 3 if word == "fail" else 0
+    test = lambda: run(args.build, os.path.abspath(args.cache))
+    return outcome.status([outcome.run(args.tally, f"foreign/{PACKAGE}", test)])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 """Kill any process of a running cluster: everybody else ends by itself in about a second, says
 why, and nothing is left on the machine: no process, namespace, socket, shared-memory or hugepage
 file."""
-import argparse
+import functools
 import os
 import re
 import signal
@@ -11,6 +11,7 @@ import sys
 import time
 
 import cluster as cl
+import outcome
 import workspace
 from options import Options
 
@@ -193,32 +194,13 @@ CASES += [("dataplane1", "memif")]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--tally")
-    args = parser.parse_args()
-    failed = 0
-    for victim, fabric in CASES + [("harness", "af_packet")]:
-        start = time.monotonic()
-        try:
-            wrong, note = (
-                kill_harness(args.build)
-                if victim == "harness"
-                else kill_repeatedly(victim, fabric, args.build)
-            )
-        except cl.SetupError as e:
-            wrong, note = str(e), ""
-        name = f"kill/{fabric}/{victim}"
-        failed += wrong is not None
-        print(
-            f"{'FAIL' if wrong else 'ok  '} {name} "
-            f"({time.monotonic() - start:.1f} s): {wrong or note}",
-            flush=True,
-        )
-        if args.tally:
-            with open(args.tally, "a", encoding="utf-8") as f:
-                f.write(f"{'fail' if wrong else 'pass'}\t{name}\t{wrong or ''}\n")
-    return 3 if failed else 0
+    args = outcome.parser(__doc__).parse_args()
+    tests = {
+        f"kill/{fabric}/{victim}": functools.partial(kill_repeatedly, victim, fabric, args.build)
+        for victim, fabric in CASES
+    }
+    tests["kill/af_packet/harness"] = lambda: kill_harness(args.build)
+    return outcome.status([outcome.run(args.tally, *test) for test in tests.items()])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The sample covers every pair of values of any two dimensions at least once (gree
 that the seed gives), after a few cases that are always run. --full runs the whole product. What
 the budget leaves out is counted as skipped.
 """
-import argparse
 import dataclasses
 import fnmatch
 import importlib.machinery
@@ -20,6 +19,7 @@ import time
 
 import cluster as cl
 import options
+import outcome
 import summary
 from options import Options
 
@@ -70,6 +70,17 @@ DIMENSIONS = {
 }
 
 
+# A case without its guest: what is nothing special.
+PLAIN = {
+    "nodes": 2,
+    "fabric": "shm",
+    "faults": "none",
+    "mtu": 9000,
+    "memory": "all",
+    "homes": "interleave",
+}
+
+
 def possible(case):
     """One node has no fabric: its other dimensions have one value each, or the same run comes
     again and again.
@@ -114,24 +125,15 @@ def pairwise(seed):
 
 def always():
     """What no sample may leave out: the acceptance shapes."""
-    base = {
-        "guest": "sweep",
-        "nodes": 2,
-        "fabric": "shm",
-        "faults": "none",
-        "mtu": 9000,
-        "memory": "all",
-        "homes": "interleave",
-    }
     return [
-        base | {"guest": "smoke", "nodes": 1},
-        base | {"guest": "counters"},
-        base | {"guest": "ipi", "nodes": 3},
-        base | {"guest": "sweep64", "nodes": 3, "memory": "limited"},
-        base | {"guest": "pageset", "faults": "loss5"},
-        base
+        PLAIN | {"guest": "smoke", "nodes": 1},
+        PLAIN | {"guest": "counters"},
+        PLAIN | {"guest": "ipi", "nodes": 3},
+        PLAIN | {"guest": "sweep64", "nodes": 3, "memory": "limited"},
+        PLAIN | {"guest": "pageset", "faults": "loss5"},
+        PLAIN
         | {"guest": "matrix", "nodes": 3, "fabric": "af_packet", "faults": "loss1", "mtu": 1500},
-        base | {"guest": "locks", "fabric": "memif", "faults": "loss1"},
+        PLAIN | {"guest": "locks", "fabric": "memif", "faults": "loss1"},
     ]
 
 
@@ -157,17 +159,9 @@ def to_options(case, seed):
 def lab_cases():
     """What the lab VM adds: nested paging, where the processor's walk of the guest's page tables is
     a write, and hardware that is complete. One vCPU a node: two are all it has."""
-    base = {
-        "nodes": 2,
-        "fabric": "shm",
-        "faults": "none",
-        "mtu": 9000,
-        "memory": "all",
-        "homes": "interleave",
-    }
-    return [base | {"guest": g} for g in LAB_GUESTS] + [
-        base | {"guest": "counters", "fabric": "af_packet", "faults": "loss1"},
-        base | {"guest": "smoke", "nodes": 1},
+    return [PLAIN | {"guest": g} for g in LAB_GUESTS] + [
+        PLAIN | {"guest": "counters", "fabric": "af_packet", "faults": "loss1"},
+        PLAIN | {"guest": "smoke", "nodes": 1},
     ]
 
 
@@ -237,28 +231,27 @@ def run_case(case, build, seed, lab=False):
         wrong = judge(case, o, result, vmm["out"], vmm["err"])
     except cl.SetupError as e:
         wrong = str(e)
-    outcome = Outcome(
+    done = Outcome(
         title(case),
         "pass" if wrong is None else "fail",
         round(time.monotonic() - start, 2),
         wrong or "",
         o.command(),
     )
-    outcome.emulator = lab and bool(EMULATOR_FAULT.search(vmm["err"]))
+    done.emulator = lab and bool(EMULATOR_FAULT.search(vmm["err"]))
     if wrong:
         for line in output[-40:]:
             print("       " + line)
-    return outcome
+    return done
 
 
 def run_again(case, args):
-    """In the lab a case is run again if, and only if, the emulator broke it."""
-    for _ in range(3):
-        outcome = run_case(case, args.build, args.seed, args.lab)
-        if outcome.result != "fail" or not outcome.emulator:
-            break
+    """In the lab a case is run again, twice at most, if, and only if, the emulator broke it."""
+    for left in (2, 1, 0):
+        done = run_case(case, args.build, args.seed, args.lab)
+        if not done.emulator or done.result != "fail" or left == 0:
+            return done
         print("     the emulator left the lab kernel's own state in the guest's registers; again")
-    return outcome
 
 
 def missing_guest(case, build):
@@ -269,18 +262,10 @@ def missing_guest(case, build):
     return None
 
 
-def report(outcome, tally, where="kvm"):
-    mark = {"pass": "ok  ", "fail": "FAIL", "skip": "SKIP"}[outcome.result]
-    print(
-        f"{mark} {where}/{outcome.name} ({outcome.seconds:.1f} s)"
-        + (f": {outcome.reason}" if outcome.reason else "")
-    )
-    if outcome.result == "fail":
-        print(f"     again: {outcome.command}")
-    sys.stdout.flush()
-    if tally:
-        with open(tally, "a", encoding="utf-8") as f:
-            f.write(f"{outcome.result}\t{where}/{outcome.name}\t{outcome.reason}\n")
+def tell(result, tally, where):
+    outcome.report(tally, f"{where}/{result.name}", result.result, result.seconds, result.reason)
+    if result.result == "fail":
+        print(f"     again: {result.command}", flush=True)
 
 
 def choose(args):
@@ -297,8 +282,7 @@ def choose(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", default="build")
+    parser = outcome.parser(__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--budget", type=float, default=480, help="seconds")
     parser.add_argument("--full", action="store_true")
@@ -306,7 +290,6 @@ def main():
         "--only", metavar="PATTERN", help="of the whole product those whose title matches: 'locks/3/*'"
     )
     parser.add_argument("--lab", action="store_true", help="the cases for the lab VM (lab_tests.py)")
-    parser.add_argument("--tally")
     parser.add_argument("--json", help="result file")
     parser.add_argument("--list", action="store_true", help="print the cases and run nothing")
     args = parser.parse_args()
@@ -316,19 +299,20 @@ def main():
         print(f"{len(cases)} of {len(all_cases())} cases, seed {args.seed}")
         return 0
     print(f"{len(cases)} of {len(all_cases())} cases, seed {args.seed}")
+    limited = not args.full and (args.lab or not args.only)
     start, outcomes = time.monotonic(), []
     for case in cases:
         missing = missing_guest(case, args.build)
         if missing:
-            outcome = Outcome(title(case), "fail", reason=missing)
-        elif not (args.full or args.only) and time.monotonic() - start > args.budget:
-            outcome = Outcome(
+            result = Outcome(title(case), "fail", reason=missing)
+        elif limited and time.monotonic() - start > args.budget:
+            result = Outcome(
                 title(case), "skip", reason=f"the budget of {args.budget:g} s is used up"
             )
         else:
-            outcome = run_again(case, args)
-        outcomes.append(outcome)
-        report(outcome, args.tally, "lab" if args.lab else "kvm")
+            result = run_again(case, args)
+        outcomes.append(result)
+        tell(result, args.tally, "lab" if args.lab else "kvm")
     failed = sum(o.result == "fail" for o in outcomes)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
@@ -344,7 +328,7 @@ def main():
                 f,
                 indent=1,
             )
-    return 3 if failed else 0
+    return outcome.status([failed == 0])
 
 
 if __name__ == "__main__":

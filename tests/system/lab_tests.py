@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Bare-metal guests over two nodes in the lab VM: nested paging instead of the shadow paging that
 this machine may have."""
-import argparse
 import os
 import sys
 import time
+
+import outcome
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
@@ -12,22 +13,19 @@ import lab  # noqa: E402
 
 SECONDS = 900
 JOB = """
+rm -f $OUT/tally.tsv # of a boot that crashed, or of another day
 python3 tests/system/kvm_tests.py --lab --build {build} --seed {seed} --only '{only}' \\
     --tally $OUT/tally.tsv --budget {budget}
 """
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", default="build")
+    parser = outcome.parser(__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="*", help="cases that match")
-    parser.add_argument("--tally")
     args = parser.parse_args()
     out, start = os.path.join(lab.CACHE, "kvm"), time.monotonic()
     tally = os.path.join(out, "tally.tsv")
-    if os.path.exists(tally):
-        os.unlink(tally)
     job = JOB.format(build=args.build, seed=args.seed, only=args.only, budget=SECONDS - 60)
     try:
         status = lab.run_job(job, out, SECONDS)

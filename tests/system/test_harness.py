@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Tests of the harness itself: what it generates, what it notices, what it leaves."""
 import argparse
+import contextlib
+import io
 import itertools
 import os
 import shlex
@@ -14,6 +16,7 @@ import unittest
 import cluster
 import kvm_tests
 import options
+import outcome
 import procs
 import summary
 import workspace
@@ -206,6 +209,50 @@ class WorkspaceTest(unittest.TestCase):
                 f.write(f"{child.pid} {start}\n")
             self.assertEqual(workspace.kill_leftovers(directory), [child.pid])
         self.assertEqual(child.wait(5), -signal.SIGKILL)
+
+
+class Outcomes(unittest.TestCase):
+    """A failure fails, a skip is neither: what is printed, tallied and returned."""
+
+    def setUp(self):
+        self.tally = tempfile.NamedTemporaryFile("r", encoding="utf-8")
+        self.addCleanup(self.tally.close)
+
+    def run_one(self, test):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            good = outcome.run(self.tally.name, "suite/case", test)
+        return good, said.getvalue(), self.tally.read()
+
+    def raising(self, error):
+        def test():
+            raise error
+
+        return self.run_one(test)
+
+    def test_pass(self):
+        good, said, tallied = self.run_one(lambda: (None, "a note"))
+        self.assertTrue(good and said.startswith("ok   suite/case") and "a note" in said)
+        self.assertEqual(tallied, "pass\tsuite/case\t\n")
+
+    def test_fail(self):
+        for test in (lambda: "it broke", lambda: ("it broke", "a note")):
+            self.tally.seek(0, 2)
+            good, said, tallied = self.run_one(test)
+            self.assertFalse(good)
+            self.assertTrue(said.startswith("FAIL suite/case"))
+            self.assertEqual(tallied, "fail\tsuite/case\tit broke\n")
+        good, _, tallied = self.raising(cluster.SetupError("no root"))
+        self.assertFalse(good)
+        self.assertEqual(tallied, "fail\tsuite/case\tno root\n")
+
+    def test_skip(self):
+        good, said, tallied = self.raising(outcome.Skipped("no such machine"))
+        self.assertTrue(good and said.startswith("SKIP"))
+        self.assertEqual(tallied, "skip\tsuite/case\tno such machine\n")
+
+    def test_status(self):
+        self.assertEqual(outcome.status([True, True]), 0)
+        self.assertEqual(outcome.status([True, False]), 3)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A VMM that does what the bare-metal guests' VMM does not (tests/net/slots_vmm.c), over two nodes."""
-import argparse
+"""A VMM that does what the bare-metal guests' VMM does not (tests/kvm/slots_vmm.c), over two nodes."""
 import sys
-import time
 
 import cluster as cl
+import outcome
 from options import Options
 
 CASES = {"slots": [], "private_ram": ["private"]}
@@ -43,27 +42,13 @@ def run_case(argv, build):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--tally")
-    args = parser.parse_args()
-    failed = 0
-    for name, argv in CASES.items():
-        start = time.monotonic()
-        try:
-            wrong = run_case(argv, args.build)
-        except cl.SetupError as e:
-            wrong = str(e)
-        failed += wrong is not None
-        print(
-            f"{'FAIL' if wrong else 'ok  '} vmm/{name} ({time.monotonic() - start:.1f} s)"
-            + (f": {wrong}" if wrong else ""),
-            flush=True,
-        )
-        if args.tally:
-            with open(args.tally, "a", encoding="utf-8") as f:
-                f.write(f"{'fail' if wrong else 'pass'}\tvmm/{name}\t{wrong or ''}\n")
-    return 3 if failed else 0
+    args = outcome.parser(__doc__).parse_args()
+    return outcome.status(
+        [
+            outcome.run(args.tally, f"vmm/{name}", lambda: run_case(argv, args.build))
+            for name, argv in CASES.items()
+        ]
+    )
 
 
 if __name__ == "__main__":
