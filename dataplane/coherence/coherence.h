@@ -23,7 +23,8 @@
  *  7. Duplicate, late, corrupt and malicious messages change nothing and are counted by reason.
  *  8. Progress: every request ends; contended pages are served in the home's order. A vCPU's *page set*
  *     (what it was granted since it last got through an instruction) is kept until it got through or a
- *     bound has passed, with ageing: see struct coh_config.
+ *     bound has passed, with ageing: see struct coh_config. A fault on a page of the set that the vCPU had last
+ *     asks for the whole set at once: what a walk of page tables needs is needed together again.
  *  9. An unlisted (state, event) pair is a counted protocol error: never ignored silently, never an abort.
  * 10. No node drops the data without a handshake (PUTS, PUTM, PUTO ... PUT_ACK): the directory always
  *     names one node that holds it, or knows that the page is zero.
@@ -104,6 +105,7 @@ enum {
     COH_VCPU_NONE = 255,     /* a fault of a thread that is no vCPU (device emulation) */
     COH_PAGE_SET_MAX = 16,   /* pages of one instruction that are held together */
     COH_ACTIONS_MAX = 512,   /* actions of one step: the worst case is asserted */
+    COH_ZERO_AHEAD_MAX = 64,
     COH_EVICT_MAX = 32,      /* evictions of a node in flight */
     COH_HOLD_MAX = 256,      /* pages within their minimum residency; the oldest gives way */
     COH_HOLD_RECORDS = COH_HOLD_MAX + COH_VCPUS_MAX * COH_PAGE_SET_MAX, /* busy beyond transactions */
@@ -134,6 +136,8 @@ struct coh_config {
                                   STOP(NO_FRAME) when nothing can be replaced and txn_max + 64 + 1/8 of it
                                   more are held. Pages that are homed and owned here are not replaced: it
                                   must exceed this node's share of the pages */
+    uint32_t zero_ahead;       /* 0 or 1: off. Pages that a write fault on a page homed here and never written takes with it:
+                                  its aligned group of so many, a power of two up to 64 */
     uint64_t hold_ns;          /* minimum residency after MAPPED, and the quiet time that ends a page set */
     uint64_t hold_max_ns;      /* base bound on how long a page set is held, counted from its first grant; at least
                                   hold_ns. For sets that fail again and again it grows, up to 2^8 times (residency.c).
@@ -210,6 +214,7 @@ struct coh_counters {
     uint64_t transitions[COH_STATES][COH_STATES];
     uint64_t drop[COH_DROPS];
     uint64_t tx[WIRE_KIND_LIMIT], rx[WIRE_KIND_LIMIT];   /* messages by kind, to and from others */
+    uint64_t ahead;                                      /* requests for a set's other pages, without a fault */
     uint64_t deferred, held, hold_expired;               /* parked; parked for residency; sets whose bound passed */
     uint64_t evict_puts, evict_putm, evict_puto, put_stale, punches;
     uint64_t txn_full;                                   /* faults that waited for a free transaction */

@@ -30,7 +30,7 @@ enum {
     COH_SELF_MAX = 128,                   /* messages to self queued within one step */
     COH_UNIT_ACTIONS = 160,               /* upper bound of the actions of one unit of work */
     COH_SCAN_MAX = 256,                   /* cache entries that the clock hand passes in one step */
-    COH_ATTEMPT_MAX = 7,                  /* the bound of a page set doubles this often at most */
+    COH_ATTEMPT_MAX = 4,                  /* the bound of a page set doubles this often at most */
 };
 #define COH_ID_LIMIT       (UINT64_C(1) << 48)
 #define COH_PAGES_MAX      (UINT64_C(1) << 36)
@@ -104,6 +104,9 @@ struct coh_vcpu {
     uint64_t opened, last_mapped;
     uint64_t page[COH_PAGE_SET_MAX];
     uint64_t lost[COH_PAGE_SET_MAX]; /* of the set that expired last */
+    uint64_t last[COH_PAGE_SET_MAX]; /* of the set that ended last, however it ended */
+    uint64_t last_writable;          /* bit i: last[i] was mapped writable */
+    uint8_t last_n, ahead_n;         /* ahead_n: so many of last[] are still to be asked for */
 };
 
 struct coh_list {
@@ -133,6 +136,8 @@ struct coh {
 
     struct coh_vcpu vcpu[COH_VCPUS_MAX];
     uint64_t open_sets; /* bit v: vcpu[v].open */
+    uint64_t ahead;     /* bit v: vcpu[v].ahead_n > 0 */
+    uint64_t zero_next, zero_end; /* pages of a group that was never written, to be taken ahead */
 
     uint64_t hand, hand_idle, evict_at;
 
@@ -231,6 +236,8 @@ void coh_satisfied(struct coh *c, struct coh_ctx *x, bool writable);
 void coh_settle(struct coh *c,
                 struct coh_ctx *x); /* a stable state or a new one was reached: what now? */
 bool coh_pending_run(struct coh *c);
+bool coh_ahead_run(struct coh *c); /* asks for one page of a set that is needed again */
+bool coh_ahead_possible(const struct coh *c);
 static inline bool coh_wanted(const struct coh_rec *r)
 {
     return r != NULL && (r->waiters != 0 || r->other);

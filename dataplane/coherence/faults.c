@@ -94,7 +94,10 @@ void coh_request(struct coh *c, struct coh_ctx *x, bool write)
     r->count_known = false;
     r->zero = false;
     r->fault = write ? (upgrade ? COH_FAULT_UPGRADE : COH_FAULT_WRITE) : COH_FAULT_READ;
-    c->counters.faults[r->fault]++;
+    if (r->started != 0)
+        c->counters.faults[r->fault]++;
+    else
+        c->counters.ahead++;
     coh_frame_take(c, x->e);
     coh_set_state(c, x, upgrade ? COH_SM_AD : write ? COH_IM_AD : COH_IS_D);
     struct wire_msg m = {.kind = write ? WIRE_GETM : WIRE_GETS,
@@ -108,10 +111,12 @@ void coh_request(struct coh *c, struct coh_ctx *x, bool write)
     coh_send(c, coh_home(c, x->page), &m);
 }
 
-static void join(struct coh_ctx *x, bool write)
+static void join(struct coh *c, struct coh_ctx *x, bool write)
 {
     struct coh_rec *r = x->r;
-    if (r->waiters == 0 && !r->other)
+    if (r->started == 0 && x->started != 0 && r->txn != 0 && coh_wanted(r))
+        c->counters.faults[r->fault]++; /* it was asked for ahead, and now a vCPU waits for it */
+    if ((r->waiters == 0 && !r->other) || r->started == 0)
         r->started = x->started;
     if (write && r->write_waiters == 0 && !r->write_other)
         r->write_started = x->started;
@@ -133,7 +138,7 @@ static bool wait_here(struct coh *c, struct coh_ctx *x, bool write)
         pending_add(c, x->page, x->vcpu, write, x->started);
         return false;
     }
-    join(x, write);
+    join(c, x, write);
     return true;
 }
 
@@ -143,8 +148,59 @@ static void start(struct coh *c, struct coh_ctx *x, bool write)
         pending_add(c, x->page, x->vcpu, write, x->started);
         return;
     }
-    join(x, write);
+    join(c, x, write);
     coh_request(c, x, write);
+}
+
+/* ---- ahead
+ * ----------------------------------------------------------------------------------------- */
+
+/* Half of the transactions and all frames are for faults. */
+bool coh_ahead_possible(const struct coh *c)
+{
+    return (c->ahead != 0 || c->zero_next != c->zero_end) && c->own_used < c->cfg.txn_max / 2 &&
+           (c->cfg.resident_max == 0 || c->counters.resident < c->cfg.resident_max);
+}
+
+/* Nobody has it, nobody has had it, and this home gives it out by itself. */
+static bool untouched(const struct coh *c, uint64_t page)
+{
+    if (coh_home(c, page) != c->cfg.self || c->cache[page].state != COH_I)
+        return false;
+    const struct coh_dir *d = &c->dir[coh_home_index(c, page)];
+    return d->state == COH_DIR_ZERO && d->sharers == 0;
+}
+
+static void zero_ahead_begin(struct coh *c, uint64_t page)
+{
+    if (c->cfg.zero_ahead < 2 || !untouched(c, page))
+        return;
+    c->zero_next = page & ~(uint64_t)(c->cfg.zero_ahead - 1);
+    c->zero_end = min_u64(c->zero_next + c->cfg.zero_ahead, c->cfg.pages);
+}
+
+bool coh_ahead_run(struct coh *c)
+{
+    if (!coh_ahead_possible(c))
+        return false;
+    if (c->ahead == 0) {
+        struct coh_ctx z = coh_ctx_of(c, c->zero_next++);
+        z.vcpu = COH_VCPU_NONE;
+        if (untouched(c, z.page))
+            start(c, &z, true);
+        return true;
+    }
+    uint8_t vcpu = (uint8_t)bit64_first(c->ahead);
+    struct coh_vcpu *v = &c->vcpu[vcpu];
+    uint32_t i = --v->ahead_n;
+    if (i == 0)
+        c->ahead &= ~bit64(vcpu);
+    struct coh_ctx x = coh_ctx_of(c, v->last[i]);
+    bool write = (v->last_writable & bit64(i)) != 0;
+    x.vcpu = vcpu;
+    if (x.e->state == COH_I || (x.e->state == COH_S && write))
+        start(c, &x, write);
+    return true;
 }
 
 /* Faults that the present mapping satisfies are over: their page sets get the page. */
@@ -227,6 +283,8 @@ void coh_fault(struct coh *c, uint64_t page, uint8_t vcpu, bool write, uint64_t 
     x.vcpu = vcpu;
     x.started = started;
     coh_hold_fault(c, vcpu, page);
+    if (write)
+        zero_ahead_begin(c, page);
     coh_cache_dispatch(c, &x,
                        write ? COH_CE_WRITE : COH_CE_READ); /* no empty cell in these columns */
 }

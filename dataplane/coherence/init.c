@@ -34,6 +34,8 @@ static bool config_valid(const struct coh_config *cfg)
     /* Every transaction of every peer may have one message here (core.h). */
     if (cfg->deferred_max < (uint64_t)(cfg->nodes - 1u) * cfg->txn_max)
         return false;
+    if (cfg->zero_ahead > COH_ZERO_AHEAD_MAX || (cfg->zero_ahead & (cfg->zero_ahead - 1)) != 0)
+        return false;
     return cfg->hold_ns <= UINT64_C(1) << 40 && cfg->hold_max_ns <= UINT64_C(1) << 40 &&
            cfg->hold_max_ns >= cfg->hold_ns;
 }

@@ -16,6 +16,11 @@
  * other waiting fail together, so their attempts grow together, and with equal bounds none ever
  * outlasts the others for long enough to collect all its pages. The draw makes one stand out soon;
  * the last factor keeps equal levels from ending alike.
+ *
+ * A set that ended is remembered. When the vCPU faults on one of its pages, the others that were
+ * lost meanwhile are asked for in the same step: one at a time they would take as many round trips
+ * as there are pages, and other nodes would take the first ones back before the last had come. Under
+ * nested paging every access is such a set: the walk needs four page-table pages and the page.
  */
 #include "dataplane/base/prng.h"
 #include "dataplane/coherence/core.h"
@@ -98,6 +103,17 @@ static void set_drop_page(struct coh *c, uint64_t page)
     let_go(c, r);
 }
 
+static void set_remember(struct coh *c, struct coh_vcpu *v)
+{
+    v->last_writable = 0;
+    for (uint32_t i = 0; i < v->n; i++) {
+        v->last[i] = v->page[i];
+        if (c->cache[v->page[i]].state == COH_M)
+            v->last_writable |= bit64(i);
+    }
+    v->last_n = v->n;
+}
+
 static void set_end(struct coh *c, uint8_t vcpu)
 {
     struct coh_vcpu *v = &c->vcpu[vcpu];
@@ -106,6 +122,8 @@ static void set_end(struct coh *c, uint8_t vcpu)
     c->open_sets &= ~bit64(vcpu);
     v->lost_n = 0;
     v->bumped = false;
+    if (v->ahead_n == 0)
+        set_remember(c, v);
     if (quiet) {
         v->attempt = 0;
     } else {
@@ -157,6 +175,12 @@ void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page)
         if (v->attempt < COH_ATTEMPT_MAX)
             v->attempt++;
     }
+    for (uint32_t i = 0; i < v->last_n && v->ahead_n == 0; i++)
+        if (v->last[i] == page) {
+            v->ahead_n = v->last_n;
+            v->last_n = 0;
+            c->ahead |= bit64(vcpu);
+        }
 }
 
 /* The page was mapped for a fault, of these vCPUs or of other threads. */

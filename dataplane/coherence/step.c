@@ -245,7 +245,7 @@ static void work(struct coh *c)
     while (more && !c->stopped && coh_room(c)) {
         more = coh_ready_run(c);
         if (!more)
-            more = coh_pending_run(c);
+            more = coh_pending_run(c) || coh_ahead_run(c);
         drain_self(c);
     }
     coh_evict_run(c);
@@ -272,7 +272,7 @@ uint64_t coh_deadline(const struct coh *c)
 {
     if (c->stopped)
         return UINT64_MAX;
-    if (c->ready.first != POOL_NONE || (c->pending_n > 0 && c->own_used < c->cfg.txn_max))
+    if (c->ready.first != POOL_NONE || coh_ahead_possible(c) || (c->pending_n > 0 && c->own_used < c->cfg.txn_max))
         return c->now;
     return min_u64(coh_hold_deadline(c), coh_evict_deadline(c));
 }

@@ -72,6 +72,7 @@ struct pando_config {
     struct {
         uint32_t txn_max;
         uint32_t hold_us, hold_max_us;
+        uint32_t zero_ahead;
         bool check; /* run coh_check after each step */
     } coherence;
 

@@ -124,6 +124,9 @@ enum {
       "Page transactions of a node in flight.")                                                    \
     X(hold_us, UINT, "us", 0, 1000000, "100", LOCAL, 1, coherence.hold_us,                         \
       "Minimum residency of a granted page, and the quiet time that ends a page set.")             \
+    X(zero_ahead, UINT, "pages", 0, 64, "16", LOCAL, 1, coherence.zero_ahead,                      \
+      "Pages given with the first write to one that nobody has touched, if they are homed at the writer's node: "  \
+      "its aligned group of so many, a power of two; 0: only itself.")                              \
     X(hold_max_us, UINT, "us", 1, 10000000, "5000", LOCAL, 1, coherence.hold_max_us,               \
       "Longest time that a page set is held against others; hold_us or more.")                     \
     X(check, BOOL, "", 0, 1, "false", LOCAL, 1, coherence.check,                                   \

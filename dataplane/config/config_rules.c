@@ -164,6 +164,15 @@ static int rule_coherence(const struct rule_input *in, struct pando_config *cfg)
                        cfg->coherence.hold_max_us, cfg->coherence.hold_us);
 }
 
+static int rule_zero_ahead(const struct rule_input *in, struct pando_config *cfg)
+{
+    uint32_t n = cfg->coherence.zero_ahead;
+    if ((n & (n - 1)) == 0)
+        return 0;
+    return config_fail(in->ctx, -EINVAL,
+                       "coherence.zero_ahead: %u; allowed: 0, 1, 2, 4, 8, 16, 32 or 64", n);
+}
+
 static int rule_device(const struct rule_input *in, struct pando_config *cfg)
 {
     for (unsigned n = 0; n < cfg->node_count; n++) {
@@ -212,7 +221,7 @@ int config_apply_rules(const struct config_context *ctx, const struct raw_config
 {
     static int (*const rules[])(const struct rule_input *, struct pando_config *) = {
         rule_node_ids, rule_node_names, rule_vmm_node,  rule_vcpu_homes, rule_resident,
-        rule_homes,    rule_transport,  rule_coherence, rule_device,     rule_cores,
+        rule_homes,    rule_transport,  rule_coherence, rule_zero_ahead, rule_device,     rule_cores,
     };
     struct rule_input in = {ctx, raw};
 

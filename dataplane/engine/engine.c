@@ -88,6 +88,7 @@ static struct coh_config coherence_config(const struct engine *e)
         .deferred_max = (uint32_t)deferred,
         .hold_ns = cfg->coherence.hold_us * US,
         .hold_max_ns = cfg->coherence.hold_max_us * US,
+        .zero_ahead = cfg->coherence.zero_ahead,
     };
     for (uint32_t i = 0; i < cfg->node_count; i++) {
         if (cfg->node[i].id == e->self)

@@ -162,6 +162,7 @@ static json_t *coherence(const struct engine *e)
     put(o, "txn_full", c->txn_full);
     put(o, "deferred", c->deferred);
     put(o, "deferred_high", c->deferred_high);
+    put(o, "ahead", c->ahead);
     put(o, "held", c->held);
     put(o, "hold_expired", c->hold_expired);
     put(o, "evict_puts", c->evict_puts);

@@ -63,6 +63,7 @@ static struct coh_config coherence_config(const struct sim_world *w, uint8_t id)
         .resident_max = o->pages * o->resident_pct / 100,
         .hold_ns = o->hold,
         .hold_max_ns = o->hold_max,
+        .zero_ahead = o->zero_ahead,
     };
     for (uint32_t n = 0; n < o->nodes; n++)
         c.range_end[n] = (uint64_t)o->pages * (n + 1) / o->nodes;

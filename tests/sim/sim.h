@@ -51,6 +51,7 @@ struct sim_options {
     uint32_t spurious_ppm; /* a fault is reported twice, or without need */
     uint32_t resident_pct; /* of the pages; 0: no limit */
     uint64_t hold, hold_max;
+    uint32_t zero_ahead;
     uint16_t mtu;
     uint8_t credit;
     bool range_homes;

@@ -198,11 +198,130 @@ static void test_set_bound(void **state)
     cw_free(w);
 }
 
+/* ---- asked for together --- */
+
+static enum coh_state state_at(struct cw *w, uint8_t node, uint32_t page)
+{
+    struct coh_page_view view;
+    coh_view(w->node[node].coh, page, &view);
+    return view.state;
+}
+
+static void write_all(struct cw *w, uint8_t node, uint32_t pages)
+{
+    for (uint32_t p = 0; p < pages; p++) {
+        cw_fault(w, node, 0, p, true);
+        cw_settle(w);
+    }
+}
+
+static void pass(struct cw *w, uint64_t ns)
+{
+    w->now += ns;
+    for (uint8_t n = 0; n < w->cfg.nodes; n++)
+        cw_tick(w, n);
+    cw_settle(w);
+}
+
+/* A fault on one page of the set that another node took brings the whole set, and nothing else. */
+static void test_a_set_comes_together(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(2, PAGES + 1);
+    cfg.hold_ns = HOLD_NS;
+    cfg.hold_max_ns = HOLD_MAX_NS;
+    struct cw *w = cw_new(&cfg);
+    write_all(w, 0, PAGES);
+    pass(w, 2 * HOLD_MAX_NS);
+    cw_fault(w, 0, 1, PAGES, true); /* of another vCPU's set */
+    cw_settle(w);
+    pass(w, 2 * HOLD_MAX_NS);
+    write_all(w, 1, PAGES + 1);
+    pass(w, 4 * HOLD_MAX_NS);
+    assert_int_equal(state_at(w, 0, 0), COH_I);
+
+    const struct coh_counters *c = coh_counters(w->node[0].coh);
+    uint64_t faults = c->faults[COH_FAULT_WRITE], ahead = c->ahead;
+    cw_fault(w, 0, 0, 3, true);
+    cw_settle(w);
+    pass(w, 2 * HOLD_MAX_NS);
+    for (uint32_t p = 0; p < PAGES; p++)
+        assert_int_equal(state_at(w, 0, p), COH_M);
+    assert_int_equal(state_at(w, 0, PAGES), COH_I);
+    assert_int_equal(c->faults[COH_FAULT_WRITE], faults + 1);
+    assert_int_equal(c->ahead, ahead + PAGES - 1);
+    cw_check_end(w);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
+/* What was read only is asked for to read only: nobody else loses it. */
+static void test_a_set_keeps_its_modes(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(2, 4);
+    cfg.hold_ns = HOLD_NS;
+    cfg.hold_max_ns = HOLD_MAX_NS;
+    struct cw *w = cw_new(&cfg);
+    write_all(w, 1, 4);
+    pass(w, 2 * HOLD_MAX_NS);
+    for (uint32_t p = 0; p < 4; p++) {
+        cw_fault(w, 0, 0, p, p % 2 == 0);
+        cw_settle(w);
+    }
+    pass(w, 2 * HOLD_MAX_NS);
+    write_all(w, 1, 4);
+    pass(w, 4 * HOLD_MAX_NS);
+    cw_fault(w, 0, 0, 0, true);
+    cw_settle(w);
+    pass(w, 2 * HOLD_MAX_NS);
+    for (uint32_t p = 0; p < 4; p++) {
+        assert_int_equal(state_at(w, 0, p), p % 2 == 0 ? COH_M : COH_S);
+        assert_int_equal(state_at(w, 1, p), p % 2 == 0 ? COH_I : COH_S);
+    }
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
+/* The group of a page that was never written: what is homed here and nobody's, and no more. */
+static void test_zero_pages_come_in_groups(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(2, 24);
+    cfg.home_mode = COH_HOME_RANGE;
+    cfg.range_end[0] = 12;
+    cfg.range_end[1] = 24;
+    cfg.zero_ahead = 8;
+    struct cw *w = cw_new(&cfg);
+    cw_fault(w, 1, 0, 5, false);
+    cw_settle(w);
+    cw_fault(w, 0, 0, 2, true);
+    cw_settle(w);
+    for (uint32_t p = 0; p < 8; p++)
+        assert_int_equal(state_at(w, 0, p), p == 5 ? COH_I : COH_M);
+    assert_int_equal(state_at(w, 1, 5), COH_S);
+    cw_fault(w, 0, 0, 9, true); /* 8..11 are homed here, 12..15 are not */
+    cw_settle(w);
+    for (uint32_t p = 8; p < 16; p++)
+        assert_int_equal(state_at(w, 0, p), p < 12 ? COH_M : COH_I);
+    cw_fault(w, 0, 0, 16, true); /* homed elsewhere: alone */
+    cw_settle(w);
+    assert_int_equal(state_at(w, 0, 16), COH_M);
+    assert_int_equal(state_at(w, 0, 17), COH_I);
+    assert_int_equal(coh_counters(w->node[0].coh)->ahead, 6 + 3);
+    cw_check_end(w);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_minimum_residency),
         cmocka_unit_test(test_set_bound),
+        cmocka_unit_test(test_a_set_comes_together),
+        cmocka_unit_test(test_a_set_keeps_its_modes),
+        cmocka_unit_test(test_zero_pages_come_in_groups),
         cmocka_unit_test(test_two_same_order),
         cmocka_unit_test(test_two_opposite_order),
         cmocka_unit_test(test_four),
