@@ -12,8 +12,6 @@ come back in a directory.
 Times in the lab are not measurements: an exit from a guest costs some 300 us there.
 """
 import argparse
-import gzip
-import lzma
 import os
 import re
 import shutil
@@ -27,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
 import debian  # noqa: E402
+import initramfs  # noqa: E402
 
 CACHE = os.environ.get("PANDO_LAB_CACHE", os.path.join(ROOT, "out", "lab"))
 META = "linux-image-6.12-amd64"  # the fault design needs what came after 6.1
@@ -72,94 +71,27 @@ def check_programs():
         raise LabError(f"the lab VM needs packages: apt-get install {' '.join(sorted(set(missing)))}")
 
 
-def real_package(meta):
-    """The package behind a meta-package: names carry versions and change."""
-    for line in debian.call(["apt-cache", "depends", meta]).splitlines():
-        found = re.match(r"\s*Depends: (linux-image-\S+)", line)
-        if found:
-            return found[1]
-    raise LabError(f"package {meta} depends on no kernel; is the list of packages there (apt-get update)?")
-
-
-def prepare_kernel(tree):
-    version = os.listdir(os.path.join(tree, "lib/modules"))[0]
-    debian.call(["/sbin/depmod", "-b", tree, version])
-    os.rename(os.path.join(tree, f"boot/vmlinuz-{version}"), os.path.join(tree, "vmlinuz"))
-    with open(os.path.join(tree, "version"), "w", encoding="ascii") as f:
-        f.write(version)
-
-
 def fetch_kernel(meta):
     """A Debian kernel package's directory, with vmlinuz and version in it."""
-    done = os.path.join(CACHE, meta)
-    if os.path.isdir(done):
-        return done
     try:
-        package = real_package(meta)
-        say(f"fetching {package}")
-        return debian.unpack(package, done, prepare_kernel)
+        return debian.kernel(meta, os.path.join(CACHE, meta), say)
     except debian.DebianError as e:
         raise LabError(str(e)) from e
 
 
-def module_order(base, wanted):
-    """Files of the wanted modules and all they need, in an order in which they load."""
-    deps, by_name = {}, {}
-    with open(os.path.join(base, "modules.dep"), encoding="ascii") as f:
-        for line in f:
-            path, needs = line.strip().split(":")
-            deps[path] = needs.split()
-            by_name[os.path.basename(path).split(".")[0].replace("-", "_")] = path
-    order = []
-    for name in wanted:
-        if name not in by_name:
-            continue  # built into this kernel
-        for path in reversed([by_name[name]] + deps[by_name[name]]):
-            if path not in order:
-                order.append(path)
-    return order
-
-
-def unpack_module(source, target):
-    with open(source, "rb") as f:
-        data = f.read()
-    data = lzma.decompress(data) if source.endswith(".xz") else data
-    with open(target, "wb") as f:
-        f.write(data)
-
-
-def pack(tree, target):
-    """A directory as a compressed cpio archive."""
-    names = subprocess.run(["find", ".", "-print0"], cwd=tree, capture_output=True, check=True).stdout
-    archive = subprocess.run(
-        ["cpio", "-0", "-o", "-H", "newc", "--quiet", "-R", "0:0"], cwd=tree, input=names, capture_output=True, check=True
-    ).stdout
-    with open(target + ".new", "wb") as f:
-        f.write(gzip.compress(archive, 1))
-    os.rename(target + ".new", target)
-
-
 def lab_initramfs(kernel):
     target = os.path.join(CACHE, "lab-initrd")
-    sources = [os.path.join(HERE, "init"), os.path.abspath(__file__), os.path.join(kernel, "vmlinuz")]
+    sources = [os.path.join(HERE, "init"), os.path.abspath(__file__), initramfs.__file__, os.path.join(kernel, "vmlinuz")]
     if os.path.exists(target) and all(os.path.getmtime(target) > os.path.getmtime(s) for s in sources):
         return target
     tree = os.path.join(CACHE, "lab-tree")
     shutil.rmtree(tree, ignore_errors=True)
     os.makedirs(os.path.join(tree, "bin"))
-    os.makedirs(os.path.join(tree, "modules"))
     shutil.copy(shutil.which("busybox"), os.path.join(tree, "bin/busybox"))
     shutil.copy(os.path.join(HERE, "init"), os.path.join(tree, "init"))
     os.chmod(os.path.join(tree, "init"), 0o755)
-    with open(os.path.join(kernel, "version"), encoding="ascii") as f:
-        base = os.path.join(kernel, "lib/modules", f.read())
-    order = module_order(base, MODULES)
-    with open(os.path.join(tree, "modules/order"), "w", encoding="ascii") as f:
-        for path in order:
-            name = os.path.basename(path).split(".")[0] + ".ko"
-            unpack_module(os.path.join(base, path), os.path.join(tree, "modules", name))
-            f.write(name + "\n")
-    pack(tree, target)
+    initramfs.add_modules(tree, kernel, MODULES)
+    initramfs.pack(tree, target)
     return target
 
 

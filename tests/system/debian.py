@@ -2,6 +2,7 @@
 """Debian packages, downloaded and unpacked, never installed."""
 import glob
 import os
+import re
 import shutil
 import subprocess
 
@@ -38,3 +39,40 @@ def unpack(package, directory, prepare=lambda tree: None):
     prepare(tree)
     os.rename(tree, directory)
     return directory
+
+
+def depends(package):
+    """Names of the packages that a package needs, the first of alternatives."""
+    out = call(["apt-cache", "depends", "--no-recommends", "--no-suggests", package])
+    names, alternative = [], False
+    for more, name in re.findall(r"^ ([ |])Depends: (\S+)", out, re.M):
+        if not alternative and not name.startswith("<"):
+            names.append(name)
+        alternative = more == "|"
+    return names
+
+
+def real_package(meta):
+    """The package behind a kernel's meta-package: names carry versions and change."""
+    for name in depends(meta):
+        if name.startswith("linux-image-"):
+            return name
+    raise DebianError(f"package {meta} depends on no kernel; is the list of packages there (apt-get update)?")
+
+
+def prepare_kernel(tree):
+    version = os.listdir(os.path.join(tree, "lib/modules"))[0]
+    call(["/sbin/depmod", "-b", tree, version])
+    os.rename(os.path.join(tree, f"boot/vmlinuz-{version}"), os.path.join(tree, "vmlinuz"))
+    with open(os.path.join(tree, "version"), "w", encoding="ascii") as f:
+        f.write(version)
+
+
+def kernel(meta, directory, say=print):
+    """The kernel of a meta-package, unpacked: its version is in the file version, its image in
+    vmlinuz, and modules.dep is there."""
+    if os.path.isdir(directory):
+        return directory
+    package = real_package(meta)
+    say(f"fetching {package}")
+    return unpack(package, directory, prepare_kernel)
