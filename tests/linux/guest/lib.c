@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lib.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct options opt = {.seconds = 2, .rounds = 200, .mib = 8, .port = 7, .patience = 120};
+unsigned ncpus;
+int cpu_list[MAX_CPUS];
+const char *program_name = "?";
+
+bool broken(const char *what)
+{
+    return opt.broken && (!*opt.broken || strcmp(opt.broken, what) == 0);
+}
+
+/* The words also go to the file that the environment names: the job's line quotes them. */
+static void last_words(const char *mark, const char *fmt, va_list args)
+{
+    const char *file = getenv("PANDO_DETAIL");
+    char line[400];
+
+    vsnprintf(line, sizeof(line), fmt, args);
+    printf("%s: %s%s\n", program_name, mark, line);
+    fflush(stdout);
+    if (file) {
+        int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+        if (fd >= 0) {
+            dprintf(fd, "%s\n", line);
+            close(fd);
+        }
+    }
+}
+
+void summary(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    last_words("", fmt, args);
+    va_end(args);
+}
+
+void die(const char *fmt, ...)
+{
+    static uint32_t dying;
+    va_list args;
+
+    if (__atomic_exchange_n(&dying, 1, __ATOMIC_ACQ_REL)) /* the first failure is the one to tell */
+        for (;;)
+            pause();
+    va_start(args, fmt);
+    last_words("FAIL: ", fmt, args);
+    va_end(args);
+    _exit(1);
+}
+
+uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t random_next(uint64_t *state)
+{
+    uint64_t x = *state;
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return *state = x;
+}
+
+void delay(unsigned spins)
+{
+    while (spins--)
+        __builtin_ia32_pause();
+}
+
+void pin(int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    if (sched_setaffinity(0, sizeof(set), &set) != 0)
+        die("a thread cannot be pinned to CPU %d", cpu);
+}
+
+struct worker {
+    pthread_t thread;
+    unsigned index;
+    void (*f)(unsigned i);
+};
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+
+    pin(cpu_list[w->index % ncpus]);
+    w->f(w->index);
+    return NULL;
+}
+
+void on_threads(unsigned n, void (*f)(unsigned i))
+{
+    static struct worker workers[MAX_CPUS];
+
+    for (unsigned i = 0; i < n; i++) {
+        workers[i].index = i;
+        workers[i].f = f;
+        if (pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]) != 0)
+            die("thread %u of %u cannot be created", i, n);
+    }
+    for (unsigned i = 0; i < n; i++)
+        pthread_join(workers[i].thread, NULL);
+}
+
+void on_every_cpu(void (*f)(unsigned i))
+{
+    on_threads(ncpus, f);
+}
+
+void spin_once(struct spin *s, const char *what)
+{
+    __builtin_ia32_pause();
+    if (++s->turns % 1024)
+        return;
+    sched_yield(); /* there may be fewer real CPUs than threads */
+    if (s->turns % 65536)
+        return;
+    if (!s->since)
+        s->since = now_ns();
+    else if (now_ns() - s->since > opt.patience * 1000000000ull)
+        die("waited %u s for %s on CPU %d", opt.patience, what, sched_getcpu());
+}
+
+void barrier_wait(struct barrier *b, unsigned n)
+{
+    uint32_t generation = LOAD(b->generation);
+
+    if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == n) {
+        b->arrived = 0;
+        STORE(b->generation, generation + 1);
+    } else {
+        SPIN_UNTIL(LOAD(b->generation) != generation, "the other CPUs at a barrier");
+    }
+}

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=dash
+# What the jobs share. Each is run by busybox sh; exit status 0 is a pass.
+
+# word NAME: what follows pando.NAME= on the kernel's command line.
+word() { tr ' ' '\n' <"${CMDLINE:-/proc/cmdline}" | sed -n "s/^pando\.$1=//p" | tail -n 1; }
+
+# options NAME: pando.NAME=seconds:3,break:tsc,drop as options of a program.
+options() { word "$1" | tr ',' '\n' | sed 's/^/--/; s/:/=/' | grep -v '^--$' | tr '\n' ' '; }
+
+# option NAME KEY DEFAULT: one of them.
+option() {
+    local value
+    value=$(word "$1" | tr ',' '\n' | sed -n "s/^$2://p")
+    echo "${value:-$3}"
+}
+
+uptime_s() { cut -d ' ' -f 1 /proc/uptime; }
+since() { echo "$1 $(uptime_s)" | awk '{ printf "%.1f", $2 - $1 }'; }
+say() { echo "$*" >"$PANDO_DETAIL"; }
+fail() { say "$*"; echo "FAIL: $*"; exit 1; }
+cpus() { grep -c '^processor' /proc/cpuinfo; }
+
+# Lines of a kernel's log (dmesg -r: <level>[time] words) that a machine that is right does not
+# write: level err and worse, and what is only a warning but tells of lost time or a lost CPU.
+# harmless.txt has the exceptions, each with its reason.
+bad_lines() {
+    grep -v '^#' "${HARMLESS:-/jobs/harmless.txt}" >"${TMP:-/run}/harmless"
+    awk -F '[<>]' '$1 == "" && $2 % 8 <= 3 ||
+        /BUG:|[Ss]talls? |unstable|hung_task|lockup|LOCKUP|WARNING: CPU|[Oo]ops|nobody cared|blocked for more/' |
+        grep -v -E -f "${TMP:-/run}/harmless"
+}
