@@ -25,7 +25,10 @@ import net_client
 
 ALL_JOBS = "show,threads,clock,ipi,litmus,smc,hotplug,disk,net"
 # Short enough for an emulator on a busy machine.
-BRIEF = "pando.clock=seconds:3 pando.threads=rounds:5000 pando.ipi=rounds:100 pando.litmus=rounds:1000 pando.smc=rounds:200 pando.hotplug=rounds:1"
+BRIEF = "pando.clock=seconds:3 pando.hotplug=rounds:1"
+# Linux takes the TSCs of several of AMD's processors for one clock only if they say that they are, and
+# the emulator's do not; Intel's are measured against each other.
+TCG_CPU = "max,vendor=GenuineIntel"
 NET_PORT = 7  # in the guest
 
 
@@ -37,7 +40,7 @@ def free_port():
 
 def machine(args):
     """The options of the machine itself: processors, memory and NUMA nodes."""
-    accel = ["-accel", "tcg,thread=multi", "-cpu", "max"] if args.accel == "tcg" else ["-accel", "kvm", "-cpu", "host"]
+    accel = ["-accel", "tcg,thread=multi", "-cpu", TCG_CPU] if args.accel == "tcg" else ["-accel", "kvm", "-cpu", "host"]
     argv = ["-machine", "q35", *accel, "-m", str(args.mem)]
     nodes = min(args.nodes, args.cpus)
     if nodes < 2:

@@ -22,6 +22,12 @@ def call(argv, **kwargs):
     return done.stdout
 
 
+def download(packages, directory):
+    """The packages' .deb files."""
+    call(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *packages], cwd=directory)
+    return sorted(glob.glob(os.path.join(directory, "*.deb")))
+
+
 def unpack(package, directory, prepare=lambda tree: None):
     """A package's files, in a directory that exists only when all of them are there. prepare works
     on the tree before that."""
@@ -30,8 +36,7 @@ def unpack(package, directory, prepare=lambda tree: None):
     tree = directory + ".new"
     shutil.rmtree(tree, ignore_errors=True)
     os.makedirs(tree)
-    call(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=tree)
-    deb = glob.glob(os.path.join(tree, "*.deb"))
+    deb = download([package], tree)
     if not deb:
         raise DebianError(f"apt-get downloaded no {package}")
     call(["dpkg-deb", "-x", deb[0], tree])
@@ -41,12 +46,30 @@ def unpack(package, directory, prepare=lambda tree: None):
     return directory
 
 
-def depends(package):
-    """Names of the packages that a package needs, the first of alternatives."""
-    out = call(["apt-cache", "depends", "--no-recommends", "--no-suggests", package])
+def unpack_all(packages, directory):
+    """Several packages, each in a directory of its own below this one; downloaded together, since
+    every run of apt reads the lists anew."""
+    wanted = [p for p in packages if not os.path.isdir(os.path.join(directory, p))]
+    scratch = os.path.join(directory, "new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.makedirs(scratch)
+    for deb in download(wanted, scratch) if wanted else []:
+        name = os.path.basename(deb).split("_")[0]
+        call(["dpkg-deb", "-x", deb, os.path.join(scratch, name)])
+        os.rename(os.path.join(scratch, name), os.path.join(directory, name))
+    shutil.rmtree(scratch)
+    for p in wanted:
+        if not os.path.isdir(os.path.join(directory, p)):
+            raise DebianError(f"apt-get downloaded no {p}")
+    return {p: os.path.join(directory, p) for p in packages}
+
+
+def depends(*packages):
+    """Names of the packages that these need, the first of alternatives."""
+    out = call(["apt-cache", "depends", "--no-recommends", "--no-suggests", *packages])
     names, alternative = [], False
     for more, name in re.findall(r"^ ([ |])Depends: (\S+)", out, re.M):
-        if not alternative and not name.startswith("<"):
+        if not alternative and not name.startswith("<") and name not in names:
             names.append(name)
         alternative = more == "|"
     return names

@@ -44,17 +44,14 @@ def closure(program, trees):
 def collect(package, program, directory):
     """The program's file and its libraries. Packages are unpacked level by level of what they
     depend on, and no further than the libraries need."""
-    trees = {package: debian.unpack(package, os.path.join(directory, package))}
+    trees, level = debian.unpack_all([package], directory), [package]
     program = os.path.join(trees[package], program)
-    level = [package]
     for _ in range(DEPTH):
         libraries, missing = closure(program, trees.values())
         if not missing:
             return program, libraries
-        level = [name for p in level for name in debian.depends(p)]
-        for name in level:
-            if name not in trees:
-                trees[name] = debian.unpack(name, os.path.join(directory, name))
+        level = [name for name in debian.depends(*level) if name not in trees]
+        trees |= debian.unpack_all(level, directory)
     libraries, missing = closure(program, trees.values())
     if missing:
         raise debian.DebianError(f"{package} needs {' '.join(sorted(missing))}, and no package brings it")

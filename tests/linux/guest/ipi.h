@@ -6,6 +6,7 @@
 #include "lib.h"
 
 extern struct barrier ipi_barrier;
+extern struct budget ipi_budget; /* of the part that runs */
 
 /* What all CPUs must see at once when one changes the page tables (ipi_tlb.c). */
 void tlb_prepare(void);

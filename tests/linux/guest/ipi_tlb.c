@@ -82,7 +82,9 @@ static void must_fault(unsigned i, const char *after)
 
 void tlb_part(unsigned i)
 {
-    for (unsigned r = 0; r < opt.rounds; r++) {
+    unsigned r = 0;
+
+    do {
         unsigned which = r & 1;
         bool mine = r % ncpus == i, by_munmap = (r / ncpus) & 1;
 
@@ -103,6 +105,5 @@ void tlb_part(unsigned i)
         barrier_wait(&ipi_barrier, ncpus);
         if (mine)
             map(which ^ 1);
-        barrier_wait(&ipi_barrier, ncpus);
-    }
+    } while (barrier_more(&ipi_barrier, ncpus, &ipi_budget, ++r));
 }

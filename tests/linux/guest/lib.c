@@ -136,9 +136,10 @@ void spin_once(struct spin *s, const char *what)
     __builtin_ia32_pause();
     if (++s->turns % 1024)
         return;
-    sched_yield(); /* there may be fewer real CPUs than threads */
-    if (s->turns % 65536)
-        return;
+    if (s->turns < 16 * 1024)
+        sched_yield();
+    else
+        usleep(100); /* there may be fewer real CPUs than threads: others need this one */
     if (!s->since)
         s->since = now_ns();
     else if (now_ns() - s->since > opt.patience * 1000000000ull)
@@ -155,4 +156,28 @@ void barrier_wait(struct barrier *b, unsigned n)
     } else {
         SPIN_UNTIL(LOAD(b->generation) != generation, "the other CPUs at a barrier");
     }
+}
+
+struct budget budget_start(uint64_t ns, unsigned least)
+{
+    return (struct budget){.end_ns = now_ns() + ns, .least = least};
+}
+
+bool budget_left(const struct budget *t, unsigned done)
+{
+    return done < opt.rounds && (done < t->least || now_ns() < t->end_ns);
+}
+
+bool barrier_more(struct barrier *b, unsigned n, const struct budget *t, unsigned done)
+{
+    uint32_t generation = LOAD(b->generation);
+
+    if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == n) {
+        b->arrived = 0;
+        b->over = !budget_left(t, done);
+        STORE(b->generation, generation + 1);
+    } else {
+        SPIN_UNTIL(LOAD(b->generation) != generation, "the other CPUs at a barrier");
+    }
+    return !b->over; /* nobody writes it before all have come to the next barrier */
 }

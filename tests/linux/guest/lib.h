@@ -19,7 +19,8 @@
 #define STORE(x, v)  __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
 
 struct options {
-    unsigned seconds, rounds, mib, port;
+    unsigned seconds; /* clock, echo: in all; else of a part that is not through before */
+    unsigned rounds, mib, port;
     unsigned patience;  /* seconds that one wait may last */
     const char *path;   /* disk: the device or file */
     const char *sys;    /* hotplug: in place of /sys/devices/system/cpu, for its own test */
@@ -63,8 +64,21 @@ void spin_once(struct spin *s, const char *what);
 struct barrier {
     OWN_PAGE uint32_t arrived;
     OWN_LINE uint32_t generation;
+    uint32_t over;
 };
 void barrier_wait(struct barrier *b, unsigned n);
+
+/* How long rounds go on: until all of --rounds are done, or the time is over and the least number
+ * is done. A machine whose CPUs are far from each other does fewer rounds, not longer ones. */
+struct budget {
+    uint64_t end_ns;
+    unsigned least;
+};
+struct budget budget_start(uint64_t ns, unsigned least);
+/* Is there time for more, after this many rounds? Of one thread. */
+bool budget_left(const struct budget *t, unsigned done);
+/* The same for n threads, as a barrier, with one answer for all. */
+bool barrier_more(struct barrier *b, unsigned n, const struct budget *t, unsigned done);
 
 /* The tests: return 0, or die. */
 int test_threads(void);

@@ -59,6 +59,7 @@ static struct {
     int cpu[THREADS];
     uint64_t histogram[OUTCOMES];
     uint64_t seed;
+    struct budget budget;
 } job;
 
 static void do_step(const struct step *s, unsigned thread, unsigned n)
@@ -132,10 +133,11 @@ static void thread(unsigned t)
 {
     uint64_t seed = job.seed * 31 + t + 1;
     bool turned = broken(job.test->name);
+    unsigned done = 0, n;
 
     pin(job.cpu[t]);
-    for (unsigned done = 0; done < opt.rounds; done += BATCH) {
-        unsigned n = opt.rounds - done < BATCH ? opt.rounds - done : BATCH;
+    do {
+        n = opt.rounds - done < BATCH ? opt.rounds - done : BATCH;
 
         if (t == 0)
             for (unsigned i = 0; i < BATCH; i++)
@@ -148,9 +150,11 @@ static void thread(unsigned t)
         barrier_wait(&barrier, job.test->threads);
         for (unsigned i = 0; t == 0 && i < n; i++)
             job.histogram[outcome(i)]++;
-        barrier_wait(&barrier, job.test->threads);
-    }
+        done += n;
+    } while (barrier_more(&barrier, job.test->threads, &job.budget, done));
 }
+
+static uint64_t instances; /* of all tests */
 
 static void print_histogram(void)
 {
@@ -159,6 +163,7 @@ static void print_histogram(void)
     printf("litmus: %-9s", job.test->name);
     for (unsigned o = 0; o < 1u << bits; o++)
         if (job.histogram[o]) {
+            instances += job.histogram[o];
             printf(" ");
             for (unsigned b = 0; b < bits; b++)
                 putchar(o >> b & 1 ? '1' : '0');
@@ -177,7 +182,11 @@ static bool wanted_pair(unsigned a, unsigned b)
 static void run_test(const struct litmus *test)
 {
     int a = -1, b = -1;
+    unsigned pairs = 0;
 
+    for (unsigned i = 0; i < ncpus; i++)
+        for (unsigned k = 0; k < ncpus; k++)
+            pairs += wanted_pair(i, k);
     memset(&job, 0, sizeof(job));
     job.test = test;
     for (unsigned i = 0; i < ncpus; i++)
@@ -187,6 +196,7 @@ static void run_test(const struct litmus *test)
             job.seed = i * MAX_CPUS + k + 1;
             for (unsigned t = 0; t < THREADS; t++) /* writers and readers of IRIW on all four */
                 job.cpu[t] = cpu_list[((t & 1 ? k : i) + (t & 2 ? 2 : 0)) % ncpus];
+            job.budget = budget_start(opt.seconds * 1000000000ull / pairs, 1);
             on_threads(test->threads, thread);
             if (test->forbidden >= 0 && job.histogram[test->forbidden] && a < 0)
                 a = cpu_list[i], b = cpu_list[k];
@@ -207,6 +217,6 @@ int test_litmus(void)
     }
     for (unsigned i = 0; i < n; i++)
         run_test(&tests[i]);
-    summary("%u tests, %u instances a pair of CPUs, no forbidden outcome", n, opt.rounds);
+    summary("%u tests, %lu instances on %u CPUs, no forbidden outcome", n, instances, ncpus);
     return 0;
 }

@@ -27,6 +27,6 @@ cpus() { grep -c '^processor' /proc/cpuinfo; }
 bad_lines() {
     grep -v '^#' "${HARMLESS:-/jobs/harmless.txt}" >"${TMP:-/run}/harmless"
     awk -F '[<>]' '$1 == "" && $2 % 8 <= 3 ||
-        /BUG:|[Ss]talls? |unstable|hung_task|lockup|LOCKUP|WARNING: CPU|[Oo]ops|nobody cared|blocked for more/' |
+        /BUG:|[Ss]talls? |unstable|hung_task|lockup|LOCKUP|WARNING: CPU|Oops:|nobody cared|blocked for more/' |
         grep -v -E -f "${TMP:-/run}/harmless"
 }
