@@ -19,7 +19,7 @@ static const char doc[] =
 
 struct options {
     const char *config, *node, *summary;
-    bool verbose, print_config;
+    bool verbose, announce, print_config;
 };
 
 static const struct argp_option option_list[] = {
@@ -27,6 +27,9 @@ static const struct argp_option option_list[] = {
     {"node", 'n', "N", 0, "This node: its number or name", 0},
     {"summary", 's', "FILE", 0, "Write what was counted to FILE at the end, as JSON", 0},
     {"verbose", 'v', NULL, 0, "Say what happens while starting and joining", 0},
+    {"announce", 'a', NULL, 0,
+     "Print \"pando-dataplane: node N: ready\" once the glue socket is there: for who starts it",
+     0},
     {"print-config", 'p', NULL, 0,
      "Check the configuration, print what it says about this node, and exit", 0},
     {0},
@@ -47,6 +50,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         break;
     case 'v':
         o->verbose = true;
+        break;
+    case 'a':
+        o->announce = true;
         break;
     case 'p':
         o->print_config = true;
@@ -129,6 +135,10 @@ static int run(const struct pando_config *cfg, uint8_t node, const struct option
         fprintf(stderr, "pando-dataplane: node %u: %s\n", node, engine.err);
         engine_close(&engine);
         return 1;
+    }
+    if (o->announce) {
+        printf("pando-dataplane: node %u: ready\n", node);
+        fflush(stdout);
     }
     int status = engine_run(&engine);
     if (o->summary != NULL && (rc = summary_write(&engine, o->summary)) != 0) {
