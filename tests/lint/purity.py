@@ -15,7 +15,7 @@ import tempfile
 PURE = ["dataplane/base", "dataplane/wire", "dataplane/coherence", "dataplane/transport",
         "dataplane/interrupt", "hypervisor-glue/lapic"]
 EDGE = ["dataplane/port", "dataplane/host", "dataplane/memory", "hypervisor-glue/link"]
-APP = ["dataplane/config", "dataplane/engine"]
+APP = ["dataplane/config", "dataplane/engine", "hypervisor-glue/run"]
 PURE_HEADERS = {"stdint.h", "stdbool.h", "stddef.h", "string.h", "limits.h", "errno.h"}
 EXTRA_HEADERS = {"dataplane/base/crc32c.c": {"immintrin.h"}}  # the crc32 instruction
 
