@@ -59,7 +59,8 @@ void cpu_check(struct compose *c, struct line_option *o, struct opt *p)
             check_model(c, o, f.value);
             continue;
         }
-        if (strncmp(f.name, "hv-", 3) == 0 && !opt_is_off(f.value))
+        if (strncmp(f.name, "hv", 2) == 0 && (f.name[2] == '-' || f.name[2] == '_') &&
+            !opt_is_off(f.value))
             compose_refuse(c, o, "leave it out",
                            "%s: Hyper-V's interfaces share pages and clocks with one host's kernel",
                            f.name);

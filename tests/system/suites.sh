@@ -5,7 +5,7 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim fuzz net kvm kill bad (default: these) and lab (with --full: also; guests over two
+# Suites: pure sim fuzz net kvm kill bad run (default: these) and lab (with --full: also; guests over two
 # nodes in the lab VM, under nested paging, about 5 minutes), within these budgets: pure 3 minutes, sim 3, fuzz
 # 2, kvm 8 (a pairwise sample; with --full all cases, without a limit). --seed makes sim and kvm
 # choose the same again; the seed is printed. The last line is 'N passed, N failed, N skipped';
@@ -112,7 +112,7 @@ built() {
     done
 }
 
-# What the tests on real KVM need; prints the first thing that is missing.
+# What the tests on real KVM need, and these programs; prints the first thing that is missing.
 kvm_missing() {
     local p
     [ "$(id -u)" = 0 ] || { echo "not root"; return; }
@@ -120,7 +120,7 @@ kvm_missing() {
     (exec 3<>/dev/kvm) 2>/dev/null || { echo "/dev/kvm cannot be opened"; return; }
     python3 tests/system/doctor.py --uffd >"$OUT/uffd.log" 2>&1 ||
         { tail -n 1 "$OUT/uffd.log"; return; }
-    for p in pando-dataplane pando-vcpud pando-testvmm libpando-kvm.so; do
+    for p in pando-dataplane pando-vcpud pando-testvmm libpando-kvm.so "$@"; do
         [ -n "$(find build -name $p -type f)" ] || { echo "$p was not built"; return; }
     done
 }
@@ -186,6 +186,15 @@ suite_bad() {
     run_script bad_tests.py --build build --tally "$TALLY"
 }
 
+suite_run() {
+    say "run: pando run composes lines that QEMU takes; starts, watches and ends all processes"
+    local why
+    built run gcc || return 0
+    why=$(kvm_missing pando)
+    if [ -n "$why" ]; then skip run "$why"; return 0; fi
+    run_script run_tests.py --build build --tally "$TALLY"
+}
+
 cmd_test() {
     local suites='' builds='' s
     FULL=0 SEED=$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')
@@ -193,13 +202,13 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | fuzz | net | kvm | kill | bad | lab) suites="$suites $1" ;;
+        pure | sim | fuzz | net | kvm | kill | bad | run | lab) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
-        suites='pure sim fuzz net kvm kill bad'
+        suites='pure sim fuzz net kvm kill bad run'
         [ "$FULL" = 1 ] && suites="$suites lab"
     fi
     say "seed $SEED; suites: $suites"
@@ -208,7 +217,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        net | kvm | kill | bad | lab) builds="$builds gcc" ;;
+        net | kvm | kill | bad | run | lab) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"

@@ -313,6 +313,7 @@ static const struct {
     {"-cpu EPYC,invtsc=off", "invtsc=off"},
     {"-cpu EPYC,hv-time", "hv-time: Hyper-V"},
     {"-cpu EPYC,+hv-synic", "hv-synic"},
+    {"-cpu EPYC,hv_vapic=on", "hv_vapic"},
     {"-cpu help", "exits"},
     {"-cpu ?", "exits"},
     {"-smp 5", "5 vCPUs, but the configuration's vm.vcpus is 4"},
