@@ -98,6 +98,11 @@ static void look_for_gone(struct engine *e)
 void peers_watch(struct engine *e)
 {
     look_for_gone(e);
+    if (engine_interrupted()) { /* also while it joins, which takes as long as the others do */
+        engine_stop(e, false, "node %u (%s) was stopped by a signal", e->self,
+                    node_name(e, e->self));
+        return;
+    }
     if (e->phase == ENGINE_JOINING) {
         for (uint8_t n = 0; n < e->nodes; n++)
             if (n != e->self && !rrdp_peer_up(e->rrdp, n)) {
@@ -114,9 +119,6 @@ void peers_watch(struct engine *e)
             fprintf(stderr, "pando-dataplane: node %u: all %u nodes are here\n", e->self, e->nodes);
         control_welcome(e);
     }
-    if (engine_interrupted())
-        engine_stop(e, false, "node %u (%s) was stopped by a signal", e->self,
-                    node_name(e, e->self));
 }
 
 static void refused(struct engine *e, uint8_t peer, uint64_t why)

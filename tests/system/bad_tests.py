@@ -6,6 +6,7 @@ import functools
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -114,6 +115,17 @@ def no_such_node(lab):
 def node_never_comes(lab):
     lab.dataplane(lab.standard("c.yaml", Options()), 0)
     return lab.refused(r"n1|node 1")
+
+
+def stopped_while_joining(lab):
+    """Who waits for the others obeys a signal at once, and leaves nothing."""
+    lab.dataplane(lab.standard("c.yaml", Options()), 0)
+    there = lambda: os.path.exists(lab.space.path("run", "node0.sock")) or not lab.group.alive()
+    lab.group.wait_until(there, time.monotonic() + REFUSAL_SECONDS)
+    lab.group.wait_until(lambda: False, time.monotonic() + 0.3)  # it joins
+    lab.group.processes[0].send(signal.SIGTERM)
+    left = os.listdir(lab.space.path("run")) if lab.wait_all(JOIN_MS / 2000) else ["process"]
+    return f"left: {left}" if left else lab.refused(r"stopped by a signal")
 
 
 def different_configuration(lab):
@@ -264,6 +276,7 @@ CASES = (
     no_config,
     no_such_node,
     node_never_comes,
+    stopped_while_joining,
     different_configuration,
     same_node_twice,
     no_device,

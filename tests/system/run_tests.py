@@ -387,7 +387,8 @@ def slow_start(lab):
     os.kill(lab.pando.pid, signal.SIGHUP)
     lab.wait(5)
     left = wait_gone(kids.values(), 0.1)
-    return lab.wrong_end(128 + signal.SIGHUP) or (f"still alive: {left}" if left else None)
+    wrong = lab.wrong_end(128 + signal.SIGHUP) or (f"still alive: {left}" if left else None)
+    return wrong or lab.wrong_left()
 
 
 def refused_dataplane(lab):
@@ -423,7 +424,7 @@ def failing_dataplane(lab):
     lab.run("--on", f"1={fail}", "--vmm-raw", "--", vmm)
     lab.wait()
     line = r"^pando run: (dataplane|vcpud)1 \(process \d+\) exited with status 4"
-    return lab.wrong_end(DIED, line) or lab.wrong_left("dataplane0")
+    return lab.wrong_end(DIED, line) or lab.wrong_left()
 
 
 def environment(lab):
