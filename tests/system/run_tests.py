@@ -27,6 +27,13 @@ GONE_SECONDS = 2.0
 RUNNING_SECONDS = 30
 SMOKE_SECONDS = 60
 FOREVER = ("counters", "iters=100000000")
+COUNTS_INT = """import os, signal, time
+signal.signal(signal.SIGINT, lambda *_: os.write(1, b"int\\n"))
+os.write(1, b"up\\n")
+time.sleep(1.5)
+os.write(1, b"done\\n")
+os._exit(4)
+"""
 UP_FOREVER = "echo up\nwhile :; do sleep 0.05; done\n"
 
 
@@ -271,8 +278,8 @@ def namespaces(lab):
 
 
 def shell_between(lab):
-    """Behind ssh a shell takes the words apart again: they arrive as they were. (A script stands for
-    ssh here.)
+    """Behind ssh a shell takes the words apart again: they arrive as they were. A script stands for
+    ssh here.
     """
     lab.write_config()
     ssh = lab.script("ssh", 'shift\nexec sh -c "$*"\n')
@@ -404,6 +411,44 @@ def refused_dataplane(lab):
     )
 
 
+# What dataplane 1 and the VMM do; the exit status, the line. $up is there once the VMM runs, $end
+# is made by who acts first.
+AFTER = "while [ ! -e $end ]; do sleep 0.01; done; sleep 0.07\n"
+DEATHS = {
+    "helper_then_vmm": (
+        "touch $end; exit 4\n",
+        AFTER + "exit 5\n",
+        (DIED, r"^pando run: dataplane1 \(process \d+\) exited with status 4$"),
+    ),
+    "vmm_then_helper": (AFTER + "exit 4\n", "touch $end; exit 5\n", (5,)),
+    "vmm_stopped_then_killed": (  # the cause is seen after its consequence
+        AFTER + "kill -9 $$\n",
+        f"touch $end; exit {DIED}\n",
+        (DIED, r"^pando run: dataplane1 \(process \d+\) was killed by SIGKILL$"),
+    ),
+    "vmm_stopped": (  # and nobody else: it is named itself
+        "sleep 100\n",
+        f"exit {DIED}\n",
+        (DIED, rf"^pando run: vmm \(process \d+\) exited with status {DIED}$"),
+    ),
+}
+
+
+def first_death(case, lab):
+    """Of those who end together the cause is named."""
+    helper, vmm, expected = DEATHS[case]
+    lab.write_config()
+    names = f"up={lab.space.path('up')} end={lab.space.path('end')}\n"
+    until_up = "while [ ! -e $up ]; do sleep 0.01; done\n"
+    ready = "echo 'pando-dataplane: node 1: ready'\n"
+    ready = f'case "$*" in *--announce*) {ready};; *) sleep 100;; esac\n'
+    helper = lab.script("helper", names + ready + until_up + helper)
+    vmm = lab.script("vmm", names + "touch $up\n" + vmm)
+    lab.run("--on", f"1={helper}", "--vmm-raw", "--", vmm)
+    lab.wait()
+    return lab.wrong_end(*expected)
+
+
 def ignored_children(lab):
     """SIGCHLD ignored, as it may be inherited: the children's ends are seen all the same."""
     lab.write_config()
@@ -475,11 +520,13 @@ def terminal(lab):
     status, shown = on_terminal(lab, vmm, b"hello\n", b"up")
     if status != 3 or "got <hello>" not in shown:
         return f"{status}: {shown}"
-    text = "n=0\ntrap 'n=$((n + 1)); echo int$n' INT\necho up\n"
-    vmm = lab.script("vmm2", text + "while [ $n = 0 ]; do sleep 0.05; done\nsleep 0.5\nexit 4\n")
+    lab.config("vmm.py", COUNTS_INT)
+    vmm = lab.script("vmm2", f"exec {sys.executable} {lab.space.path('vmm.py')}\n")
     status, shown = on_terminal(lab, vmm, b"\x03", b"up")
-    if status != 4 or "int1" not in shown or "int2" in shown:
+    if status != 4 or shown.count("int") != 1:
         return f"Ctrl-C: {status}: {shown}"
+    if "signal" in shown[: shown.index("done")]:
+        return f"Ctrl-C reached not the VMM alone: {shown}"
     return lab.wrong_left()
 
 
@@ -519,6 +566,7 @@ CASES |= {
     f"kill/{victim}": functools.partial(kill_one, victim)
     for victim in ("dataplane0", "dataplane1", "vcpud1", "testvmm")
 }
+CASES |= {f"first/{case}": functools.partial(first_death, case) for case in DEATHS}
 CASES |= {f"signal/{s.name}": functools.partial(end_by, s) for s in (signal.SIGINT, signal.SIGTERM)}
 
 
