@@ -170,6 +170,26 @@ def accepted(o, words, lab):
     return None
 
 
+def ranges_in_order(machine, lab):
+    """On the plain KVM, unchanged: the RAM blocks come in the nodes' order, by which the ranges of
+    vm.homes are counted.
+    """
+    if not shutil.which(QEMU):
+        raise outcome.Skipped(f"there is no {QEMU}; remedy: apt-get install qemu-system-x86")
+    o = Options(nodes=3, vcpus=3, ram=128, homes="range")
+    options = ["-nodefaults", "-S", "-display", "none", "-monitor", "stdio"]
+    trace = ["-trace", "kvm_set_user_memory"]
+    argv, wrong = composed(lab, o, "-M", machine, *options, *trace)
+    if wrong:
+        return wrong
+    p = subprocess.run(
+        argv, input="quit\n", capture_output=True, text=True, timeout=60, check=False
+    )
+    slots = re.findall(r"flags=0x0 gpa=(\w+) size=(\w+) ", p.stdout + p.stderr)[:3]
+    slots = [(int(gpa, 16) >> 20, int(size, 16) >> 20) for gpa, size in slots]
+    return None if slots == [(0, 43), (43, 43), (86, 42)] else f"{slots}: {p.stderr[-200:]}"
+
+
 def refusals(lab):
     lab.write_config()
     lab.run("--print", "--", QEMU, "-cpu", "host", "-device", "vfio-pci,host=01:00.0", "-m", "64G")
@@ -538,6 +558,7 @@ CASES = {
     "accepted/microvm": functools.partial(accepted, Options(homes="range"), ["-M", "microvm"]),
     "accepted/cpu": functools.partial(accepted, Options(), ["-cpu", "EPYC,-x2apic", "-smp", "4"]),
 }
+CASES |= {f"order/{m}": functools.partial(ranges_in_order, m) for m in ("q35", "pc")}
 CASES |= {
     f.__name__: f
     for f in (
