@@ -109,7 +109,7 @@ struct engine_counters {
 };
 
 /* A message under way from one (peer, class). */
-enum engine_rx_mode { RX_NONE, RX_CONTROL, RX_IN_PLACE, RX_STAGED, RX_GLUE, RX_SWALLOW };
+enum engine_rx_mode { RX_NONE, RX_CONTROL, RX_IN_PLACE, RX_STAGED, RX_GLUE, RX_CLOCK, RX_SWALLOW };
 struct engine_rx {
     enum engine_rx_mode mode;
     struct wire_msg msg;

@@ -49,7 +49,7 @@ static bool reject(struct engine *e, enum engine_drop why)
 static bool valid(struct engine *e, const struct wire_glue *m, uint32_t len, bool to_self)
 {
     const struct wire_kind_info *info = wire_kind_info(m->kind);
-    if (info->name == NULL || !info->glue)
+    if (info->name == NULL || info->family != WIRE_FAMILY_GLUE)
         return reject(e, ENGINE_DROP_GLUE_KIND);
     if (info->payload == WIRE_NONE && len != 0)
         return reject(e, ENGINE_DROP_GLUE_LENGTH);

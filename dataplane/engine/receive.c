@@ -43,7 +43,11 @@ static void begin(struct engine *e, struct engine_rx *rx, const struct rrdp_segm
         refuse(e, rx, WIRE_E_KIND);
         return;
     }
-    if (info->glue) {
+    if (info->family == WIRE_FAMILY_CLOCK) {
+        rx->mode = RX_CLOCK;
+        return;
+    }
+    if (info->family == WIRE_FAMILY_GLUE) {
         rx->mode = RX_GLUE;
         return;
     }
@@ -64,6 +68,7 @@ static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32
                     const uint8_t *data, uint32_t len)
 {
     uint32_t limit = rx->mode == RX_GLUE      ? WIRE_BYTES_MAX
+                     : rx->mode == RX_CLOCK   ? WIRE_TIME_BYTES
                      : rx->mode == RX_CONTROL ? 0
                                               : WIRE_PAGE_SIZE;
     if (rx->mode == RX_SWALLOW)
@@ -124,6 +129,15 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
             refuse(e, rx, err);
         else
             glue_deliver(e, s->peer, &g, rx->bytes, len);
+        rx->mode = RX_NONE;
+        return;
+    }
+    if (mode == RX_CLOCK) {
+        struct wire_time t;
+        enum wire_error err =
+            wire_time_unpack(rx->header, WIRE_MSG_HEADER, s->cls, rx->bytes, len, &t);
+        if (err != WIRE_OK)
+            refuse(e, rx, err);
         rx->mode = RX_NONE;
         return;
     }

@@ -52,7 +52,7 @@ static json_t *messages(const struct engine *e)
     const struct coh_counters *c = coh_counters(e->coh);
     for (unsigned k = 0; k < WIRE_KIND_LIMIT; k++) {
         const struct wire_kind_info *info = wire_kind_info((uint8_t)k);
-        if (info->name == NULL || info->glue)
+        if (info->name == NULL || info->family != WIRE_FAMILY_COH)
             continue;
         json_t *o = json_object();
         put(o, "tx", c->tx[k]);

@@ -49,3 +49,22 @@ size_t wire_glue_print(const struct wire_glue *m, char *buf, size_t size)
     text_hex(&t, m->arg);
     return t.len;
 }
+
+size_t wire_time_print(const struct wire_time *m, char *buf, size_t size)
+{
+    struct text t = text_begin(buf, size);
+    text_str(&t, kind_name(m->kind));
+    text_str(&t, " seq=");
+    text_dec(&t, m->seq);
+    text_str(&t, " khz=");
+    text_dec(&t, m->khz);
+    text_str(&t, m->rate < 0 ? " rate=-" : " rate=");
+    text_dec(&t, (uint64_t)(m->rate < 0 ? -(int64_t)m->rate : m->rate));
+    text_str(&t, " stamp=");
+    text_hex(&t, m->stamp);
+    if (m->kind == WIRE_TIME_REP) {
+        text_str(&t, " gen=");
+        text_dec(&t, m->generation);
+    }
+    return t.len;
+}

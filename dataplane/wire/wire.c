@@ -22,12 +22,11 @@ enum {
     RRDP_RESERVED = 1 << 7,
 };
 
-#define X(id, ID, text, class, pay, family)                                                        \
+#define X(id, ID, text, class, pay, owner)                                                         \
     [id] = {.name = text,                                                                          \
             .cls = WIRE_CLASS_##class,                                                             \
             .payload = WIRE_##pay,                                                                 \
-            .glue = WIRE_FAMILY_##family},
-enum { WIRE_FAMILY_COH = 0, WIRE_FAMILY_GLUE = 1 };
+            .family = WIRE_FAMILY_##owner},
 static const struct wire_kind_info kinds[WIRE_KIND_LIMIT] = {WIRE_MSG_LIST(X)};
 #undef X
 
@@ -55,6 +54,11 @@ const char *wire_error_name(enum wire_error e)
     return (unsigned)e < WIRE_ERRORS ? error_names[e] : "?";
 }
 
+static bool is_kind(uint8_t kind, enum wire_family family)
+{
+    return wire_kind_info(kind)->name != NULL && wire_kind_info(kind)->family == family;
+}
+
 /* Which kinds may carry the two flag bits. */
 static bool may_be_flagged(uint8_t kind)
 {
@@ -68,7 +72,7 @@ static bool may_count_acks(uint8_t kind)
 
 void wire_msg_pack(const struct wire_msg *m, uint8_t out[WIRE_MSG_HEADER])
 {
-    PANDO_CHECK(wire_kind_info(m->kind)->name != NULL && !wire_kind_info(m->kind)->glue);
+    PANDO_CHECK(is_kind(m->kind, WIRE_FAMILY_COH));
     PANDO_CHECK(m->requester < WIRE_NODES_MAX && m->acks <= MASK_ACKS);
     PANDO_CHECK(((m->page | m->txn | m->version) >> 48) == 0);
     out[0] = m->kind;
@@ -80,14 +84,14 @@ void wire_msg_pack(const struct wire_msg *m, uint8_t out[WIRE_MSG_HEADER])
     put_le48(out + 16, m->version);
 }
 
-/* What both families have in common: size, kind, class, payload. */
+/* What all families have in common: size, kind, class, payload. */
 static enum wire_error check_kind(const uint8_t *in, size_t len, unsigned cls, size_t payload_len,
-                                  bool glue)
+                                  enum wire_family family)
 {
     if (len < WIRE_MSG_HEADER)
         return WIRE_E_SHORT;
     const struct wire_kind_info *info = wire_kind_info(in[0]);
-    if (info->name == NULL || info->glue != glue)
+    if (!is_kind(in[0], family))
         return WIRE_E_KIND;
     if (info->cls != cls)
         return WIRE_E_CLASS;
@@ -101,7 +105,7 @@ static enum wire_error check_kind(const uint8_t *in, size_t len, unsigned cls, s
 enum wire_error wire_msg_unpack(const uint8_t *in, size_t len, unsigned cls, size_t payload_len,
                                 struct wire_msg *out)
 {
-    enum wire_error e = check_kind(in, len, cls, payload_len, false);
+    enum wire_error e = check_kind(in, len, cls, payload_len, WIRE_FAMILY_COH);
     if (e != WIRE_OK)
         return e;
     struct wire_msg m = {
@@ -127,7 +131,7 @@ enum wire_error wire_msg_unpack(const uint8_t *in, size_t len, unsigned cls, siz
 
 void wire_glue_pack(const struct wire_glue *m, uint8_t out[WIRE_MSG_HEADER])
 {
-    PANDO_CHECK(wire_kind_info(m->kind)->name != NULL && wire_kind_info(m->kind)->glue);
+    PANDO_CHECK(is_kind(m->kind, WIRE_FAMILY_GLUE));
     out[0] = m->kind;
     out[1] = m->vm;
     put_le16(out + 2, m->chan);
@@ -140,7 +144,7 @@ void wire_glue_pack(const struct wire_glue *m, uint8_t out[WIRE_MSG_HEADER])
 enum wire_error wire_glue_unpack(const uint8_t *in, size_t len, unsigned cls, size_t payload_len,
                                  struct wire_glue *out)
 {
-    enum wire_error e = check_kind(in, len, cls, payload_len, true);
+    enum wire_error e = check_kind(in, len, cls, payload_len, WIRE_FAMILY_GLUE);
     if (e != WIRE_OK)
         return e;
     if (get_le32(in + 18) != 0)
@@ -156,6 +160,56 @@ enum wire_error wire_glue_unpack(const uint8_t *in, size_t len, unsigned cls, si
         .seq = get_le32(in + 6),
         .arg = get_le64(in + 10),
     };
+    return WIRE_OK;
+}
+
+size_t wire_time_pack(const struct wire_time *m, uint8_t out[WIRE_TIME_MAX])
+{
+    PANDO_CHECK(is_kind(m->kind, WIRE_FAMILY_CLOCK) && m->khz != 0);
+    out[0] = m->kind;
+    out[1] = m->vm;
+    put_le32(out + 2, m->seq);
+    put_le32(out + 6, m->khz);
+    put_le32(out + 10, (uint32_t)m->rate);
+    put_le64(out + 14, m->stamp);
+    if (m->kind == WIRE_TIME_REQ)
+        return WIRE_MSG_HEADER;
+    uint8_t *payload = out + WIRE_MSG_HEADER;
+    put_le64(payload, m->received);
+    put_le64(payload + 8, m->base_ref);
+    put_le64(payload + 16, m->base_c);
+    put_le32(payload + 24, m->generation);
+    put_le32(payload + 28, 0);
+    return WIRE_TIME_MAX;
+}
+
+enum wire_error wire_time_unpack(const uint8_t *in, size_t len, unsigned cls,
+                                 const uint8_t *payload, size_t payload_len, struct wire_time *out)
+{
+    enum wire_error e = check_kind(in, len, cls, payload_len, WIRE_FAMILY_CLOCK);
+    if (e != WIRE_OK)
+        return e;
+    struct wire_time m = {
+        .kind = in[0],
+        .vm = in[1],
+        .seq = get_le32(in + 2),
+        .khz = get_le32(in + 6),
+        .rate = (int32_t)get_le32(in + 10),
+        .stamp = get_le64(in + 14),
+    };
+    if (m.khz == 0)
+        return WIRE_E_RANGE;
+    if (m.kind == WIRE_TIME_REP) {
+        if (payload_len != WIRE_TIME_BYTES)
+            return WIRE_E_LENGTH;
+        if (get_le32(payload + 28) != 0)
+            return WIRE_E_RESERVED;
+        m.received = get_le64(payload);
+        m.base_ref = get_le64(payload + 8);
+        m.base_c = get_le64(payload + 16);
+        m.generation = get_le32(payload + 24);
+    }
+    *out = m;
     return WIRE_OK;
 }
 

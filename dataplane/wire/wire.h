@@ -21,7 +21,7 @@
 
 enum {
     WIRE_VERSION = 1,        /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
-    WIRE_REVISION = 1,       /* any change of a layout or of a meaning increments it */
+    WIRE_REVISION = 2,       /* any change of a layout or of a meaning increments it */
     WIRE_ETHERTYPE = 0x88B5, /* IEEE local experimental; configurable */
     WIRE_NODES_MAX = 64,
     WIRE_PAGE_SIZE = 4096,
@@ -31,6 +31,8 @@ enum {
     WIRE_MSG_MAX = WIRE_MSG_HEADER + WIRE_BYTES_MAX,
     WIRE_CHAN_VM = 0xFFFF, /* channel of the VM itself; others are vCPU numbers */
     WIRE_VCPUS_MAX = 255,
+    WIRE_TIME_BYTES = 32, /* payload of a time_rep */
+    WIRE_TIME_MAX = WIRE_MSG_HEADER + WIRE_TIME_BYTES,
 };
 
 /* Traffic classes, strict priority, each its own sequence space (20-transport). */
@@ -44,8 +46,12 @@ enum wire_class {
 
 enum wire_payload { WIRE_NONE, WIRE_PAGE, WIRE_BYTES };
 
-/* The list: id, enumerator, name, class, payload, family (coh = struct wire_msg, glue = struct
- * wire_glue). Adding a message is adding a line here (HACKING.md). */
+/* Whose messages these are, and so their layout and who may send them: the coherence core's, the
+ * glue's (through a dataplane's rings), or the clock's (between dataplanes only). */
+enum wire_family { WIRE_FAMILY_COH, WIRE_FAMILY_GLUE, WIRE_FAMILY_CLOCK };
+
+/* The list: id, enumerator, name, class, payload, family (COH: struct wire_msg, GLUE: struct
+ * wire_glue, CLOCK: struct wire_time). Adding a message is adding a line here (HACKING.md). */
 /* clang-format off */
 #define WIRE_MSG_LIST(X)                                                                           \
     X(0x01, GETS, "gets", REQUEST, NONE, COH)         /* read copy, requester -> home */           \
@@ -69,7 +75,9 @@ enum wire_payload { WIRE_NONE, WIRE_PAGE, WIRE_BYTES };
     X(0x26, VCPU_CMD, "vcpu_cmd", BULK, BYTES, GLUE)  /* VMM -> vCPU home: a vCPU ioctl */         \
     X(0x27, VCPU_REP, "vcpu_rep", BULK, BYTES, GLUE)                                               \
     X(0x28, VM_CMD, "vm_cmd", BULK, BYTES, GLUE)      /* VMM -> every node: a VM-wide change */    \
-    X(0x29, VM_REP, "vm_rep", BULK, BYTES, GLUE)
+    X(0x29, VM_REP, "vm_rep", BULK, BYTES, GLUE)                                                   \
+    X(0x30, TIME_REQ, "time_req", URGENT, NONE, CLOCK)  /* node -> reference: what is your time? */ \
+    X(0x31, TIME_REP, "time_rep", URGENT, BYTES, CLOCK) /* and the cluster clock's line */
 /* clang-format on */
 
 #define X(id, ID, name, class, payload, family) WIRE_##ID = (id),
@@ -80,7 +88,7 @@ struct wire_kind_info {
     const char *name; /* NULL: no such kind */
     uint8_t cls;      /* enum wire_class */
     uint8_t payload;  /* enum wire_payload */
-    bool glue;        /* struct wire_glue layout, else struct wire_msg */
+    uint8_t family;   /* enum wire_family */
 };
 
 /* Never NULL; .name is NULL for an unknown kind. */
@@ -113,6 +121,20 @@ struct wire_glue {
     uint64_t arg;
 };
 
+/* Clock message (dataplane/clock/clock.h). Layout: kind 1 | vm 1 | seq 4 | khz 4 | rate 4 | stamp
+ * 8; a TIME_REP's payload: received 8 | base_ref 8 | base_c 8 | generation 4 | reserved 4. */
+struct wire_time {
+    uint8_t kind;
+    uint8_t vm;
+    uint32_t seq; /* echoed in the answer */
+    uint32_t khz; /* nominal TSC frequency of the sender, not 0 */
+    int32_t rate; /* TIME_REQ: of the sender's TSC against the reference's; TIME_REP: rho. 2^-32 */
+    uint64_t stamp;    /* sender's TSC when it sent: t1 or t3 */
+    uint64_t received; /* TIME_REP, as the following: t2 */
+    uint64_t base_ref, base_c;
+    uint32_t generation;
+};
+
 enum wire_error {
     WIRE_OK = 0,
     WIRE_E_SHORT,    /* fewer bytes than the header needs */
@@ -131,6 +153,8 @@ const char *wire_error_name(enum wire_error e);
 /* Packs into exactly WIRE_MSG_HEADER bytes; fields must be in range (checked). */
 void wire_msg_pack(const struct wire_msg *m, uint8_t out[WIRE_MSG_HEADER]);
 void wire_glue_pack(const struct wire_glue *m, uint8_t out[WIRE_MSG_HEADER]);
+/* With its payload; returns the length. */
+size_t wire_time_pack(const struct wire_time *m, uint8_t out[WIRE_TIME_MAX]);
 
 /* Unpacks and validates a header of len bytes that arrived in class cls followed by payload_len
  * payload bytes. On WIRE_OK, *out is complete and in range. */
@@ -138,10 +162,13 @@ enum wire_error wire_msg_unpack(const uint8_t *in, size_t len, unsigned cls, siz
                                 struct wire_msg *out);
 enum wire_error wire_glue_unpack(const uint8_t *in, size_t len, unsigned cls, size_t payload_len,
                                  struct wire_glue *out);
+enum wire_error wire_time_unpack(const uint8_t *in, size_t len, unsigned cls,
+                                 const uint8_t *payload, size_t payload_len, struct wire_time *out);
 
 /* One line for a trace: "getm p=0x12 r=1 txn=7 v=3"; always terminated; returns its length. */
 size_t wire_msg_print(const struct wire_msg *m, char *buf, size_t size);
 size_t wire_glue_print(const struct wire_glue *m, char *buf, size_t size);
+size_t wire_time_print(const struct wire_time *m, char *buf, size_t size);
 
 /*
  * RRDP header, 24 bytes, then an optional EACK bitmap:

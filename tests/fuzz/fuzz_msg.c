@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Fuzzes the unpacking of message headers: class 1 | payload length 2 | header. What is accepted
+/* Fuzzes the unpacking of message headers: class 1 | payload length 2 | header, and a clock
+ * message's payload. What is accepted
  * must be in range, pack to the same bytes, and print. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,10 +14,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
 {
-    uint8_t packed[WIRE_MSG_HEADER];
+    uint8_t packed[WIRE_TIME_MAX];
     char line[40];
     struct wire_msg m;
     struct wire_glue g;
+    struct wire_time t;
     if (size < 3)
         return 0;
     unsigned cls = in[0] & 7;
@@ -29,14 +31,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
     if (wire_msg_unpack(copy, len, cls, payload, &m) == WIRE_OK) {
         PANDO_CHECK(cls < WIRE_CLASSES && m.requester < WIRE_NODES_MAX && m.acks < 64);
         wire_msg_pack(&m, packed);
-        PANDO_CHECK(memcmp(packed, copy, sizeof(packed)) == 0);
+        PANDO_CHECK(memcmp(packed, copy, WIRE_MSG_HEADER) == 0);
         PANDO_CHECK(wire_msg_print(&m, line, sizeof(line)) == strlen(line));
     }
     if (wire_glue_unpack(copy, len, cls, payload, &g) == WIRE_OK) {
         PANDO_CHECK(cls < WIRE_CLASSES && (g.chan < WIRE_VCPUS_MAX || g.chan == WIRE_CHAN_VM));
         wire_glue_pack(&g, packed);
-        PANDO_CHECK(memcmp(packed, copy, sizeof(packed)) == 0);
+        PANDO_CHECK(memcmp(packed, copy, WIRE_MSG_HEADER) == 0);
         PANDO_CHECK(wire_glue_print(&g, line, sizeof(line)) == strlen(line));
+    }
+    size_t tail = len > WIRE_MSG_HEADER ? len - WIRE_MSG_HEADER : 0;
+    if (payload <= tail &&
+        wire_time_unpack(copy, len, cls, copy + WIRE_MSG_HEADER, payload, &t) == WIRE_OK) {
+        size_t n = wire_time_pack(&t, packed);
+        PANDO_CHECK(n == WIRE_MSG_HEADER + payload && memcmp(packed, copy, n) == 0);
+        PANDO_CHECK(wire_time_print(&t, line, sizeof(line)) == strlen(line));
     }
     free(copy);
     return 0;

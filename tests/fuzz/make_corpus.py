@@ -21,7 +21,7 @@ def main():
     frame.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         if not name.startswith("rrdp_"):
-            payload = 4096 if name in PAGES else 0
+            payload = 4096 if name in PAGES else len(data) - 22
             (msg / name).write_bytes(
                 bytes([CLASS.get(name, 0)]) + payload.to_bytes(2, "little") + data)
             continue

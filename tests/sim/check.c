@@ -205,7 +205,8 @@ static const char *name_rrdp_drop(uint32_t i)
 
 static const char *name_kind(uint32_t i)
 {
-    return wire_kind_info((uint8_t)i)->glue ? NULL : wire_kind_info((uint8_t)i)->name;
+    const struct wire_kind_info *info = wire_kind_info((uint8_t)i);
+    return info->family == WIRE_FAMILY_COH ? info->name : NULL;
 }
 
 void coverage_print(FILE *f, bool json, double seconds)

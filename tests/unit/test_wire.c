@@ -55,8 +55,27 @@ static struct wire_glue example_glue(uint8_t kind)
                               .arg = UINT64_C(0x1122334455667788)};
 }
 
+static struct wire_time example_time(uint8_t kind)
+{
+    struct wire_time m = {.kind = kind,
+                          .vm = 3,
+                          .seq = 0x01020304,
+                          .khz = 2400000,
+                          .rate = -4295,
+                          .stamp = UINT64_C(0x1122334455667788)};
+    if (kind == WIRE_TIME_REP) {
+        m.received = UINT64_C(0x2233445566778899);
+        m.base_ref = UINT64_C(0x33445566778899AA);
+        m.base_c = UINT64_C(0x445566778899AABB);
+        m.generation = 0x0A0B0C0D;
+    }
+    return m;
+}
+
 static size_t payload_of(const struct wire_kind_info *info)
 {
+    if (info->family == WIRE_FAMILY_CLOCK)
+        return info->payload == WIRE_NONE ? 0 : WIRE_TIME_BYTES;
     return info->payload == WIRE_NONE ? 0 : info->payload == WIRE_PAGE ? WIRE_PAGE_SIZE : 77;
 }
 
@@ -73,33 +92,50 @@ static bool same_glue(const struct wire_glue *a, const struct wire_glue *b)
            a->seq == b->seq && a->arg == b->arg;
 }
 
+static bool same_time(const struct wire_time *a, const struct wire_time *b)
+{
+    return a->kind == b->kind && a->vm == b->vm && a->seq == b->seq && a->khz == b->khz &&
+           a->rate == b->rate && a->stamp == b->stamp && a->received == b->received &&
+           a->base_ref == b->base_ref && a->base_c == b->base_c && a->generation == b->generation;
+}
+
 static void golden_messages(void **state)
 {
     (void)state;
     unsigned kinds = 0;
     for (unsigned k = 0; k < 256; k++) {
         const struct wire_kind_info *info = wire_kind_info((uint8_t)k);
-        uint8_t want[64], got[WIRE_MSG_HEADER];
+        uint8_t want[64], got[WIRE_TIME_MAX];
+        size_t size = WIRE_MSG_HEADER;
         if (info->name == NULL)
             continue;
         kinds++;
-        assert_int_equal(golden(info->name, want, sizeof(want)), WIRE_MSG_HEADER);
-        if (info->glue) {
+        if (info->family == WIRE_FAMILY_CLOCK)
+            size += payload_of(info);
+        assert_int_equal(golden(info->name, want, sizeof(want)), size);
+        if (info->family == WIRE_FAMILY_CLOCK) {
+            struct wire_time m = example_time((uint8_t)k), back;
+            assert_int_equal(wire_time_pack(&m, got), size);
+            assert_int_equal(wire_time_unpack(want, WIRE_MSG_HEADER, info->cls,
+                                              want + WIRE_MSG_HEADER, payload_of(info), &back),
+                             WIRE_OK);
+            assert_true(same_time(&m, &back));
+        } else if (info->family == WIRE_FAMILY_GLUE) {
             struct wire_glue m = example_glue((uint8_t)k), back;
             wire_glue_pack(&m, got);
-            assert_int_equal(
-                wire_glue_unpack(want, sizeof(got), info->cls, payload_of(info), &back), WIRE_OK);
+            assert_int_equal(wire_glue_unpack(want, size, info->cls, payload_of(info), &back),
+                             WIRE_OK);
             assert_true(same_glue(&m, &back));
         } else {
             struct wire_msg m = example_msg((uint8_t)k), back;
             wire_msg_pack(&m, got);
-            assert_int_equal(wire_msg_unpack(want, sizeof(got), info->cls, payload_of(info), &back),
+            assert_int_equal(wire_msg_unpack(want, size, info->cls, payload_of(info), &back),
                              WIRE_OK);
             assert_true(same_msg(&m, &back));
         }
-        assert_memory_equal(got, want, WIRE_MSG_HEADER);
+        assert_memory_equal(got, want, size);
     }
-    assert_int_equal(kinds, 22);
+    assert_int_equal(kinds, 24);
 }
 
 /* ---- frames -------------------------------------------------------------------------------- */
@@ -284,9 +320,11 @@ static void refused_messages(void **state)
             assert_int_equal(wire_glue_unpack(b, 22, info->cls, 0, &g), WIRE_E_KIND);
             continue;
         }
+        if (info->family == WIRE_FAMILY_CLOCK)
+            continue; /* refused_times */
 #define UNPACK(len, cls, payload)                                                                  \
-    (info->glue ? wire_glue_unpack(b, len, cls, payload, &g)                                       \
-                : wire_msg_unpack(b, len, cls, payload, &m))
+    (info->family == WIRE_FAMILY_GLUE ? wire_glue_unpack(b, len, cls, payload, &g)                 \
+                                      : wire_msg_unpack(b, len, cls, payload, &m))
         assert_int_equal(UNPACK(22, info->cls, n), WIRE_OK);
         assert_int_equal(UNPACK(21, info->cls, n), WIRE_E_SHORT);
         assert_int_equal(UNPACK(22, (info->cls + 1) % 4u, n), WIRE_E_CLASS);
@@ -295,7 +333,7 @@ static void refused_messages(void **state)
             assert_int_equal(UNPACK(22, info->cls, n + 1), WIRE_E_LENGTH);
         if (info->payload == WIRE_PAGE)
             assert_int_equal(UNPACK(22, info->cls, 0), WIRE_E_LENGTH);
-        if (info->glue) {
+        if (info->family == WIRE_FAMILY_GLUE) {
             assert_int_equal(wire_msg_unpack(b, 22, info->cls, n, &m), WIRE_E_KIND);
             put_le16(b + 2, WIRE_VCPUS_MAX);
             assert_int_equal(UNPACK(22, info->cls, n), WIRE_E_RANGE);
@@ -324,6 +362,40 @@ static void refused_messages(void **state)
     }
 }
 
+static void refused_times(void **state)
+{
+    (void)state;
+    for (uint8_t k = WIRE_TIME_REQ; k <= WIRE_TIME_REP; k++) {
+        const struct wire_kind_info *info = wire_kind_info(k);
+        struct wire_time m = example_time(k), back;
+        struct wire_glue g;
+        struct wire_msg c;
+        uint8_t b[WIRE_TIME_MAX + 1], *p = b + WIRE_MSG_HEADER;
+        size_t n = wire_time_pack(&m, b) - WIRE_MSG_HEADER;
+        assert_int_equal(wire_time_unpack(b, 22, info->cls, p, n, &back), WIRE_OK);
+        assert_int_equal(wire_time_unpack(b, 21, info->cls, p, n, &back), WIRE_E_SHORT);
+        assert_int_equal(wire_time_unpack(b, 22, 1, p, n, &back), WIRE_E_CLASS);
+        assert_int_equal(wire_time_unpack(b, 22, info->cls, p, n + 1, &back), WIRE_E_LENGTH);
+        /* The other families' unpacking refuses them, and theirs the others'. */
+        assert_int_equal(wire_glue_unpack(b, 22, info->cls, n, &g), WIRE_E_KIND);
+        assert_int_equal(wire_msg_unpack(b, 22, info->cls, n, &c), WIRE_E_KIND);
+        b[0] = WIRE_IRQ;
+        assert_int_equal(wire_time_unpack(b, 22, info->cls, p, 0, &back), WIRE_E_KIND);
+        b[0] = k;
+        put_le32(b + 6, 0);
+        assert_int_equal(wire_time_unpack(b, 22, info->cls, p, n, &back), WIRE_E_RANGE);
+        put_le32(b + 6, 1);
+        if (k == WIRE_TIME_REQ)
+            continue;
+        assert_int_equal(wire_time_unpack(b, 22, info->cls, p, n - 1, &back), WIRE_E_LENGTH);
+        assert_int_equal(wire_time_unpack(b, 22, info->cls, p, 0, &back), WIRE_E_LENGTH);
+        for (unsigned at = 28; at < 32; at++, put_le32(p + 28, 0)) {
+            p[at] = 1;
+            assert_int_equal(wire_time_unpack(b, 22, info->cls, p, n, &back), WIRE_E_RESERVED);
+        }
+    }
+}
+
 static void printing(void **state)
 {
     (void)state;
@@ -338,6 +410,10 @@ static void printing(void **state)
     struct wire_glue g = example_glue(WIRE_VM_CMD);
     wire_glue_print(&g, line, sizeof(line));
     assert_string_equal(line, "vm_cmd chan=vm op=48879 seq=16909060 arg=0x1122334455667788");
+    struct wire_time t = example_time(WIRE_TIME_REP);
+    wire_time_print(&t, line, sizeof(line));
+    assert_string_equal(line, "time_rep seq=16909060 khz=2400000 rate=-4295 "
+                              "stamp=0x1122334455667788 gen=168496141");
     assert_int_equal(wire_msg_print(&m, tiny, sizeof(tiny)), 7);
     assert_string_equal(tiny, "grant p");
     m.kind = 0xEE;
@@ -356,7 +432,7 @@ int main(void)
         cmocka_unit_test(golden_messages),    cmocka_unit_test(golden_frames),
         cmocka_unit_test(no_damage_passes),   cmocka_unit_test(refused_frames),
         cmocka_unit_test(random_round_trips), cmocka_unit_test(refused_messages),
-        cmocka_unit_test(printing),
+        cmocka_unit_test(refused_times),      cmocka_unit_test(printing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
