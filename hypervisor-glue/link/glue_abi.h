@@ -28,7 +28,7 @@
 #include "dataplane/wire/wire.h"
 
 enum {
-    GLUE_ABI_VERSION = 2,
+    GLUE_ABI_VERSION = 3,
     GLUE_RING_ENTRIES = 128, /* per direction; a power of two */
     GLUE_SIDE_SLOTS =
         8, /* per direction; a power of two: payload messages in flight in one channel */
@@ -129,7 +129,8 @@ enum {
     GLUE_POST_INIT = 2,
     GLUE_POST_SIPI = 4,
     GLUE_POST_EXTINT = 8,
-    GLUE_POST_KICK = 16
+    GLUE_POST_KICK = 16,
+    GLUE_POST_CLOCK = 32 /* the clock's map moved: apply it before entering the guest */
 };
 
 /* APIC_SET: seq = announcing channel << 16 | a 16-bit count; APIC_ACK echoes it and goes to that
@@ -179,6 +180,24 @@ struct glue_agent {
     _Alignas(64) struct glue_zap zap[GLUE_ZAP_ENTRIES];
 };
 
+/* The node's map from its host TSC to the cluster clock (dataplane/clock/clock.h), sequence-locked:
+ * odd while written (glue_clock.h reads and writes it).
+ * cluster = base_cluster + (host - base_host) + (((int64)(host - base_host)) * rate >> 32) */
+struct glue_clock {
+    _Atomic uint32_t lock;
+    uint32_t state; /* enum clock_state; the map is usable from CLOCK_LOCKED on */
+    uint64_t base_host, base_cluster;
+    int64_t rate;         /* 2^-32 units */
+    uint32_t tsc_khz;     /* of the cluster clock, nominal: the reference node's */
+    uint32_t error_ticks; /* bound on the difference to the reference, as estimated, at base_host
+                             (clock_map_error says how it grows); UINT32_MAX: unknown */
+    uint64_t injected_offset; /* tests: what the node pretends its host TSC to be ahead by:
+                                 host = rdtsc + injected_offset + drift */
+    int64_t injected_rate; /* 2^-32 units; drift = (rdtsc - injected_base) * injected_rate >> 32 */
+    uint64_t injected_base;
+};
+_Static_assert(sizeof(struct glue_clock) == 64, "one cache line");
+
 struct glue_shared {
     uint64_t magic; /* "PANDOGLU" */
     uint32_t abi;
@@ -187,6 +206,7 @@ struct glue_shared {
         dp_sleeping; /* 1: write 1 to the doorbell after publishing (full fence before the look) */
     _Atomic uint32_t stop; /* the VM stops: no vCPU enters the guest again */
     _Alignas(64) struct glue_agent agent;
+    _Alignas(64) struct glue_clock clock;
     _Alignas(64) struct glue_apic apic[256];
     _Alignas(4096) struct glue_chan chan[]; /* vcpus + 1 */
 };
