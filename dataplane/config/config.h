@@ -20,6 +20,7 @@ enum { CONFIG_NAME_MAX = 32, CONFIG_PATH_MAX = 96, CONFIG_ERROR_MAX = 512, CONFI
 enum config_fabric { CONFIG_FABRIC_SHM, CONFIG_FABRIC_MEMIF, CONFIG_FABRIC_AF_PACKET };
 enum config_poll { CONFIG_POLL_BUSY, CONFIG_POLL_YIELD, CONFIG_POLL_SLEEP };
 enum config_home { CONFIG_HOME_INTERLEAVE, CONFIG_HOME_RANGE };
+enum config_switch { CONFIG_OFF, CONFIG_ON };
 enum config_hugepages { CONFIG_HUGE_AUTO, CONFIG_HUGE_ON, CONFIG_HUGE_OFF };
 
 struct config_node {
@@ -32,6 +33,8 @@ struct config_node {
     uint64_t resident_pages;      /* from resident_mib; 0: no limit */
     uint64_t range_pages;         /* homes: range -> pages homed here */
     char device[CONFIG_PATH_MAX]; /* af_packet: the interface */
+    uint32_t clock_offset_us;     /* tests: what the host's TSC pretends to be ahead by ... */
+    int32_t clock_drift_ppb;      /* ... and to be faster by */
 };
 
 struct pando_config {
@@ -83,6 +86,11 @@ struct pando_config {
         int32_t nice;            /* of the poll loop and the agent thread */
         uint32_t slice_us;       /* of the same; 0: the kernel's default */
     } poll;
+
+    struct {
+        enum config_switch discipline;
+        uint32_t interval_ms; /* between exchanges with the reference, vm.vmm_node */
+    } clock;
 };
 
 /* Reads and checks a file. 0, or -errno with a sentence in err that names file, key, value and what

@@ -73,7 +73,11 @@ enum {
       range_pages,                                                                                 \
       "homes: range: how much of the guest RAM has its home here. The nodes' sum is vm.ram_mib.")  \
     X(device, WORD, "", 0, CONFIG_IFNAME_MAX, "", LOCAL, 1, device,                                \
-      "fabric.type: af_packet: the network interface.")
+      "fabric.type: af_packet: the network interface.")                                            \
+    X(clock_offset_us, UINT, "us", 0, 10000000, "0", LOCAL, 1, clock_offset_us,                    \
+      "For tests: the node takes its host's TSC to be ahead by this.")                             \
+    X(clock_drift_ppb, INT, "ppb", -50000, 50000, "0", LOCAL, 1, clock_drift_ppb,                  \
+      "For tests: ... and to be faster by this.")
 
 #define CONFIG_KEYS_FABRIC(X)                                                                      \
     X(type, ENUM, "shm|memif|af_packet", 0, 0, "shm", COMMON, 1, fabric.type,                      \
@@ -146,6 +150,12 @@ enum {
       "Time slice of the same two; a shorter one than the vCPUs' lets them have the CPU as soon "  \
       "as they wake up (Linux 6.12 or later; its minimum is 100). 0: the kernel's default.")
 
+#define CONFIG_KEYS_CLOCK(X)                                                                       \
+    X(discipline, ENUM, "off|on", 0, 0, "on", COMMON, 1, clock.discipline,                         \
+      "One guest clock over all nodes. off: guest time is each host's own, for tests.")            \
+    X(interval_ms, UINT, "ms", 5, 1000, "50", LOCAL, 1, clock.interval_ms,                         \
+      "Between two exchanges of time stamps with the VMM's node, whose TSC is the reference.")
+
 /* X(enumerator, C name, name in the file, key list). NODE is the one section that is a sequence. */
 #define CONFIG_SECTIONS(X)                                                                         \
     X(TOP, top, "", CONFIG_KEYS_TOP)                                                               \
@@ -155,7 +165,8 @@ enum {
     X(FAULTS, faults, "fabric.faults", CONFIG_KEYS_FAULTS)                                         \
     X(TRANSPORT, transport, "transport", CONFIG_KEYS_TRANSPORT)                                    \
     X(COHERENCE, coherence, "coherence", CONFIG_KEYS_COHERENCE)                                    \
-    X(POLL, poll, "poll", CONFIG_KEYS_POLL)
+    X(POLL, poll, "poll", CONFIG_KEYS_POLL)                                                        \
+    X(CLOCK, clock, "clock", CONFIG_KEYS_CLOCK)
 
 /* clang-format on */
 
@@ -193,6 +204,7 @@ struct raw_fabric { CONFIG_KEYS_FABRIC(RAW) struct raw_faults faults; };
 struct raw_transport { CONFIG_KEYS_TRANSPORT(RAW) };
 struct raw_coherence { CONFIG_KEYS_COHERENCE(RAW) };
 struct raw_poll { CONFIG_KEYS_POLL(RAW) };
+struct raw_clock { CONFIG_KEYS_CLOCK(RAW) };
 struct raw_config {
     CONFIG_KEYS_TOP(RAW)
     struct raw_vm vm;
@@ -202,6 +214,7 @@ struct raw_config {
     struct raw_transport transport;
     struct raw_coherence coherence;
     struct raw_poll poll;
+    struct raw_clock clock;
 };
 #undef RAW
 /* clang-format on */

@@ -41,6 +41,7 @@ static const cyaml_schema_value_t list_entry = {
 #define FIELD_transport(k, type, ...) FIELD_##type(struct raw_transport, k)
 #define FIELD_coherence(k, type, ...) FIELD_##type(struct raw_coherence, k)
 #define FIELD_poll(k, type, ...) FIELD_##type(struct raw_poll, k)
+#define FIELD_clock(k, type, ...) FIELD_##type(struct raw_clock, k)
 #define FIELD_top(k, type, ...) FIELD_##type(struct raw_config, k)
 
 SCHEMA(vm, CONFIG_KEYS_VM);
@@ -49,6 +50,7 @@ SCHEMA(faults, CONFIG_KEYS_FAULTS);
 SCHEMA(transport, CONFIG_KEYS_TRANSPORT);
 SCHEMA(coherence, CONFIG_KEYS_COHERENCE);
 SCHEMA(poll, CONFIG_KEYS_POLL);
+SCHEMA(clock, CONFIG_KEYS_CLOCK);
 
 static const cyaml_schema_field_t fabric_fields[] = {
     CONFIG_KEYS_FABRIC(FIELD_fabric)
@@ -71,6 +73,7 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_MAPPING("coherence", CYAML_FLAG_OPTIONAL, struct raw_config, coherence,
                         coherence_fields),
     CYAML_FIELD_MAPPING("poll", CYAML_FLAG_OPTIONAL, struct raw_config, poll, poll_fields),
+    CYAML_FIELD_MAPPING("clock", CYAML_FLAG_OPTIONAL, struct raw_config, clock, clock_fields),
     CYAML_FIELD_END,
 };
 
@@ -127,7 +130,7 @@ static void collect(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
 /* The keys of the section that a path such as "nodes[1]" or "fabric.faults" names. */
 static void list_keys(const char *path, char *buf, size_t size)
 {
-    static const char *const top = "vm nodes fabric transport coherence poll";
+    static const char *const top = "vm nodes fabric transport coherence poll clock";
     size_t n = 0, len = strcspn(path, "[");
 
     buf[0] = '\0';

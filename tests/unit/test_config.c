@@ -108,6 +108,18 @@ static const struct bad bad_inputs[] = {
      GOOD "fabric: {faults: {drop_ppm: 1000001}}\n",
      {"fabric.faults.drop_ppm", "1000000"}},
     {"bad bool", GOOD "coherence: {check: maybe}\n", {"coherence.check", "'maybe'", "true, false"}},
+    {"bad clock discipline",
+     GOOD "clock: {discipline: maybe}\n",
+     {"clock.discipline", "'maybe'", "off, on"}},
+    {"clock interval too short",
+     GOOD "clock: {interval_ms: 4}\n",
+     {"clock.interval_ms", "5..1000"}},
+    {"clock offset beyond 10 s",
+     TOP "nodes:\n- {id: 0, name: a, clock_offset_us: 10000001}\n- {id: 1, name: b}\n",
+     {"nodes[0].clock_offset_us", "'10000001'", "0..10000000 us"}},
+    {"clock drift beyond 50 ppm",
+     TOP "nodes:\n- {id: 0, name: a}\n- {id: 1, name: b, clock_drift_ppb: -50001}\n",
+     {"nodes[1].clock_drift_ppb", "'-50001'", "-50000..50000 ppb"}},
     {"bad poll mode", GOOD "poll: {mode: spin}\n", {"poll.mode", "'spin'", "busy, yield, sleep"}},
     {"credit above the window",
      GOOD "transport: {credit: 65}\n",
@@ -321,6 +333,8 @@ static void test_defaults(void **state)
     assert_int_equal(c.fabric.type, CONFIG_FABRIC_SHM);
     assert_int_equal(c.fabric.ethertype, WIRE_ETHERTYPE);
     assert_int_equal(c.poll.mode, CONFIG_POLL_SLEEP);
+    assert_int_equal(c.clock.discipline, CONFIG_ON);
+    assert_int_equal(c.clock.interval_ms, 50);
     assert_int_equal(c.poll.empty_polls, 16);
     assert_false(c.coherence.check);
     assert_int_equal(c.node[0].resident_pages, 0);
@@ -418,6 +432,7 @@ static void test_hash_differs(void **state)
         GOOD "transport: {credit: 32}\n",
         GOOD "transport: {dead_ms: 3000}\n",
         GOOD "coherence: {txn_max: 8}\n",
+        GOOD "clock: {discipline: off}\n",
     };
 
     (void)state;
