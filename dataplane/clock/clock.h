@@ -218,6 +218,12 @@ enum clock_drop clock_request(struct clock *c, uint8_t src, const struct wire_ti
 /* A node's side: the answer, received at t4. */
 enum clock_drop clock_answer(struct clock *c, uint8_t src, const struct wire_time *m, uint64_t t4);
 
+/* Whether a nominal frequency is near enough to ours. */
+bool clock_khz_fits(const struct clock *c, uint32_t khz);
+
+/* The fastest exchange of the window, in ticks; 0 before there is one. */
+uint32_t clock_delay(const struct clock *c);
+
 /* Nodes whose rate the reference is still waiting for; 0 elsewhere. */
 uint64_t clock_missing(const struct clock *c);
 

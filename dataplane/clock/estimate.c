@@ -38,6 +38,15 @@ void clock_sample_add(struct clock *c, const struct clock_sample *s)
     c->bin_start = s->host;
 }
 
+uint32_t clock_delay(const struct clock *c)
+{
+    uint32_t least = c->bins > 0 ? c->bin[0].delay : 0;
+    for (uint32_t i = 1; i < c->bins; i++)
+        if (c->bin[i].delay < least)
+            least = c->bin[i].delay;
+    return least;
+}
+
 /* ---- the rate ------------------------------------------------------------------------------ */
 
 struct slope {
@@ -69,10 +78,7 @@ static void insert_sorted(int64_t *list, uint32_t n, int64_t v)
 static int64_t likely_error(const struct clock *c, const struct slope *s)
 {
     const struct clock_sample *a = &c->bin[s->from], *b = &c->bin[s->to];
-    uint32_t least = a->delay;
-    for (uint32_t i = 0; i < c->bins; i++)
-        if (c->bin[i].delay < least)
-            least = c->bin[i].delay;
+    uint32_t least = clock_delay(c);
     int64_t ticks = ((int64_t)a->delay - least + b->delay - least) / 2 + least / 16;
     return clock_ratio(ticks + CLOCK_ROUND, b->host - a->host);
 }

@@ -47,7 +47,6 @@ void clock_rate_update(struct clock *c);
 struct clock_guess clock_guess_at(const struct clock *c, uint64_t host);
 
 /* line.c */
-bool clock_khz_fits(const struct clock *c, uint32_t khz);
 enum clock_drop clock_line_take(struct clock *c, const struct wire_time *m, uint64_t t1);
 void clock_line_decide(struct clock *c, uint64_t host);
 

@@ -238,10 +238,10 @@ static const struct {
     const char *name;
     int (*start)(struct engine *e);
 } start_up[] = {
-    {"CPUs", start_cores},          {"userfaultfd", start_probe},   {"descriptors", idle_open},
-    {"glue socket", control_open},  {"DPDK", fabric_start_eal},     {"fabric", fabric_open},
-    {"coherence", start_coherence}, {"transport", start_transport}, {"pools", start_pools},
-    {"telemetry", telemetry_open},  {"priority", start_priority},
+    {"clock", clock_open},      {"CPUs", start_cores},          {"userfaultfd", start_probe},
+    {"descriptors", idle_open}, {"glue socket", control_open},  {"DPDK", fabric_start_eal},
+    {"fabric", fabric_open},    {"coherence", start_coherence}, {"transport", start_transport},
+    {"pools", start_pools},     {"telemetry", telemetry_open},  {"priority", start_priority},
 };
 
 int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self, bool verbose)
@@ -303,20 +303,22 @@ int engine_run(struct engine *e)
         useful |= found(e, ENGINE_STEP_FDS, idle_poll_fds(e, 0));
         /* 4. Entries of the glue's rings: interrupts, remote I/O, vCPU commands. */
         useful |= found(e, ENGINE_STEP_GLUE, glue_poll(e));
-        /* 5. Unmappings that the agent finished; new ones for it, in one batch. */
+        /* 5. The clock: a request to the reference, the map in the segment. */
+        useful |= found(e, ENGINE_STEP_CLOCK, clock_poll(e));
+        /* 6. Unmappings that the agent finished; new ones for it, in one batch. */
         useful |= found(e, ENGINE_STEP_UNMAPPED, faults_unmapped(e));
-        /* 6. Coherence's timers: residency, deferred work, eviction. */
+        /* 7. Coherence's timers: residency, deferred work, eviction. */
         useful |= found(e, ENGINE_STEP_TICK, engine_tick(e));
-        /* 7. The transport's timers: retransmission, lone acknowledgements, heartbeats, dead peers.
+        /* 8. The transport's timers: retransmission, lone acknowledgements, heartbeats, dead peers.
          */
         if (rrdp_deadline(e->rrdp) <= e->now)
             rrdp_tick(e->rrdp, e->now);
-        /* 8. Everything that this round produced leaves, most urgent class first. */
+        /* 9. Everything that this round produced leaves, most urgent class first. */
         useful |= found(e, ENGINE_STEP_BACKLOG, transmit_backlog(e));
         useful |= found(e, ENGINE_STEP_SEND, transmit_frames(e));
-        /* 9. Join time-out, the last peer's arrival, signals. */
+        /* 10. Join time-out, the last peer's arrival, signals. */
         peers_watch(e);
-        /* 10. Nothing to do: spin, give the core away, or sleep until a descriptor or a deadline.
+        /* 11. Nothing to do: spin, give the core away, or sleep until a descriptor or a deadline.
          */
         e->count.rounds++;
         e->count.rounds_useful += useful;

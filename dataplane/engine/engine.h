@@ -12,6 +12,7 @@
  *   peers.c      join, refusals, losses, the end of the VM
  *   control.c    the glue's socket
  *   glue.c       the glue's rings, interrupts, waking
+ *   clock.c      TSC stamps, exchanges, the published clock
  *   fabric.c     EAL and the port
  *   idle.c       descriptors, poll modes
  *   summary.c    counters as JSON
@@ -30,6 +31,7 @@
 
 #include "dataplane/base/hist.h"
 #include "dataplane/base/pool.h"
+#include "dataplane/clock/clock.h"
 #include "dataplane/coherence/coherence.h"
 #include "dataplane/config/config.h"
 #include "dataplane/memory/ram.h"
@@ -87,6 +89,7 @@ const char *engine_drop_name(enum engine_drop d);
     X(PEERS, "peers") \
     X(FDS, "descriptors") \
     X(GLUE, "glue") \
+    X(CLOCK, "clock") \
     X(UNMAPPED, "unmapped") \
     X(TICK, "tick") \
     X(BACKLOG, "backlog") \
@@ -133,6 +136,15 @@ struct engine_done { /* an edge action carried out at once: the event follows af
     uint8_t type;
 };
 
+struct engine_clock {
+    bool known; /* the frequency is measured and core initialised */
+    uint64_t tsc_start, ns_start;
+    struct glue_clock injected; /* our own copy of what the tests inject */
+    struct clock core;
+    uint64_t told; /* the correction that vCPUs know of */
+    uint64_t wakes, unsent;
+};
+
 enum engine_phase { ENGINE_JOINING, ENGINE_RUNNING, ENGINE_LEAVING };
 enum engine_conn { CONN_NONE, CONN_NEW, CONN_HELLO, CONN_WELCOMED };
 
@@ -156,6 +168,8 @@ struct engine {
     struct ram ram;
     struct zap zap;
     struct freeze freeze;
+    struct engine_clock clock;
+    bool all_here; /* joining: all peers are up, the clock is not locked */
 
     struct engine_done *done;
     uint32_t done_head, done_tail, done_mask;
@@ -225,6 +239,8 @@ void thaw(struct engine *e, uint64_t page);
 int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload,
                   uint32_t len);
 
+int transmit_time(struct engine *e, uint8_t dst, const struct wire_time *m);
+
 /* peers.c */
 bool peers_events(struct engine *e);
 void peers_watch(struct engine *e);
@@ -238,7 +254,7 @@ void engine_stop(struct engine *e, bool orderly, const char *fmt, ...)
 /* control.c */
 int control_open(struct engine *e);
 void control_ready(struct engine *e, int fd);
-void control_welcome(struct engine *e); /* all peers are up */
+void control_welcome(struct engine *e); /* all peers are up, the clock is locked */
 void control_stop(struct engine *e);    /* tells the glue */
 void control_close(struct engine *e);
 
@@ -248,6 +264,14 @@ bool glue_pending(struct engine *e); /* something to take: for who is about to s
 void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, const uint8_t *payload,
                   uint32_t len);
 void glue_wake(struct engine *e, uint32_t chan);
+
+/* clock.c */
+int clock_open(struct engine *e);
+bool clock_poll(struct engine *e);
+void clock_message(struct engine *e, uint8_t src, const struct wire_time *m);
+bool clock_locked(const struct engine *e);
+void clock_why_not(const struct engine *e, char *buf, size_t size);
+uint64_t clock_wait_ns(const struct engine *e);
 
 /* idle.c */
 int idle_open(struct engine *e);

@@ -103,7 +103,8 @@ static uint64_t sleep_time(const struct engine *e)
         until = min_u64(until, e->deadline);
     if (e->port->ops->wait_fd(e->port) < 0)
         most = NO_WAIT_FD_US * US;
-    if (until <= e->now + SLEEP_MIN_US * US || e->late_pool.used > 0)
+    most = min_u64(most, clock_wait_ns(e));
+    if (most == 0 || until <= e->now + SLEEP_MIN_US * US || e->late_pool.used > 0)
         return 0;
     return min_u64(until - e->now, most);
 }

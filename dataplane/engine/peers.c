@@ -2,8 +2,8 @@
 /*
  * Peers: joining, refusals, losses; and the end of the VM.
  *
- *   JOINING --all peers up--> RUNNING --the VM ended, or cannot go on--> LEAVING --peers told-->
- * exit
+ *   JOINING --all peers up, clock locked--> RUNNING --the VM ended, or cannot go on--> LEAVING
+ * --peers told--> exit
  *      \_______________ time-out, refusal, a peer left ___________________^
  */
 #include <stdarg.h>
@@ -94,6 +94,39 @@ static void look_for_gone(struct engine *e)
     e->gone = gone;
 }
 
+/* All peers, then one clock: what has no time to become ready within its time-out is named. */
+static void join(struct engine *e)
+{
+    char who[128];
+    uint32_t ms = e->cfg->transport.join_timeout_ms;
+    missing(e, who, sizeof(who));
+    if (who[0] != '\0') {
+        if (e->now >= e->deadline)
+            engine_stop(e, false, "did not come within transport.join_timeout_ms = %u: %s", ms,
+                        who);
+        return;
+    }
+    if (!e->all_here) {
+        e->all_here = true;
+        e->deadline = e->now + ms * MS;
+    }
+    if (!clock_locked(e)) {
+        if (e->now < e->deadline)
+            return;
+        clock_why_not(e, who, sizeof(who));
+        engine_stop(e, false,
+                    "node %u (%s): its clock was not locked within transport.join_timeout_ms = %u: "
+                    "%s",
+                    e->self, node_name(e, e->self), ms, who);
+        return;
+    }
+    e->phase = ENGINE_RUNNING;
+    if (e->verbose)
+        fprintf(stderr, "pando-dataplane: node %u: all %u nodes are here, the clock is locked\n",
+                e->self, e->nodes);
+    control_welcome(e);
+}
+
 /* Time and readiness: what no event says. */
 void peers_watch(struct engine *e)
 {
@@ -103,22 +136,8 @@ void peers_watch(struct engine *e)
                     node_name(e, e->self));
         return;
     }
-    if (e->phase == ENGINE_JOINING) {
-        for (uint8_t n = 0; n < e->nodes; n++)
-            if (n != e->self && !rrdp_peer_up(e->rrdp, n)) {
-                char who[128];
-                if (e->now < e->deadline)
-                    return;
-                missing(e, who, sizeof(who));
-                engine_stop(e, false, "did not come within transport.join_timeout_ms = %u: %s",
-                            e->cfg->transport.join_timeout_ms, who);
-                return;
-            }
-        e->phase = ENGINE_RUNNING;
-        if (e->verbose)
-            fprintf(stderr, "pando-dataplane: node %u: all %u nodes are here\n", e->self, e->nodes);
-        control_welcome(e);
-    }
+    if (e->phase == ENGINE_JOINING)
+        join(e);
 }
 
 static void refused(struct engine *e, uint8_t peer, uint64_t why)

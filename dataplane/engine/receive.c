@@ -138,6 +138,8 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
             wire_time_unpack(rx->header, WIRE_MSG_HEADER, s->cls, rx->bytes, len, &t);
         if (err != WIRE_OK)
             refuse(e, rx, err);
+        else
+            clock_message(e, s->peer, &t);
         rx->mode = RX_NONE;
         return;
     }

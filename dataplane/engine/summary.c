@@ -116,6 +116,8 @@ static json_t *drops(const struct engine *e, const struct rrdp_counters *t)
         put_drop(all, "coherence", coh_drop_name(i), c->drop[i]);
     for (unsigned i = 0; i < ENGINE_DROPS; i++)
         put_drop(all, "engine", engine_drop_name(i), e->count.drop[i]);
+    for (unsigned i = CLOCK_OK + 1; i < CLOCK_DROPS; i++)
+        put_drop(all, "clock", clock_drop_name(i), e->clock.core.count.drop[i]);
     put_drop(all, "port", "foreign", e->port->counters.rx_foreign);
     return all;
 }
@@ -245,6 +247,32 @@ static json_t *rings(const struct engine *e)
     return o;
 }
 
+static json_t *clock_section(const struct engine *e)
+{
+    const struct clock *c = &e->clock.core;
+    json_t *o = json_object(), *refused = json_object();
+    put_text(o, "state", clock_state_name(c->map.state));
+    put(o, "khz", c->map.khz);
+    put(o, "offset_ticks", c->map.base_cluster - c->map.base_host); /* signed */
+    put(o, "rate_ppb", (uint64_t)(c->map.rate * 1000 / CLOCK_PPM));
+    put(o, "rho_ppb", (uint64_t)(c->line.rho * 1000 / CLOCK_PPM));
+    put(o, "generation", c->line.generation);
+    put(o, "delay_ticks", clock_delay(c));
+    put(o, "error_ticks", c->map.error_ticks);
+    put(o, "requests", c->count.requests);
+    put(o, "unsent", e->clock.unsent);
+    put(o, "accepted", c->count.drop[CLOCK_OK]);
+    put(o, "samples", c->count.samples);
+    put(o, "slews", c->count.slews);
+    put(o, "steps", c->count.steps);
+    put(o, "restarts", c->count.restarts);
+    put(o, "wakes", e->clock.wakes);
+    for (unsigned i = CLOCK_OK + 1; i < CLOCK_DROPS; i++)
+        put(refused, clock_drop_name(i), c->count.drop[i]);
+    json_object_set_new(o, "refused", refused);
+    return o;
+}
+
 static json_t *everything(const struct engine *e)
 {
     struct rrdp_counters t = transport_sum(e);
@@ -272,6 +300,7 @@ static json_t *everything(const struct engine *e)
     json_object_set_new(o, "loop", loop(e));
     json_object_set_new(o, "copies", copies(e));
     json_object_set_new(o, "rings", rings(e));
+    json_object_set_new(o, "clock", clock_section(e));
     return o;
 }
 

@@ -108,6 +108,16 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
     return rc;
 }
 
+/* 0 or -errno: nobody waits for it, another one follows. */
+int transmit_time(struct engine *e, uint8_t dst, const struct wire_time *m)
+{
+    uint8_t bytes[WIRE_TIME_MAX];
+    _Static_assert(sizeof(bytes) <= (size_t)RRDP_MSG_INLINE, "kept by copy");
+    size_t len = wire_time_pack(m, bytes);
+    return rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0, false,
+                     0);
+}
+
 void transmit_sent(struct engine *e, uint64_t cookie)
 {
     if (cookie & ENGINE_BUFFER)

@@ -3,7 +3,8 @@
 """The dataplane end to end without KVM: real pando-dataplane processes, real userfaultfd, and
 net_vm processes whose threads stand for vCPUs.
 
-usage: run_net.py --dataplane FILE --vm FILE --glue FILE [--seed N] [--only WORDS] memory|glue|kill|bad ...
+usage: run_net.py --dataplane FILE --vm FILE --glue FILE --clock FILE [--seed N] [--only WORDS]
+                  memory|glue|clock|kill|bad ...
 
 Exit status 77: skipped, saying what is missing.
 """
@@ -34,7 +35,7 @@ class Failed(Exception):
 class Cluster:
     """A directory, a configuration, and the processes of all nodes."""
 
-    def __init__(self, args, nodes=2, vcpus=4, ram=16, mtu=9000, faults=None, limit=0, poll="sleep", fabric="shm"):
+    def __init__(self, args, nodes=2, vcpus=4, ram=16, mtu=9000, faults=None, limit=0, poll="sleep", fabric="shm", clock="", skew=()):
         self.args, self.nodes = args, nodes
         self.dir = tempfile.mkdtemp(prefix="pando-net-")
         self.run_dir = os.path.join(self.dir, "run")
@@ -46,8 +47,9 @@ class Cluster:
             f"vm: {{ram_mib: {ram}, vcpus: {vcpus}}}",
             "nodes:",
         ]
+        skew = [f", clock_offset_us: {us}, clock_drift_ppb: {ppb}" for us, ppb in skew] + [""] * nodes
         device = f", device: pnt{os.getpid() % 100000}" if fabric == "af_packet" else ""
-        lines += [f"  - {{id: {n}, name: n{n}{resident}{device + '-' + str(n) if device else ''}}}" for n in range(nodes)]
+        lines += [f"  - {{id: {n}, name: n{n}{resident}{skew[n]}{device + '-' + str(n) if device else ''}}}" for n in range(nodes)]
         lines += [f"fabric:\n  type: {fabric}\n  mtu: {mtu}"]
         if faults:
             words = ", ".join(f"{k}: {v}" for k, v in {"seed": args.seed, **faults}.items())
@@ -56,6 +58,7 @@ class Cluster:
             f"transport: {{heartbeat_ms: 50, dead_ms: {DEAD_MS}, join_timeout_ms: 5000}}",
             "coherence: {check: true}",
             f"poll: {{mode: {poll}}}",
+            f"clock: {{{clock}}}",
         ]
         if device:
             self.make_link(device.split()[-1], mtu)
@@ -82,6 +85,7 @@ class Cluster:
         return self
 
     def __exit__(self, *exc):
+        ended = {name: p.poll() for name, p in self.procs.items()}
         for p in self.procs.values():
             if p.poll() is None:
                 p.kill()
@@ -92,6 +96,8 @@ class Cluster:
             subprocess.run(["ip", "netns", "delete", name], check=False)
         if exc[0] is not None:
             for name in self.logs:
+                if ended[name] is not None:
+                    print(f"       {name}: had ended with status {ended[name]}")
                 for line in self.said(name).splitlines()[-8:]:
                     print(f"       {name}: {line}")
         shutil.rmtree(self.dir)
@@ -251,6 +257,47 @@ def glue_cases(args):
     yield "glue/lossy", lambda: glue(args, LOSSY)
 
 
+# ---- clock: one time on all nodes -----------------------------------------------------------
+
+# Of each node: offset in us, drift in ppb. Node 0 has the reference.
+SKEW = ((3, 0), (10000000, 50000), (123456, -50000), (7777777, 20000))
+
+
+def run_clock(c, seconds):
+    c.dataplanes()
+    p = c.start("clock", c.args.clock, str(seconds), *(c.socket(n) for n in range(c.nodes)))
+    c.until(c.ended, seconds + 20, "the end")
+    return p.returncode
+
+
+def clock(args, nodes, seconds=4, **options):
+    with Cluster(args, nodes=nodes, vcpus=nodes, skew=SKEW[:nodes], **options) as c:
+        status = run_clock(c, seconds)
+        expect(status == 0, f"net_clock: {c.said('clock').strip()}")
+        good_end(c, counted=False)
+        for s in c.summaries():
+            expect(s["clock"]["state"] == "locked", f"node {s['node']}: {s['clock']['state']}")
+            expect(s["clock"]["steps"] == 0, f"node {s['node']} stepped")
+            expect(nodes == 1 or s["clock"]["generation"] > 0, "no generation")
+        return c.said("clock").strip()
+
+
+def clock_off(args):
+    with Cluster(args, nodes=2, vcpus=2, skew=SKEW, clock="discipline: off") as c:
+        expect(run_clock(c, 2) == 1 and "beyond their bounds" in c.said("clock"), "two clocks went unnoticed")
+        return "undisciplined clocks are noticed"
+
+
+def clock_cases(args):
+    yield "clock/1-node", lambda: clock(args, 1, seconds=1)
+    yield "clock/2-nodes", lambda: clock(args, 2)
+    yield "clock/4-nodes", lambda: clock(args, 4)
+    yield "clock/2-nodes-busy-20-ms", lambda: clock(args, 2, poll="yield", clock="interval_ms: 20")
+    yield "clock/2-nodes-af_packet", lambda: clock(args, 2, fabric="af_packet")
+    yield "clock/3-nodes-lossy", lambda: clock(args, 3, faults=BAD)
+    yield "clock/off-is-noticed", lambda: clock_off(args)
+
+
 # ---- kill: everybody ends, says why, leaves nothing -----------------------------------------
 
 
@@ -374,9 +421,10 @@ def main():
     parser.add_argument("--dataplane", required=True)
     parser.add_argument("--vm", required=True)
     parser.add_argument("--glue")
+    parser.add_argument("--clock")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     parser.add_argument("--only", default="")
-    parser.add_argument("parts", nargs="+", choices=("memory", "glue", "kill", "bad"))
+    parser.add_argument("parts", nargs="+", choices=("memory", "glue", "clock", "kill", "bad"))
     args = parser.parse_args()
     why = missing()
     if why:

@@ -13,6 +13,7 @@
      "drops": {"rrdp.duplicate": 3, "coherence.state": 0, ...}, by reason; zero may be left out
      "fault_filter": {"dropped": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "delayed": 0},
      "port": {"tx_frames": 1, ...},
+     "clock": {"state": "locked", "offset_ticks": -5, "rate_ppb": 12, "error_ticks": 900, "refused": {"offset": 0, ...}, ...},
      "coherence": {"checks": 100, "violations": 0, "resident": 10, "resident_high": 20, "evict_puts": 0, ...}}
 """
 
