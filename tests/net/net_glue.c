@@ -212,8 +212,8 @@ static void interrupts(void)
     uint64_t end = now_ms() + WAIT_MS;
     while ((atomic_load(&vm.shared->chan[1].posted.events) & GLUE_POST_NMI) == 0 && now_ms() < end)
         usleep(100);
-    expect(atomic_load(&vm.shared->chan[1].posted.events) == GLUE_POST_NMI, "NMI did not come back",
-           0);
+    expect((atomic_load(&vm.shared->chan[1].posted.events) & GLUE_POST_NMI) != 0,
+           "NMI did not come back", 0);
 }
 
 /* An announcement is stored by both dataplanes and acknowledged into the announcer's channel. */
