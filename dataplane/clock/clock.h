@@ -27,7 +27,9 @@
  *     CLOCK_SLEW_PPM at most, until it agrees. Who is behind slews too; it steps (forward) only if
  *     the old map contradicts the new bound, which takes a broken promise of somebody.
  *  2. The difference of a usable map to C is at most error_ticks at base_host, and grows by no more
- *     than 1/32768 of the time since (clock_map_error): also if the node stalls.
+ *     than 1/32768 of the time since (clock_map_error): also if the node stalls. While the rate is
+ *     known to no better than 28 ppm, just after locking or over very slow links, that holds for a
+ *     second; error_ticks is larger then, to cover it.
  *  3. rho is 0 until every node has reported a rate, is set once (generation 1) before anybody is
  *     locked, and from then on changes continuously, by CLOCK_RHO_STEP_PPM a second at most. Each
  *     change is a new generation.

@@ -128,10 +128,12 @@ void clock_rate_update(struct clock *c)
 
 /* ---- the reference's TSC ------------------------------------------------------------------- */
 
-/* A rate may have changed since it was measured; the more the longer ago. */
+/* A rate may have changed while it was measured and since; the more the longer that took, as after
+ * an outage. */
 static int64_t rate_error(const struct clock *c, uint64_t age)
 {
-    int64_t windows = (int64_t)(age / clock_ms(c, 2 * CLOCK_BINS * CLOCK_BIN_MS_MAX));
+    uint64_t time = age + (c->last.host - c->bin[0].host);
+    int64_t windows = (int64_t)(time / clock_ms(c, 2 * CLOCK_BINS * CLOCK_BIN_MS_MAX));
     return clock_clamp(c->bound + CLOCK_WANDER_PPM * CLOCK_PPM * (1 + windows), INT64_C(1) << 32);
 }
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COH, RRDP = "dataplane/coherence/", "dataplane/transport/"
+COH, RRDP, CLOCK = "dataplane/coherence/", "dataplane/transport/", "dataplane/clock/"
 
 # name, what it breaks, [(file, text, replacement)], simulator options
 MUTANTS = (
@@ -81,6 +81,25 @@ MUTANTS = (
         "a frame that was delivered already is delivered again",
         [(RRDP + "receive.c", "    if (ahead < 0) {\n", "    if (ahead < -1) {\n"),
          (RRDP + "receive.c", "    if (ahead > 0) {\n        park", "    if (ahead == -1)\n        s->rcv_nxt--;\n    if (ahead > 0) {\n        park")],
+        [],
+    ),
+    (
+        "clock-offset-sign",
+        "a clock's offset is taken the wrong way round",
+        [(CLOCK + "clock.c", "ret->offset = m->received + (uint64_t)there / 2 - ret->host;",
+          "ret->offset = ret->host - (m->received + (uint64_t)there / 2);")],
+        [],
+    ),
+    (
+        "clock-steps-back",
+        "a clock that is ahead is put back instead of slewed",
+        [(CLOCK + "clock.c", "if (ahead < 0 && (uint64_t)-ahead >", "if (ahead > 0 || (uint64_t)-ahead >")],
+        [],
+    ),
+    (
+        "clock-half-the-bound",
+        "a clock claims to be nearer than its fastest exchange shows",
+        [(CLOCK + "estimate.c", "return s->delay / 2 +", "return s->delay / 8 +")],
         [],
     ),
     (

@@ -515,6 +515,26 @@ static void stalled(void **state)
     assert_int_equal(b.node.count.steps, 0);
 }
 
+/* rho goes up, a step a second, and the node does not hear of it. */
+static void line_unheard(void **state)
+{
+    struct wire_time m;
+    (void)state;
+    begin(1000, 12345, 0);
+    run_ms(5000);
+    b.ref.reports[1] = 150 * CLOCK_PPM;
+    for (int i = 0; i < 600; i++, b.true_now += 50 * MS) {
+        ask(&m);
+        int64_t off = node_off(b.true_now);
+        assert_true((uint64_t)(off < 0 ? -off : off) <=
+                    clock_map_error(&b.node.map, node_tsc(b.true_now)));
+    }
+    assert_true(node_off(b.true_now) < -300 * US);
+    b.ref.reports[1] = 0;
+    run_ms(60000); /* 30 generations later it is believed all the same, and catches up */
+    check_locked(500);
+}
+
 static void map_arithmetic(void **state)
 {
     struct clock_map m = {.base_host = UINT64_MAX - 9, .base_cluster = UINT64_MAX - 4, .rate = 0};
@@ -563,14 +583,23 @@ static void segment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(locks_anywhere),     cmocka_unit_test(states),
-        cmocka_unit_test(alone_and_off),      cmocka_unit_test(asymmetric),
-        cmocka_unit_test(minimum_delay),      cmocka_unit_test(rho_follows_the_fastest),
-        cmocka_unit_test(refused_requests),   cmocka_unit_test(refused_answers),
-        cmocka_unit_test(stray_answers),      cmocka_unit_test(wrong_at_first),
-        cmocka_unit_test(rate_out_of_range),  cmocka_unit_test(slews),
-        cmocka_unit_test(steps_forward_only), cmocka_unit_test(stalled),
-        cmocka_unit_test(map_arithmetic),     cmocka_unit_test(segment),
+        cmocka_unit_test(locks_anywhere),
+        cmocka_unit_test(states),
+        cmocka_unit_test(alone_and_off),
+        cmocka_unit_test(asymmetric),
+        cmocka_unit_test(minimum_delay),
+        cmocka_unit_test(rho_follows_the_fastest),
+        cmocka_unit_test(refused_requests),
+        cmocka_unit_test(refused_answers),
+        cmocka_unit_test(stray_answers),
+        cmocka_unit_test(wrong_at_first),
+        cmocka_unit_test(rate_out_of_range),
+        cmocka_unit_test(slews),
+        cmocka_unit_test(steps_forward_only),
+        cmocka_unit_test(stalled),
+        cmocka_unit_test(line_unheard),
+        cmocka_unit_test(map_arithmetic),
+        cmocka_unit_test(segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
