@@ -95,6 +95,9 @@ bool clock_tick(struct clock *c, uint64_t host, struct wire_time *ret)
     if (!clock_usable(c) && ms > CLOCK_FAST_MS)
         ms = CLOCK_FAST_MS;
     c->due = host + clock_ms(c, ms);
+    if (!c->in_burst)
+        c->burst = CLOCK_BURST;
+    c->in_burst = false;
     if (silence < CLOCK_SILENCE_MS)
         silence = CLOCK_SILENCE_MS;
     if (!follows)
@@ -174,6 +177,11 @@ enum clock_drop clock_answer(struct clock *c, uint8_t src, const struct wire_tim
     if (c->map.khz == 0)
         c->map.khz = m->khz;
     c->changed_at = t4;
+    if (c->burst > 0) {
+        c->burst--;
+        c->in_burst = true;
+        c->due = t4;
+    }
     bool sound = c->rated && clock_abs(c->rate) - c->bound <= CLOCK_RATE_PPM_MAX * CLOCK_PPM;
     if (clock_usable(c) || (sound && c->line.generation != 0))
         c->map.state = CLOCK_LOCKED;

@@ -51,6 +51,10 @@
  * median of the slopes between bins at least half the window apart, held within the certain bound
  * of the best pair, (delay_i + delay_j)/2 over their distance.
  *
+ * A poll loop that sleeps is woken by a request, but not by the answer to it, which it still waits
+ * for: the way there takes longer than the way back, by a wake-up. So an answer is followed by
+ * further requests at once, while both ends are awake; these are the fast and symmetric ones.
+ *
  * Frequency. TSC scaling is not offered, so hosts must have the same nominal TSC: khz is announced
  * and more than CLOCK_KHZ_PPM_MAX of difference is refused by name. khz may be a short calibration
  * with up to 25 ppm of error on each side; a true difference of CLOCK_RATE_PPM_MAX, the most that
@@ -88,6 +92,7 @@ enum {
     CLOCK_BINS_LOCK = 15,      /* bins that suffice for a start ... */
     CLOCK_BOUND_PPM_LOCK =
         100,            /* ... if they give the rate this well; else the window must be full */
+    CLOCK_BURST = 2,    /* requests that follow an answer at once: both ends are awake then */
     CLOCK_FAST_MS = 10, /* between requests, until locked */
     CLOCK_DELAY_MS_MAX = 100, /* a sample of more is of no use */
     CLOCK_SILENCE_MS = 500,   /* or 8 intervals: then HOLDOVER */
@@ -188,7 +193,8 @@ struct clock {
         uint32_t seq;
         uint64_t host;
     } asked[CLOCK_ASKED];
-    uint32_t seq;
+    uint32_t seq, burst; /* requests left of the burst */
+    bool in_burst;       /* the next tick is one of it */
 
     struct clock_sample bin[CLOCK_BINS];
     uint64_t bin_start; /* of the newest */

@@ -251,6 +251,8 @@ static void nonsense(void)
         {.kind = 0, .node = 1},
         {.kind = WIRE_GETS, .node = 1},
         {.kind = 0xFF, .node = 1},
+        {.kind = WIRE_TIME_REQ, .node = 1}, /* the dataplanes' own */
+        {.kind = WIRE_TIME_REP, .node = 0},
         {.kind = WIRE_VCPU_CMD, .node = 2},
         {.kind = WIRE_VCPU_CMD, .node = 255},
         {.kind = WIRE_VCPU_CMD, .node = 1, .chan = 4},

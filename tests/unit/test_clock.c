@@ -387,7 +387,7 @@ static void refused_answers(void **state)
         assert_true(b.node.rate == before.rate);
         b.true_now += 50 * MS;
         run_ms(200);
-        check_locked(20);
+        check_locked(100);
     }
 }
 
