@@ -71,7 +71,7 @@ struct coh_rec {
     uint64_t acked;                  /* nodes whose INV_ACK came */
     uint64_t waiters, write_waiters; /* vCPUs; the latter a subset */
     uint64_t started, write_started; /* time of the oldest fault that waits */
-    uint64_t hold_until;
+    uint64_t hold_until, hold_for;   /* hold_for: vCPUs that it was granted to meanwhile */
     uint64_t serve_txn;
     uint32_t chain;                /* next record of the hash bucket */
     uint32_t first, last;          /* deferred messages */
@@ -82,7 +82,7 @@ struct coh_rec {
     uint8_t serve_requester, serve_acks;
     uint8_t fault;           /* enum coh_fault_kind of our request */
     bool other, write_other; /* threads that are no vCPU wait */
-    bool own, evict, serving, holding, ready;
+    bool own, evict, serving, holding, hold_other, ready;
     bool count_known, zero;
     bool again; /* a fault came after MAP was issued: map again when it is complete */
 };
@@ -135,8 +135,8 @@ struct coh {
     uint64_t pending_seq;
 
     struct coh_vcpu vcpu[COH_VCPUS_MAX];
-    uint64_t open_sets; /* bit v: vcpu[v].open */
-    uint64_t ahead;     /* bit v: vcpu[v].ahead_n > 0 */
+    uint64_t open_sets;           /* bit v: vcpu[v].open */
+    uint64_t ahead;               /* bit v: vcpu[v].ahead_n > 0 */
     uint64_t zero_next, zero_end; /* pages of a group that was never written, to be taken ahead */
 
     uint64_t hand, hand_idle, evict_at;
@@ -313,6 +313,7 @@ void coh_on_take_own(struct coh *c, struct coh_ctx *x);
 void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page);
 void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus);
 void coh_hold_expire(struct coh *c);
+void coh_hold_progress(struct coh *c, uint8_t vcpu);
 uint64_t coh_hold_deadline(const struct coh *c);
 static inline bool coh_held(const struct coh_rec *r)
 {

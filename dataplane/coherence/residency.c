@@ -19,9 +19,12 @@
  *
  * A set that ended is remembered. When the vCPU faults on one of its pages, the others that were
  * lost meanwhile are asked for in the same step: one at a time they would take as many round trips
- * as there are pages, and other nodes would take the first ones back before the last had come. Under
- * nested paging every access is such a set: the walk needs four page-table pages and the page.
+ * as there are pages, and other nodes would take the first ones back before the last had come.
+ * Under nested paging every access is such a set: the walk needs four page-table pages and the
+ * page.
  */
+#include <string.h>
+
 #include "dataplane/base/prng.h"
 #include "dataplane/coherence/core.h"
 
@@ -46,15 +49,20 @@ static void hold_unlink(struct coh *c, struct coh_rec *r)
     *from_prev = r->hold_next;
     *from_next = r->hold_prev;
     r->hold_prev = r->hold_next = POOL_NONE;
-    r->holding = false;
+    r->holding = r->hold_other = false;
+    r->hold_for = 0;
     c->hold_used--;
 }
 
-static void hold_append(struct coh *c, struct coh_rec *r)
+static void hold_append(struct coh *c, struct coh_rec *r, uint64_t vcpus)
 {
     uint32_t id = coh_rec_id(c, r);
+    uint64_t before = r->hold_for;
+    bool other = r->hold_other;
     if (r->holding)
         hold_unlink(c, r);
+    r->hold_for = before | vcpus;
+    r->hold_other = other || vcpus == 0;
     r->hold_until = c->now + c->cfg.hold_ns;
     r->hold_prev = c->holds.last;
     r->hold_next = POOL_NONE;
@@ -114,10 +122,9 @@ static void set_remember(struct coh *c, struct coh_vcpu *v)
     v->last_n = v->n;
 }
 
-static void set_end(struct coh *c, uint8_t vcpu)
+static void set_end(struct coh *c, uint8_t vcpu, bool quiet)
 {
     struct coh_vcpu *v = &c->vcpu[vcpu];
-    bool quiet = set_quiet(c, v) <= c->now;
     v->open = false;
     c->open_sets &= ~bit64(vcpu);
     v->lost_n = 0;
@@ -190,7 +197,7 @@ void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus)
         return;
     if (c->hold_used == COH_HOLD_MAX && !x->r->holding)
         hold_end_first(c);
-    hold_append(c, x->r);
+    hold_append(c, x->r, vcpus);
     for (uint64_t left = vcpus; left != 0; left &= left - 1)
         set_add(c, (uint8_t)bit64_first(left), x->r);
 }
@@ -206,7 +213,29 @@ void coh_hold_expire(struct coh *c)
         uint8_t vcpu = (uint8_t)bit64_first(left);
         const struct coh_vcpu *v = &c->vcpu[vcpu];
         if (min_u64(set_expiry(c, v), set_quiet(c, v)) <= c->now)
-            set_end(c, vcpu);
+            set_end(c, vcpu, set_quiet(c, v) <= c->now);
+    }
+}
+
+/* Its pages go as soon as others want them: the set at once, the minimum residency of those that no
+ * other vCPU was granted meanwhile. */
+void coh_hold_progress(struct coh *c, uint8_t vcpu)
+{
+    uint64_t page[COH_PAGE_SET_MAX];
+    if (vcpu >= COH_VCPUS_MAX || !c->vcpu[vcpu].open || c->vcpu[vcpu].outstanding)
+        return;
+    uint32_t n = c->vcpu[vcpu].n;
+    memcpy(page, c->vcpu[vcpu].page, n * sizeof(page[0]));
+    set_end(c, vcpu, true);
+    for (uint32_t i = 0; i < n; i++) {
+        struct coh_rec *r = coh_rec_find(c, page[i]);
+        if (r == NULL || !r->holding)
+            continue;
+        r->hold_for &= ~bit64(vcpu);
+        if (r->hold_for != 0 || r->hold_other)
+            continue;
+        hold_unlink(c, r);
+        let_go(c, r);
     }
 }
 

@@ -233,6 +233,9 @@ static void dispatch(struct coh *c, const struct coh_event *ev)
     case COH_EV_PEER_DOWN:
         coh_stop(c, COH_STOP_PEER_LOST, ev->src);
         break;
+    case COH_EV_PROGRESS:
+        coh_hold_progress(c, ev->vcpu);
+        break;
     default: /* TICK: time only */
         break;
     }
@@ -272,7 +275,8 @@ uint64_t coh_deadline(const struct coh *c)
 {
     if (c->stopped)
         return UINT64_MAX;
-    if (c->ready.first != POOL_NONE || coh_ahead_possible(c) || (c->pending_n > 0 && c->own_used < c->cfg.txn_max))
+    if (c->ready.first != POOL_NONE || coh_ahead_possible(c) ||
+        (c->pending_n > 0 && c->own_used < c->cfg.txn_max))
         return c->now;
     return min_u64(coh_hold_deadline(c), coh_evict_deadline(c));
 }
@@ -309,6 +313,11 @@ void coh_dir_view(const struct coh *c, uint64_t page, struct coh_dir_view *out)
     const struct coh_dir *d = &c->dir[coh_home_index(c, page)];
     *out = (struct coh_dir_view){
         .state = d->state, .owner = d->owner, .sharers = d->sharers, .version = d->version};
+}
+
+uint64_t coh_waited_for(const struct coh *c)
+{
+    return c->service_used == 0 ? 0 : c->open_sets;
 }
 
 bool coh_idle(const struct coh *c)

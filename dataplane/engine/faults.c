@@ -10,8 +10,41 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "dataplane/base/bits.h"
 #include "dataplane/engine/engine.h"
 #include "dataplane/memory/uffd.h"
+
+static uint64_t progress_of(const struct engine *e, uint32_t vcpu)
+{
+    return atomic_load_explicit(&e->shared->chan[vcpu].progress, memory_order_acquire); /* [P] */
+}
+
+bool faults_progress_pending(const struct engine *e)
+{
+    for (uint64_t left = coh_waited_for(e->coh); left != 0; left &= left - 1) {
+        uint32_t v = bit64_first(left);
+        if (progress_of(e, v) != e->progress[v])
+            return true;
+    }
+    return false;
+}
+
+/* A vCPU that keeps others waiting has left the guest for another reason than a fault. */
+bool faults_progress(struct engine *e)
+{
+    bool useful = false;
+    for (uint64_t left = coh_waited_for(e->coh); left != 0; left &= left - 1) {
+        uint32_t v = bit64_first(left);
+        uint64_t now = progress_of(e, v);
+        if (now == e->progress[v])
+            continue;
+        struct coh_event ev = {.type = COH_EV_PROGRESS, .vcpu = (uint8_t)v};
+        e->progress[v] = now;
+        engine_step(e, &ev);
+        useful = true;
+    }
+    return useful;
+}
 
 /* The vCPU that a thread runs; COH_VCPU_NONE for other threads of the VMM. */
 static uint8_t vcpu_of(const struct engine *e, uint32_t tid)
@@ -38,6 +71,9 @@ void faults_read(struct engine *e, uint32_t block)
     for (int i = 0; i < n; i++) {
         struct coh_event ev = {.type = f[i].write ? COH_EV_WRITE_FAULT : COH_EV_READ_FAULT,
                                .vcpu = vcpu_of(e, f[i].tid)};
+        /* Counted before it faulted: says nothing of the instruction that faults now. */
+        if (ev.vcpu != COH_VCPU_NONE)
+            e->progress[ev.vcpu] = progress_of(e, ev.vcpu);
         if (ram_page_at(b, f[i].address, &ev.page))
             engine_step(e, &ev);
         else

@@ -138,10 +138,12 @@ static void block(struct engine *e)
         give_away(e);
         return;
     }
-    atomic_store_explicit(&e->shared->dp_sleeping, 1, memory_order_relaxed);
+    atomic_store_explicit(&e->shared->dp_sleeping,
+                          coh_waited_for(e->coh) != 0 ? GLUE_DP_WAITS : GLUE_DP_SLEEPS,
+                          memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* [S] */
     if (e->port->ops->arm(e->port)) {
-        if (!glue_pending(e)) {
+        if (!glue_pending(e) && !faults_progress_pending(e)) {
             e->count.sleeps++;
             idle_poll_fds(e, ns);
         }

@@ -143,14 +143,27 @@ int link_connect(struct link *l, const char *path, enum glue_role role, char err
 
 /* The dataplane sleeps only when it says so. [D] we publish, full fence, look; it stores
  * dp_sleeping, full fence, looks at the rings. */
-static void ring_doorbell(struct link *l)
+static void ring_doorbell_if(struct link *l, uint32_t least)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&l->shared->dp_sleeping, memory_order_relaxed) != 0) {
+    if (atomic_load_explicit(&l->shared->dp_sleeping, memory_order_relaxed) >= least) {
         uint64_t one = 1;
         ssize_t n = write(l->doorbell, &one, sizeof(one));
         (void)n; /* a full counter is a rung bell */
     }
+}
+
+static void ring_doorbell(struct link *l)
+{
+    ring_doorbell_if(l, GLUE_DP_SLEEPS);
+}
+
+/* [P] release: what the vCPU did in the guest is done before it is counted. */
+void link_progress(struct link *l, struct glue_chan *c)
+{
+    uint64_t n = atomic_load_explicit(&c->progress, memory_order_relaxed);
+    atomic_store_explicit(&c->progress, n + 1, memory_order_release);
+    ring_doorbell_if(l, GLUE_DP_WAITS);
 }
 
 int link_send(struct link *l, uint32_t index, const struct glue_entry *e, const void *payload,

@@ -78,6 +78,10 @@ void vcpu_run(struct sim_world *w, struct sim_node *n, uint32_t v)
     c->blocked = false;
     c->insn.n = 0;
     c->done++;
+    if (prng_chance(&w->rng, w->opt.exit_ppm)) { /* it leaves the guest for another reason */
+        struct coh_event ev = {.type = COH_EV_PROGRESS, .vcpu = (uint8_t)v};
+        node_step(w, n, &ev);
+    }
     sim_coverage.insns++;
     vcpu_schedule(w, n, v, 50 + prng_below(&w->rng, 3000));
 }

@@ -198,6 +198,74 @@ static void test_set_bound(void **state)
     cw_free(w);
 }
 
+static void progress(struct cw *w, uint8_t node, uint8_t vcpu)
+{
+    struct coh_event ev = {.type = COH_EV_PROGRESS, .vcpu = vcpu};
+    cw_step(w, node, &ev);
+    cw_settle(w);
+}
+
+/* A vCPU that got through gives way at once; a page that another was granted, too, stays for it. */
+static void test_progress_ends_residency(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(2, 4);
+    struct coh_page_view v;
+    cfg.hold_ns = 1000;
+    cfg.hold_max_ns = 50000;
+    struct cw *w = cw_new(&cfg);
+    cw_fault(w, 0, 0, 0, true);
+    cw_settle(w);
+    cw_fault(w, 0, 1, 2, true);
+    cw_settle(w);
+    cw_fault(w, 0, 0, 2, true); /* late: of both now */
+    cw_settle(w);
+    assert_int_equal(coh_waited_for(w->node[0].coh), 0);
+    cw_fault(w, 1, 0, 0, true);
+    cw_settle(w);
+    cw_fault(w, 1, 1, 2, true);
+    cw_settle(w);
+    assert_int_equal(coh_waited_for(w->node[0].coh), 3);
+    coh_view(w->node[0].coh, 0, &v);
+    assert_int_equal(v.state, COH_M);
+    progress(w, 0, 2); /* another one: nothing */
+    coh_view(w->node[0].coh, 0, &v);
+    assert_int_equal(v.state, COH_M);
+    progress(w, 0, 0);
+    coh_view(w->node[0].coh, 0, &v);
+    assert_int_equal(v.state, COH_I);
+    coh_view(w->node[0].coh, 2, &v);
+    assert_int_equal(v.state, COH_M);
+    progress(w, 0, 1);
+    coh_view(w->node[0].coh, 2, &v);
+    assert_int_equal(v.state, COH_I);
+    progress(w, 0, COH_VCPU_NONE);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
+/* One that is blocked in a fault did not get through, whatever is said. */
+static void test_no_progress_in_a_fault(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(2, 4);
+    struct coh_page_view v;
+    cfg.hold_ns = 1000;
+    cfg.hold_max_ns = 50000;
+    struct cw *w = cw_new(&cfg);
+    cw_fault(w, 0, 0, 0, true);
+    cw_settle(w);
+    cw_fault(w, 0, 0, 1, true); /* homed at 1: not delivered */
+    cw_fault(w, 1, 0, 0, true);
+    while (cw_deliver(w, 1, 0, WIRE_CLASS_REQUEST))
+        ;
+    struct coh_event ev = {.type = COH_EV_PROGRESS, .vcpu = 0};
+    cw_step(w, 0, &ev);
+    coh_view(w->node[0].coh, 0, &v);
+    assert_int_equal(v.state, COH_M);
+    cw_free(w);
+}
+
 /* ---- asked for together --- */
 
 static enum coh_state state_at(struct cw *w, uint8_t node, uint32_t page)
@@ -319,6 +387,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_minimum_residency),
         cmocka_unit_test(test_set_bound),
+        cmocka_unit_test(test_progress_ends_residency),
+        cmocka_unit_test(test_no_progress_in_a_fault),
         cmocka_unit_test(test_a_set_comes_together),
         cmocka_unit_test(test_a_set_keeps_its_modes),
         cmocka_unit_test(test_zero_pages_come_in_groups),
