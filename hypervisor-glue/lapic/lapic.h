@@ -333,6 +333,8 @@ uint64_t lapic_timer_deadline(const struct lapic *l);
 /* True while the timer's vector is in the IRR: an expiry would change nothing. */
 bool lapic_timer_waits(const struct lapic *l);
 
+uint8_t lapic_timer_vector(const struct lapic *l);
+
 /* Brings the timer up to now: if its deadline has passed, raises the interrupt (once, whatever the
  * number of missed periods), and re-arms a periodic timer at the next multiple after now, without
  * drift. Early calls do nothing. All guest accesses that depend on the timer do this on their own.

@@ -68,9 +68,14 @@ uint64_t lapic_timer_deadline(const struct lapic *l)
     return l->timer_deadline_ns;
 }
 
+uint8_t lapic_timer_vector(const struct lapic *l)
+{
+    return (uint8_t)lapic_get(l, LAPIC_LVT_TIMER);
+}
+
 bool lapic_timer_waits(const struct lapic *l)
 {
-    return lapic_irr_holds(l, (uint8_t)lapic_get(l, LAPIC_LVT_TIMER));
+    return lapic_irr_holds(l, lapic_timer_vector(l));
 }
 
 /* What a periodic timer does at an expiry; with an initial count of 0 it stops. */

@@ -8,7 +8,11 @@
 
 int apic_create(struct vcpu *v)
 {
-    struct lapic_config config = {.apic_id = v->id, .vcpu = (uint16_t)v->id, .bsp = v->id == 0};
+    struct lapic_config config = {.apic_id = v->id,
+                                  .vcpu = (uint16_t)v->id,
+                                  .bsp = v->id == 0,
+                                  .tsc_khz = v->vm->clock.tsc_khz,
+                                  .tsc_deadline = v->vm->user_msr};
     int rc = lapic_create(&v->lapic, &config);
     if (rc == 0)
         lapic_set_cpuid(&v->lapic, false, 52);
@@ -53,7 +57,27 @@ static int get_sregs(struct vcpu *v, struct kvm_sregs *s)
 
 static bool is_model_msr(uint32_t index)
 {
-    return index == LAPIC_MSR_BASE || index == LAPIC_MSR_DEADLINE;
+    return index == LAPIC_MSR_BASE || index == LAPIC_MSR_DEADLINE || guest_clock_msr_known(index);
+}
+
+/* 0, or -errno. */
+static int model_msr(struct vcpu *v, bool get, uint32_t index, uint64_t *data)
+{
+    struct lapic_out out;
+    int rc = 0;
+    lapic_out_clear(&out);
+    if (guest_clock_msr_known(index))
+        return get ? guest_clock_msr_read(v, index, data)
+                   : guest_clock_msr_write(v, index, *data, false);
+    if (index == LAPIC_MSR_DEADLINE && get)
+        lapic_tsc_deadline_read(&v->lapic, link_now(), data, &out);
+    else if (index == LAPIC_MSR_DEADLINE)
+        lapic_tsc_deadline_write(&v->lapic, link_now(), guest_clock_tsc(v), *data, &out);
+    else if (get)
+        *data = lapic_base(&v->lapic);
+    else
+        rc = lapic_base_set(&v->lapic, *data, &out);
+    return rc == 0 ? inject_events(v, &out) : rc;
 }
 
 /* As KVM does it: entries in order, up to the first that fails; the answer is how many were done.
@@ -65,16 +89,12 @@ static int each_msr(struct vcpu *v, uint32_t nr, struct kvm_msrs *list)
             uint32_t nmsrs, pad;
             struct kvm_msr_entry entry;
         } one = {.nmsrs = 1, .entry = list->entries[i]};
-        struct lapic_out out;
         bool get = nr == (uint32_t)KVM_GET_MSRS;
-        lapic_out_clear(&out);
-        if (one.entry.index == LAPIC_MSR_DEADLINE) {
-            one.entry.data = 0; /* the timer mode is not offered */
-        } else if (one.entry.index == LAPIC_MSR_BASE && get) {
-            one.entry.data = lapic_base(&v->lapic);
-        } else if (one.entry.index == LAPIC_MSR_BASE) {
-            if (lapic_base_set(&v->lapic, one.entry.data, &out) != 0 || inject_events(v, &out) != 0)
+        if (is_model_msr(one.entry.index)) {
+            uint64_t data = one.entry.data; /* the structure is packed */
+            if (model_msr(v, get, one.entry.index, &data) != 0)
                 return (int)i;
+            one.entry.data = data;
         } else if (raw_ioctl(v->fd, nr, (uintptr_t)&one) != 1) {
             return (int)i;
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the distributed KVM says that it can do: the local KVM's answer, of what Pando
  * provides. */
+#include <asm/kvm_para.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,7 +9,18 @@
 
 #include "hypervisor-glue/vkvm/vkvm.h"
 
-enum { CPUID_1_ECX_X2APIC = 1u << 21, CPUID_1_ECX_DEADLINE = 1u << 24 };
+enum {
+    CPUID_1_ECX_X2APIC = 1u << 21,
+    CPUID_1_ECX_DEADLINE = 1u << 24,
+    CPUID_PV = 0x40000000,
+    CPUID_PV_FEATURES = 0x40000001,
+    CPUID_APM_INVARIANT_TSC = 1u << 8,
+};
+#define CPUID_APM 0x80000007u
+/* What guest_clock.c provides, and the hint that ports need no delay. */
+#define PV_OFFERED                                                                                 \
+    (1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_CLOCKSOURCE2 |                              \
+     1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT | 1u << KVM_FEATURE_NOP_IO_DELAY)
 
 #ifndef KVM_CAP_X86_TRIPLE_FAULT_EVENT
 #define KVM_CAP_X86_TRIPLE_FAULT_EVENT 218
@@ -71,6 +83,10 @@ int caps_check(int fd, struct vm *vm, uintptr_t cap)
         return 1;
     if (cap == KVM_CAP_SIGNAL_MSI)
         return 1;
+    if (cap == KVM_CAP_ADJUST_CLOCK)
+        return KVM_CLOCK_TSC_STABLE;
+    if (cap == KVM_CAP_TSC_DEADLINE_TIMER)
+        return vm != NULL ? vm->user_msr : caps_probe_user_msr(fd);
     if (cap == KVM_CAP_IRQ_ROUTING)
         return VKVM_GSIS;
     if (vm != NULL && (cap == KVM_CAP_NR_VCPUS || cap == KVM_CAP_MAX_VCPUS))
@@ -83,9 +99,10 @@ int caps_check(int fd, struct vm *vm, uintptr_t cap)
     return 0;
 }
 
-/* x2APIC only where its MSRs reach the model. Paravirtual leaves share pages and clocks with one
- * host kernel. */
-int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool x2apic)
+/* x2APIC, TSC-deadline timer and paravirtual clock only where their MSRs reach the models; of the
+ * paravirtual features those that share no page and no clock with one host's kernel. The guest's
+ * TSC is invariant because guest_clock.c makes it so, wherever the kernel lets it. */
+int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user_msr)
 {
     int rc = raw_ioctl(fd, nr, (uintptr_t)list);
     if (rc < 0 || nr != (uint32_t)KVM_GET_SUPPORTED_CPUID)
@@ -93,12 +110,19 @@ int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool x2ap
     uint32_t kept = 0;
     for (uint32_t i = 0; i < list->nent; i++) {
         struct kvm_cpuid_entry2 e = list->entries[i];
-        if (e.function >> 28 == 4)
+        uint32_t ours = CPUID_1_ECX_X2APIC | CPUID_1_ECX_DEADLINE;
+        if (e.function >> 28 == 4 && (!user_msr || e.function > CPUID_PV_FEATURES))
             continue;
-        if (e.function == 1) {
-            e.ecx &= ~(uint32_t)CPUID_1_ECX_DEADLINE;
-            e.ecx = x2apic ? e.ecx | CPUID_1_ECX_X2APIC : e.ecx & ~(uint32_t)CPUID_1_ECX_X2APIC;
+        if (e.function == CPUID_PV)
+            e.eax = CPUID_PV_FEATURES;
+        if (e.function == CPUID_PV_FEATURES) {
+            e.eax &= PV_OFFERED;
+            e.edx = 0;
         }
+        if (e.function == CPUID_APM)
+            e.edx |= CPUID_APM_INVARIANT_TSC;
+        if (e.function == 1)
+            e.ecx = user_msr ? e.ecx | ours : e.ecx & ~ours;
         list->entries[kept++] = e;
     }
     list->nent = kept;
@@ -112,13 +136,31 @@ bool caps_user_msr(int vm_fd)
         .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
                  KVM_MSR_EXIT_REASON_FILTER},
     };
-    /* Denied by the filter, hence ours: IA32_APIC_BASE and IA32_TSC_DEADLINE. A zero bit denies. */
+    /* Denied by the filter, hence ours. A zero bit denies. */
     static uint8_t none[4];
+    const uint32_t rw = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
     struct kvm_msr_filter filter = {
         .flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-        .ranges = {{KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, LAPIC_MSR_BASE, none},
-                   {KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, LAPIC_MSR_DEADLINE, none}},
+        .ranges = {{rw, 1, LAPIC_MSR_BASE, none},
+                   {rw, 1, LAPIC_MSR_DEADLINE, none},
+                   {rw, 2, PVCLOCK_MSR_WALL_OLD, none},
+                   {rw, PVCLOCK_MSR_PV_COUNT, PVCLOCK_MSR_WALL, none},
+                   {KVM_MSR_FILTER_WRITE, 1, GUEST_MSR_TSC, none},
+                   {KVM_MSR_FILTER_WRITE, 1, GUEST_MSR_TSC_ADJUST, none}},
     };
     return raw_ioctl(vm_fd, KVM_ENABLE_CAP, (uintptr_t)&cap) == 0 &&
            raw_ioctl(vm_fd, KVM_X86_SET_MSR_FILTER, (uintptr_t)&filter) == 0;
+}
+
+bool caps_probe_user_msr(int kvm_fd)
+{
+    static _Atomic int known; /* 0: not tried, 1: no, 2: yes */
+    if (known == 0) {
+        int fd = raw_ioctl(kvm_fd, KVM_CREATE_VM, 0);
+        if (fd < 0)
+            return false;
+        known = caps_user_msr(fd) ? 2 : 1;
+        raw_close(fd);
+    }
+    return known == 2;
 }

@@ -23,19 +23,27 @@ static int apic_page(struct vcpu *v)
     return inject_events(v, &out);
 }
 
-static int apic_msr(struct vcpu *v)
+static int model_msr(struct vcpu *v)
 {
     struct kvm_run *run = v->run;
     struct lapic_out out;
-    int rc;
+    uint32_t index = run->msr.index;
+    bool read = run->exit_reason == KVM_EXIT_X86_RDMSR;
+    uint64_t value = read ? 0 : run->msr.data;
+    int rc = 0;
     lapic_out_clear(&out);
-    if (run->exit_reason == KVM_EXIT_X86_RDMSR) {
-        uint64_t value = 0;
-        rc = lapic_msr_read(&v->lapic, link_now(), run->msr.index, &value, &out);
+    if (guest_clock_msr_known(index))
+        rc = read ? guest_clock_msr_read(v, index, &value)
+                  : guest_clock_msr_write(v, index, value, true);
+    else if (index == LAPIC_MSR_DEADLINE && read)
+        lapic_tsc_deadline_read(&v->lapic, link_now(), &value, &out);
+    else if (index == LAPIC_MSR_DEADLINE)
+        lapic_tsc_deadline_write(&v->lapic, link_now(), guest_clock_tsc(v), value, &out);
+    else
+        rc = read ? lapic_msr_read(&v->lapic, link_now(), index, &value, &out)
+                  : lapic_msr_write(&v->lapic, link_now(), index, value, &out);
+    if (read)
         run->msr.data = value;
-    } else {
-        rc = lapic_msr_write(&v->lapic, link_now(), run->msr.index, run->msr.data, &out);
-    }
     /* The union is reused: error may hold bytes of an earlier exit. */
     run->msr.error = rc != 0 || (out.events & LAPIC_EV_GP) != 0;
     return inject_events(v, &out);
@@ -91,7 +99,7 @@ int exits_handle(struct vcpu *v)
     case KVM_EXIT_X86_WRMSR:
         v->io_pending = true;
         v->exits_here++;
-        return apic_msr(v);
+        return model_msr(v);
     case KVM_EXIT_IO:
         v->io_pending = true;
         break;

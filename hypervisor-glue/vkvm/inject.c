@@ -70,6 +70,7 @@ void inject_next(struct vcpu *v)
     if (raw_ioctl(v->fd, KVM_INTERRUPT, (uintptr_t)&irq) != 0)
         return;
     lapic_accept(&v->lapic, pending);
+    tick_accepted(v, LAPIC_VECTOR(pending), link_now());
     v->ready = false; /* as of the last exit; the next one says it anew */
 }
 

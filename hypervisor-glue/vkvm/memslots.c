@@ -69,6 +69,51 @@ static int adopt(struct vm *vm, const struct kvm_userspace_memory_region *r)
     return find_block(vm, r->userspace_addr);
 }
 
+void memslots_note(struct vm *vm, const struct kvm_userspace_memory_region *r)
+{
+    struct vkvm_slot *s = &vm->slot[r->slot];
+    pthread_mutex_lock(&vm->slot_lock);
+    s->gpa = r->guest_phys_addr;
+    s->size = r->memory_size;
+    s->hva = (uint8_t *)(uintptr_t)r->userspace_addr;
+    s->flags = r->flags;
+    pthread_mutex_unlock(&vm->slot_lock);
+}
+
+/* Where a guest-physical address is in this process, and how many bytes from there; NULL: not RAM.
+ */
+static uint8_t *find_ram(struct vm *vm, uint64_t gpa, uint64_t *ret_left)
+{
+    uint8_t *found = NULL;
+    pthread_mutex_lock(&vm->slot_lock);
+    for (uint32_t i = 0; i < VKVM_SLOTS && found == NULL; i++) {
+        const struct vkvm_slot *s = &vm->slot[i];
+        if (gpa - s->gpa >= s->size || (s->flags & KVM_MEM_READONLY) != 0)
+            continue;
+        found = s->hva + (gpa - s->gpa);
+        *ret_left = s->size - (gpa - s->gpa);
+    }
+    pthread_mutex_unlock(&vm->slot_lock);
+    return found;
+}
+
+int memslots_write(struct vm *vm, uint64_t gpa, const void *bytes, uint32_t len)
+{
+    const uint8_t *from = bytes;
+    while (len > 0) {
+        uint64_t left = 0;
+        uint8_t *to = find_ram(vm, gpa, &left);
+        if (to == NULL)
+            return -EFAULT;
+        uint32_t n = left < len ? (uint32_t)left : len;
+        memcpy(to, from, n);
+        gpa += n;
+        from += n;
+        len -= n;
+    }
+    return 0;
+}
+
 int memslots_set(struct vm *vm, const struct kvm_userspace_memory_region *r)
 {
     struct vmc_memory m = {
@@ -101,5 +146,6 @@ int memslots_set(struct vm *vm, const struct kvm_userspace_memory_region *r)
     int rc = raw_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)r);
     if (rc < 0)
         return rc;
+    memslots_note(vm, r);
     return vm_cmd(vm, UINT32_MAX, VMC_MEMORY, 0, &m, sizeof(m), "KVM_SET_USER_MEMORY_REGION");
 }

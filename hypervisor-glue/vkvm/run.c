@@ -71,7 +71,36 @@ void home_thread_setup(struct vcpu *v)
  * that is shorter than the way into the guest the guest would never get there. */
 static uint64_t next_expiry(const struct vcpu *v)
 {
-    return lapic_timer_waits(&v->lapic) ? LAPIC_NO_DEADLINE : lapic_timer_deadline(&v->lapic);
+    uint64_t deadline = lapic_timer_deadline(&v->lapic);
+    if (lapic_timer_waits(&v->lapic) || deadline == LAPIC_NO_DEADLINE)
+        return LAPIC_NO_DEADLINE;
+    return deadline < v->tick.rest_until ? v->tick.rest_until : deadline;
+}
+
+/* ---- a slow tick ---
+ *
+ * Linux acknowledges its timer interrupt first and then works with interrupts off. Where that work
+ * has to fetch pages it can take longer than the period; the next interrupt would be taken the
+ * moment interrupts are on again, and nothing else would ever run. So when one had to wait for the
+ * one before, twice the time between them passes before the timer fires again: half of the vCPU's
+ * time is left for other work. On a guest that keeps up this never happens. */
+void tick_fired(struct vcpu *v, uint64_t now)
+{
+    v->tick.fired = now;
+}
+
+void tick_accepted(struct vcpu *v, uint8_t vector, uint64_t now)
+{
+    struct tick *t = &v->tick;
+    if (vector != lapic_timer_vector(&v->lapic))
+        return;
+    uint64_t took = now - t->accepted;
+    bool waited = t->fired > t->accepted && now - t->fired > VKVM_TICK_BUSY_NS / 2;
+    if (t->accepted != 0 && waited && took > VKVM_TICK_BUSY_NS) {
+        uint64_t rest = 2 * took < VKVM_TICK_REST_NS ? 2 * took : VKVM_TICK_REST_NS;
+        t->rest_until = now + rest;
+    }
+    t->accepted = now;
 }
 
 /* The model's timer kicks a vCPU that is in the guest. */
@@ -92,11 +121,12 @@ static void arm_timer(struct vcpu *v)
 static void run_timer(struct vcpu *v)
 {
     uint64_t now = link_now();
-    if (lapic_timer_deadline(&v->lapic) > now)
+    if (next_expiry(v) > now)
         return;
     struct lapic_out out;
     lapic_out_clear(&out);
     lapic_timer_fire(&v->lapic, now, &out);
+    tick_fired(v, now);
     v->timer_armed = LAPIC_NO_DEADLINE; /* it has fired, or is about to in vain */
     inject_events(v, &out);
 }
@@ -114,6 +144,22 @@ static bool attention(struct vcpu *v)
     return inject_posted_any(v) || wanted(v) || link_stopped(&v->vm->link);
 }
 
+/* The exit shows that the guest executed since its last page fault; a signal or an open interrupt
+ * window does not. */
+static bool went_on(const struct kvm_run *run)
+{
+    switch (run->exit_reason) {
+    case KVM_EXIT_IO:
+    case KVM_EXIT_MMIO:
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+    case KVM_EXIT_HLT:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* One entry into the guest; lets what was published before it in, [W] of link_wake. */
 static int enter(struct vcpu *v)
 {
@@ -123,6 +169,7 @@ static int enter(struct vcpu *v)
         lapic_wants_window(&v->lapic) || (v->vmm_window && lapic_extint_ready(&v->lapic));
     run->cr8 = lapic_cr8(&v->lapic);
     arm_timer(v);
+    guest_clock_follow(v);
     atomic_store_explicit(&v->chan->state, GLUE_IN_GUEST, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     if (attention(v)) {
@@ -133,6 +180,8 @@ static int enter(struct vcpu *v)
     link_awake(v->chan);
     v->io_pending = false;
     v->ready = run->ready_for_interrupt_injection != 0;
+    if (rc == 0 && went_on(run))
+        link_progress(&v->vm->link, v->chan);
     lapic_out_clear(&out);
     lapic_set_cr8(&v->lapic, (uint8_t)run->cr8, &out);
     return rc;

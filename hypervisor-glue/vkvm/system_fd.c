@@ -7,20 +7,6 @@
 
 #include "hypervisor-glue/vkvm/vkvm.h"
 
-/* Whether this KVM hands APIC MSRs to user space, tried out on a VM of its own. */
-static bool probe_user_msr(int kvm_fd)
-{
-    static _Atomic int known; /* 0: not tried, 1: no, 2: yes */
-    if (known == 0) {
-        int fd = raw_ioctl(kvm_fd, KVM_CREATE_VM, 0);
-        if (fd < 0)
-            return false;
-        known = caps_user_msr(fd) ? 2 : 1;
-        raw_close(fd);
-    }
-    return known == 2;
-}
-
 int vm_init(struct vm *vm, int kvm_fd, enum glue_role role, const char *socket)
 {
     char err[LINK_ERROR_MAX];
@@ -32,6 +18,7 @@ int vm_init(struct vm *vm, int kvm_fd, enum glue_role role, const char *socket)
     vm->kvm_fd = kvm_fd;
     vm->vmm = role == GLUE_ROLE_VMM;
     pthread_mutex_init(&vm->lock, NULL);
+    pthread_mutex_init(&vm->slot_lock, NULL);
     int size = raw_ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
     vm->fd = size < 0 ? size : raw_ioctl(kvm_fd, KVM_CREATE_VM, 0);
     if (vm->fd < 0) {
@@ -81,7 +68,7 @@ int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)
         return caps_check(fd, NULL, arg);
     case (uint32_t)KVM_GET_SUPPORTED_CPUID:
     case (uint32_t)KVM_GET_EMULATED_CPUID:
-        return caps_supported_cpuid(fd, nr, (struct kvm_cpuid2 *)arg, probe_user_msr(fd));
+        return caps_supported_cpuid(fd, nr, (struct kvm_cpuid2 *)arg, caps_probe_user_msr(fd));
     case (uint32_t)KVM_CREATE_VM:
         return create_vm(fd, arg, ret_vm);
     default:

@@ -56,6 +56,7 @@ struct vcpu *vcpu_create(struct vm *vm, uint32_t id, int *ret_errno)
     }
     if (v->here) {
         remember_reset(v);
+        guest_clock_place(v);
         *ret_errno = apic_create(v);
         if (*ret_errno != 0) {
             say("vCPU %u: its local APIC: %s", id, strerror(-*ret_errno));

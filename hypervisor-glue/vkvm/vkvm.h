@@ -2,14 +2,20 @@
 /*
  * The virtual KVM: what the preload library and pando-vcpud have in common. EDGE.
  *
- *   preload.c     the interposed libc calls    system_fd.c, caps.c  /dev/kvm itself
- *   vm_fd.c       ioctls of the VM             vm_cmd.c, vm_exec.c  VM-wide changes, sent and
- * carried out memslots.c    guest RAM and ROM            routing.c            interrupt messages ->
- * vCPUs ioctls.c      the allow-list and sizes     vcpu_fd.c            ioctls of a vCPU, at home
- * or by proxy run.c         the run loop at home         exits.c              what it handles
- * without the VMM inject.c      interrupts in, INIT, SIPI    apic_state.c         the model as KVM
- * state; announcements proxy.c       a vCPU that lives elsewhere  vcpud_*.c            the vCPU
- * server
+ *   preload.c      the interposed libc calls
+ *   system_fd.c    /dev/kvm itself;  caps.c  what it says that it can do
+ *   ioctls.c       the allow-list and sizes
+ *   vm_fd.c        ioctls of the VM
+ *   vm_cmd.c       VM-wide changes, sent;  vm_exec.c  carried out
+ *   memslots.c     guest RAM and ROM
+ *   routing.c      interrupt messages -> vCPUs
+ *   vcpu_fd.c      ioctls of a vCPU, at home or by proxy
+ *   proxy.c        a vCPU that lives elsewhere
+ *   run.c          the run loop at home;  exits.c  what it handles without the VMM
+ *   inject.c       interrupts in, INIT, SIPI
+ *   apic_state.c   the local APIC's model as KVM state; announcements
+ *   guest_clock.c  TSC, KVM's paravirtual clock
+ *   vcpud_*.c      the vCPU server
  *
  * Functions return >= 0 or -errno, as the ioctl would.
  * Locks, in this order: vm->lock (VM-wide changes, one at a time), vcpu->lock (as KVM's
@@ -30,6 +36,7 @@
 #include "hypervisor-glue/lapic/lapic.h"
 #include "hypervisor-glue/link/link.h"
 #include "hypervisor-glue/link/raw.h"
+#include "hypervisor-glue/vkvm/guest_clock.h"
 
 enum {
     VKVM_GSIS = 1024,
@@ -41,6 +48,8 @@ enum {
     VKVM_RUN_UNION = offsetof(struct kvm_run, padding) + sizeof(((struct kvm_run *)0)->padding),
     VKVM_PIO_OFFSET = 4096, /* where KVM puts port data in the vCPU's mapping */
     VKVM_RUN_PAGES = 3,
+    VKVM_TICK_BUSY_NS = 2000000,   /* a timer interrupt that keeps the vCPU longer is slow */
+    VKVM_TICK_REST_NS = 200000000, /* the longest rest after one */
     VKVM_POLL_NS =
         20000000, /* a signal between the last look and the sleep is noticed after this */
 };
@@ -55,11 +64,20 @@ struct routing {
 };
 
 struct vkvm_slot {
+    uint64_t gpa, size; /* as KVM has it; size 0: not in use */
+    uint8_t *hva;
+    uint32_t flags;
     uint8_t *rom; /* replicated bytes of a read-only slot, on the nodes without VMM */
     uint64_t rom_size;
 };
 
 struct vcpu;
+
+/* A guest whose timer interrupt takes longer than the timer's period would do nothing else. */
+struct tick {
+    uint64_t fired, accepted; /* ns; of the timer's interrupt: into the IRR, into the guest */
+    uint64_t rest_until;      /* not again before */
+};
 
 struct vm {
     struct link link;
@@ -70,7 +88,9 @@ struct vm {
     pthread_mutex_t lock;
     struct vcpu *vcpu[WIRE_VCPUS_MAX];
     struct routing routing;
+    pthread_mutex_t slot_lock; /* of slot[]; a leaf */
     struct vkvm_slot slot[VKVM_SLOTS];
+    struct guest_clock clock;
     uint32_t cmd_seq;
     uint8_t reply[GLUE_SIDE_SIZE]; /* payload of the last reply on the VM's channel */
 };
@@ -105,6 +125,8 @@ struct vcpu {
     timer_t timer;
     uint64_t timer_armed;
     struct lapic lapic;
+    struct vcpu_clock clock;
+    struct tick tick;
     uint64_t eoi[4]; /* level-triggered EOIs that the VMM has to see */
     struct vcpu_reset reset;
     uint64_t exits_here, exits_vmm;
@@ -138,19 +160,26 @@ int ioctl_unknown(enum ioctl_scope scope, uint32_t nr);
 /* ---- system_fd.c, caps.c --- */
 int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm);
 int caps_check(int fd, struct vm *vm, uintptr_t cap);
-int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool x2apic);
-/* Asks for exits on the APIC's MSRs. */
+int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user_msr);
+/* Asks for exits on the MSRs of the local APIC and of the guest's clock. */
 bool caps_user_msr(int vm_fd);
+/* Whether this KVM hands such MSRs to user space, tried out on a VM of its own. */
+bool caps_probe_user_msr(int kvm_fd);
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- vm_fd.c, memslots.c --- */
 int vm_ioctl(struct vm *vm, uint32_t nr, uintptr_t arg);
 int vm_init(struct vm *vm, int kvm_fd, enum glue_role role, const char *socket);
 int memslots_set(struct vm *vm, const struct kvm_userspace_memory_region *region);
+/* The slot's change is the kernel's now. */
+void memslots_note(struct vm *vm, const struct kvm_userspace_memory_region *region);
+/* Writes guest RAM through the registered mapping: a vCPU's thread only, for it may wait for a
+ * page. -EFAULT: not all of it is writable RAM. */
+int memslots_write(struct vm *vm, uint64_t gpa, const void *bytes, uint32_t len);
 struct vcpu *vcpu_create(struct vm *vm, uint32_t id, int *ret_errno);
 
 /* ---- vm_cmd.c, vm_exec.c --- */
-enum vm_cmd { VMC_IOCTL = 1, VMC_MEMORY, VMC_ROM, VMC_VCPU };
+enum vm_cmd { VMC_IOCTL = 1, VMC_MEMORY, VMC_ROM, VMC_VCPU, VMC_CLOCK };
 struct vmc_memory { /* VMC_MEMORY; block UINT32_MAX: bytes sent by VMC_ROM before; size 0: remove */
     uint32_t slot, flags;
     uint64_t gpa, size;
@@ -160,6 +189,10 @@ struct vmc_memory { /* VMC_MEMORY; block UINT32_MAX: bytes sent by VMC_ROM befor
 struct vmc_rom { /* VMC_ROM: header of a piece */
     uint32_t slot, len;
     uint64_t total, offset;
+};
+struct vmc_clock { /* VMC_CLOCK: guest_clock_set */
+    uint64_t epoch;
+    uint32_t tsc_khz, reserved;
 };
 /* To one node, or to all others (UINT32_MAX). Returns when all have answered. vm->lock is held. */
 int vm_cmd(struct vm *vm, uint32_t node, enum vm_cmd op, uint64_t arg, const void *payload,
@@ -195,6 +228,8 @@ int exits_handle(struct vcpu *v);
 void inject_posted(struct vcpu *v);
 bool inject_posted_any(struct vcpu *v);
 void inject_next(struct vcpu *v);
+void tick_fired(struct vcpu *v, uint64_t now);
+void tick_accepted(struct vcpu *v, uint8_t vector, uint64_t now);
 int inject_events(struct vcpu *v, const struct lapic_out *out);
 int apic_create(struct vcpu *v);
 /* 1: it was one of the model's own ioctls and *ret is its answer. */

@@ -94,6 +94,8 @@ static int exec_memory(struct vm *vm, const struct glue_entry *e, const uint8_t 
     r.userspace_addr = address;
     int rc = raw_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&r);
     struct vkvm_slot *s = &vm->slot[m.slot];
+    if (rc == 0)
+        memslots_note(vm, &r);
     if (rc == 0 && m.size == 0 && s->rom != NULL) { /* a VMM deletes a slot before it changes it */
         raw_munmap(s->rom, s->rom_size);
         s->rom = NULL;
@@ -140,6 +142,15 @@ static int exec_vcpu(struct vm *vm, const struct glue_entry *e)
     return 0;
 }
 
+static int exec_clock(struct vm *vm, const struct glue_entry *e, const uint8_t *payload)
+{
+    struct vmc_clock c;
+    if (e->len != sizeof(c))
+        return -EINVAL;
+    memcpy(&c, payload, sizeof(c));
+    return guest_clock_set(vm, c.epoch, c.tsc_khz);
+}
+
 int vm_exec(struct vm *vm, const struct glue_entry *e, const uint8_t *payload)
 {
     switch (e->op) {
@@ -151,6 +162,8 @@ int vm_exec(struct vm *vm, const struct glue_entry *e, const uint8_t *payload)
         return exec_rom(vm, e, payload);
     case VMC_VCPU:
         return exec_vcpu(vm, e);
+    case VMC_CLOCK:
+        return exec_clock(vm, e, payload);
     default:
         return -ENOSYS;
     }

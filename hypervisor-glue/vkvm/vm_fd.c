@@ -41,9 +41,12 @@ static int create_vcpu(struct vm *vm, uintptr_t id)
     }
     if (vm->vcpu[id] != NULL)
         return -EEXIST;
+    int rc = guest_clock_start(vm);
+    if (rc < 0)
+        return rc;
     uint32_t home = vm->link.vcpu_home[id];
     if (home != vm->link.node) {
-        int rc = vm_cmd(vm, home, VMC_VCPU, id, NULL, 0, "KVM_CREATE_VCPU");
+        rc = vm_cmd(vm, home, VMC_VCPU, id, NULL, 0, "KVM_CREATE_VCPU");
         if (rc < 0)
             return rc;
     }
@@ -94,6 +97,13 @@ int vm_ioctl(struct vm *vm, uint32_t nr, uintptr_t arg)
             l->status = (uint32_t)rc; /* shares its bytes with irq */
         return 0;
     }
+    case (uint32_t)KVM_GET_CLOCK: {
+        struct kvm_clock_data *c = (struct kvm_clock_data *)arg;
+        *c = (struct kvm_clock_data){.clock = guest_clock_ns(vm), .flags = KVM_CLOCK_TSC_STABLE};
+        return 0;
+    }
+    case (uint32_t)KVM_SET_CLOCK: /* guest_clock.h */
+        return 0;
     case (uint32_t)KVM_SET_GSI_ROUTING:
         return routing_set(vm, (const struct kvm_irq_routing *)arg);
     default:

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Guest time at the vCPU's home: KVM's paravirtual clock, the map of the cluster clock, slow ticks.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "hypervisor-glue/link/glue_clock.h"
+#include "hypervisor-glue/vkvm/vkvm.h"
+
+#define MS UINT64_C(1000000)
+
+/* The guest computes ns by mul and shift: exact to 1 in 10^9 at any frequency, for years. */
+static void scale_is_exact(void **state)
+{
+    (void)state;
+    static const uint32_t khz[] = {1000,    33333,   999999,  1000000, 1000001, 1999999, 2000000,
+                                   2000001, 2445406, 3999999, 4000000, 5123457, 9999999};
+    for (size_t i = 0; i < sizeof(khz) / sizeof(khz[0]); i++) {
+        struct pvclock_scale s = pvclock_scale(khz[i]);
+        assert_true(s.mul >= UINT32_C(1) << 31);
+        for (uint64_t seconds = 1; seconds < 200000000; seconds *= 7) {
+            uint64_t ns = pvclock_ns(s, seconds * khz[i] * 1000), want = seconds * 1000000000;
+            uint64_t off = ns > want ? ns - want : want - ns;
+            assert_true(off <= want / 1000000000 + 2);
+        }
+        assert_int_equal(pvclock_ns(s, 0), 0);
+    }
+}
+
+static void records_are_kvms(void **state)
+{
+    (void)state;
+    struct pvclock_scale s = pvclock_scale(2445406);
+    uint8_t time[PVCLOCK_TIME_SIZE], wall[PVCLOCK_WALL_SIZE];
+    uint32_t word[3];
+    pvclock_time_pack(s, time);
+    memcpy(word, time, 4);
+    assert_int_equal(word[0] % 2, 0); /* an odd version makes the guest wait */
+    memcpy(word, time + 24, 4);
+    assert_int_equal(word[0], s.mul);
+    assert_int_equal((int8_t)time[28], s.shift);
+    assert_int_equal(time[29], PVCLOCK_TSC_STABLE);
+    for (unsigned i = 4; i < 24; i++)
+        assert_int_equal(time[i], 0);
+    pvclock_wall_pack(UINT64_C(1764144000123456789), wall);
+    memcpy(word, wall, sizeof(word));
+    assert_int_equal(word[0] % 2, 0);
+    assert_int_equal(word[1], 1764144000);
+    assert_int_equal(word[2], 123456789);
+}
+
+static struct vm *new_vm(void)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+    vm->link.shared = aligned_alloc(4096, (glue_segment_size(1) + 4095) & ~(size_t)4095);
+    memset(vm->link.shared, 0, glue_segment_size(1));
+    struct clock_map map = {.state = CLOCK_LOCKED, .khz = 2000000};
+    map.base_host = glue_clock_tsc();
+    map.base_cluster = UINT64_C(1) << 40;
+    glue_clock_write(&vm->link.shared->clock, &map);
+    pthread_mutex_init(&vm->slot_lock, NULL);
+    return vm;
+}
+
+static void free_vm(struct vm *vm)
+{
+    free(vm->link.shared);
+    free(vm);
+}
+
+/* KVM's clock in ns is the cluster clock since the epoch, wherever the host's TSC stands. */
+static void clock_counts_from_the_epoch(void **state)
+{
+    (void)state;
+    struct vm *vm = new_vm();
+    assert_int_equal(guest_clock_ns(vm), 0);
+    vm->fd = -1; /* no KVM: the frequency is believed */
+    assert_int_equal(guest_clock_set(vm, 0, 999), -EINVAL);
+    assert_int_equal(guest_clock_set(vm, (UINT64_C(1) << 40) - 2000000000u, 2000000), 0);
+    assert_int_equal(guest_clock_set(vm, 1, 2000000), -EINVAL); /* once */
+    uint64_t ns = guest_clock_ns(vm);
+    assert_true(ns >= 1000000000 && ns < UINT64_C(60) * 1000000000);
+    free_vm(vm);
+}
+
+/* A record goes into the guest's page through the slot that shows it, over the edge of two slots,
+ * and nowhere else. */
+static void records_go_through_slots(void **state)
+{
+    (void)state;
+    struct vm *vm = new_vm();
+    static uint8_t a[4096], b[4096], rom[4096];
+    struct kvm_userspace_memory_region r[] = {
+        {.slot = 0, .guest_phys_addr = 0x1000, .memory_size = 4096, .userspace_addr = (uintptr_t)a},
+        {.slot = 7, .guest_phys_addr = 0x2000, .memory_size = 4096, .userspace_addr = (uintptr_t)b},
+        {.slot = 8,
+         .flags = KVM_MEM_READONLY,
+         .guest_phys_addr = 0x3000,
+         .memory_size = 4096,
+         .userspace_addr = (uintptr_t)rom},
+    };
+    for (unsigned i = 0; i < 3; i++)
+        memslots_note(vm, &r[i]);
+    assert_int_equal(memslots_write(vm, 0x1FFE, "abcd", 4), 0);
+    assert_memory_equal(a + 4094, "ab", 2);
+    assert_memory_equal(b, "cd", 2);
+    assert_int_equal(memslots_write(vm, 0x2FFF, "xy", 2), -EFAULT);
+    assert_int_equal(rom[0], 0);
+    assert_int_equal(memslots_write(vm, 0xFFF, "z", 1), -EFAULT);
+    r[1].memory_size = 0;
+    memslots_note(vm, &r[1]);
+    assert_int_equal(memslots_write(vm, 0x2000, "z", 1), -EFAULT);
+    free_vm(vm);
+}
+
+static void msrs_of_the_clock(void **state)
+{
+    (void)state;
+    struct vm *vm = new_vm();
+    struct vcpu v = {.vm = vm, .fd = -1};
+    static _Alignas(4096) uint8_t page[4096];
+    uint64_t value;
+    vm->fd = -1;
+    guest_clock_set(vm, UINT64_C(1) << 40, 2000000);
+    struct kvm_userspace_memory_region r = {
+        .guest_phys_addr = 0x5000, .memory_size = 4096, .userspace_addr = (uintptr_t)page};
+    memslots_note(vm, &r);
+    assert_int_equal(guest_clock_msr_write(&v, PVCLOCK_MSR_TIME, 0x5041, true), 0);
+    assert_int_equal(page[0x40 + 29], PVCLOCK_TSC_STABLE);
+    assert_int_equal(guest_clock_msr_read(&v, PVCLOCK_MSR_TIME, &value), 0);
+    assert_int_equal(value, 0x5041);
+    /* The VMM restores the register; the page is the guest's and comes with its RAM. */
+    memset(page, 0, sizeof(page));
+    assert_int_equal(guest_clock_msr_write(&v, PVCLOCK_MSR_TIME, 0x5041, false), 0);
+    assert_int_equal(page[0x40 + 29], 0);
+    assert_int_equal(guest_clock_msr_write(&v, PVCLOCK_MSR_TIME, 0x9001, true), 0); /* no RAM */
+    assert_int_equal(guest_clock_msr_write(&v, PVCLOCK_MSR_WALL, 0x5100, true), 0);
+    assert_int_not_equal(page[0x104] | page[0x105] | page[0x106] | page[0x107], 0);
+    /* Steal time, asynchronous page faults: not offered, so no such register. */
+    assert_int_equal(guest_clock_msr_write(&v, PVCLOCK_MSR_WALL + 3, 0x5001, true), -EINVAL);
+    assert_int_equal(guest_clock_msr_write(&v, PVCLOCK_MSR_WALL + 3, 0, false), 0);
+    free_vm(vm);
+}
+
+/* ---- slow ticks --- */
+
+enum { TICK_VECTOR = 0xEC };
+
+static void new_tick(struct vcpu *v)
+{
+    struct lapic_config config = {.bsp = true};
+    struct lapic_out out;
+    memset(v, 0, sizeof(*v));
+    lapic_out_clear(&out);
+    assert_int_equal(lapic_create(&v->lapic, &config), 0);
+    lapic_mmio_write(&v->lapic, 0, LAPIC_LVT_TIMER, 4, TICK_VECTOR, &out);
+}
+
+static void a_guest_that_keeps_up_never_rests(void **state)
+{
+    (void)state;
+    struct vcpu v;
+    new_tick(&v);
+    for (uint64_t t = 4 * MS; t < 400 * MS; t += 4 * MS) {
+        tick_fired(&v, t);
+        tick_accepted(&v, TICK_VECTOR, t + MS / 10);
+        assert_int_equal(v.tick.rest_until, 0);
+    }
+    /* Interrupts off for long, once, is no slow tick: nothing waited for one. */
+    tick_accepted(&v, TICK_VECTOR, 900 * MS);
+    assert_int_equal(v.tick.rest_until, 0);
+}
+
+static void a_slow_tick_rests(void **state)
+{
+    (void)state;
+    struct vcpu v;
+    new_tick(&v);
+    tick_fired(&v, 4 * MS);
+    tick_accepted(&v, TICK_VECTOR, 4 * MS);
+    tick_fired(&v, 8 * MS);
+    tick_accepted(&v, 0x40, 20 * MS); /* another interrupt says nothing */
+    assert_int_equal(v.tick.rest_until, 0);
+    tick_accepted(&v, TICK_VECTOR, 24 * MS); /* it took 20 ms and kept the next one waiting */
+    assert_int_equal(v.tick.rest_until, 64 * MS);
+    tick_fired(&v, 64 * MS);
+    tick_accepted(&v, TICK_VECTOR, 3000 * MS);
+    assert_int_equal(v.tick.rest_until, 3000 * MS + VKVM_TICK_REST_NS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scale_is_exact),
+        cmocka_unit_test(records_are_kvms),
+        cmocka_unit_test(clock_counts_from_the_epoch),
+        cmocka_unit_test(records_go_through_slots),
+        cmocka_unit_test(msrs_of_the_clock),
+        cmocka_unit_test(a_guest_that_keeps_up_never_rests),
+        cmocka_unit_test(a_slow_tick_rests),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
