@@ -23,8 +23,8 @@
  *  7. Duplicate, late, corrupt and malicious messages change nothing and are counted by reason.
  *  8. Progress: every request ends; contended pages are served in the home's order. A vCPU's *page set*
  *     (what it was granted since it last got through an instruction) is kept until it got through or a
- *     bound has passed, with ageing: see struct coh_config. That it got through is known at once where the
- *     vCPU leaves the guest for another reason than a fault (PROGRESS), else by hold_ns without a fault. A fault on a page of the set that the vCPU had last
+ *     bound has passed, with ageing: see struct coh_config. That it got through is known by hold_ns without
+ *     a fault, and at once where the vCPU leaves the guest and waits (IDLE). A fault on a page of the set that the vCPU had last
  *     asks for the whole set at once: what a walk of page tables needs is needed together again.
  *  9. An unlisted (state, event) pair is a counted protocol error: never ignored silently, never an abort.
  * 10. No node drops the data without a handshake (PUTS, PUTM, PUTO ... PUT_ACK): the directory always
@@ -156,7 +156,7 @@ enum coh_home_mode { COH_HOME_INTERLEAVE, COH_HOME_RANGE };
     X(UNMAPPED)     /* page */                                                                     \
     X(TICK)         /* time only: deferred work, eviction */                                       \
     X(PEER_DOWN)    /* src */                                                                      \
-    X(PROGRESS)     /* vcpu: it got through the instruction that its last fault belonged to */
+    X(IDLE)         /* vcpu: it has left the guest and waits, after its last fault was over */
 #define X(e) COH_EV_##e,
 enum coh_event_type { COH_EVENT_LIST(X) COH_EVENTS };
 #undef X
@@ -252,7 +252,7 @@ bool coh_takes_put(const struct coh *c, uint8_t src, const struct wire_msg *m);
 
 uint8_t coh_home(const struct coh *c, uint64_t page);
 
-/* vCPUs whose page sets keep somebody waiting: for these PROGRESS is worth its event. */
+/* vCPUs whose page sets keep somebody waiting: for these IDLE is worth its event. */
 uint64_t coh_waited_for(const struct coh *c);
 
 /* Read-only views for checkers, telemetry and tests. */

@@ -313,7 +313,7 @@ void coh_on_take_own(struct coh *c, struct coh_ctx *x);
 void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page);
 void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus);
 void coh_hold_expire(struct coh *c);
-void coh_hold_progress(struct coh *c, uint8_t vcpu);
+void coh_hold_idle(struct coh *c, uint8_t vcpu);
 uint64_t coh_hold_deadline(const struct coh *c);
 static inline bool coh_held(const struct coh_rec *r)
 {

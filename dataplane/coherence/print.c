@@ -108,7 +108,7 @@ size_t coh_event_print(const struct coh_event *ev, char *buf, size_t size)
         put_msg(&t, &ev->msg);
     } else if (ev->type == COH_EV_PEER_DOWN) {
         put_field(&t, " ", ev->src);
-    } else if (ev->type == COH_EV_PROGRESS) {
+    } else if (ev->type == COH_EV_IDLE) {
         put_field(&t, " vcpu=", ev->vcpu);
     } else if (ev->type != COH_EV_TICK) {
         put_page(&t, ev->page);

@@ -233,8 +233,8 @@ static void dispatch(struct coh *c, const struct coh_event *ev)
     case COH_EV_PEER_DOWN:
         coh_stop(c, COH_STOP_PEER_LOST, ev->src);
         break;
-    case COH_EV_PROGRESS:
-        coh_hold_progress(c, ev->vcpu);
+    case COH_EV_IDLE:
+        coh_hold_idle(c, ev->vcpu);
         break;
     default: /* TICK: time only */
         break;

@@ -305,10 +305,10 @@ int engine_run(struct engine *e)
         useful |= found(e, ENGINE_STEP_GLUE, glue_poll(e));
         /* 5. The clock: a request to the reference, the map in the segment. */
         useful |= found(e, ENGINE_STEP_CLOCK, clock_poll(e));
-        /* 6. Unmappings that the agent finished; new ones for it, in one batch. vCPUs that got
-         * through what their pages were held for. */
+        /* 6. Unmappings that the agent finished; new ones for it, in one batch. vCPUs that
+         * wait and keep pages from others. */
         useful |= found(e, ENGINE_STEP_UNMAPPED, faults_unmapped(e));
-        useful |= found(e, ENGINE_STEP_PROGRESS, faults_progress(e));
+        useful |= found(e, ENGINE_STEP_IDLES, faults_idle(e));
         /* 7. Coherence's timers: residency, deferred work, eviction. */
         useful |= found(e, ENGINE_STEP_TICK, engine_tick(e));
         /* 8. The transport's timers: retransmission, lone acknowledgements, heartbeats, dead peers.

@@ -91,7 +91,7 @@ const char *engine_drop_name(enum engine_drop d);
     X(GLUE, "glue") \
     X(CLOCK, "clock") \
     X(UNMAPPED, "unmapped") \
-    X(PROGRESS, "progress") \
+    X(IDLES, "idle_vcpus") \
     X(TICK, "tick") \
     X(BACKLOG, "backlog") \
     X(SEND, "send")
@@ -196,11 +196,11 @@ struct engine {
     int epoll_fd;
     bool wait_fd_known;
     uint32_t empty_rounds;
-    uint64_t progress[COH_VCPUS_MAX]; /* glue_chan.progress, as last looked at */
-    uint64_t resident_pause;          /* new faults wait while this node holds more pages */
-    uint64_t gone_at;                 /* peers.c: next look for peers whose process has ended */
-    uint64_t gone;                    /* ... and those that the last look found */
-    bool paused;                      /* ... as they did in the last look at the descriptors */
+    uint64_t idles[COH_VCPUS_MAX]; /* glue_chan.idles, as last looked at */
+    uint64_t resident_pause;       /* new faults wait while this node holds more pages */
+    uint64_t gone_at;              /* peers.c: next look for peers whose process has ended */
+    uint64_t gone;                 /* ... and those that the last look found */
+    bool paused;                   /* ... as they did in the last look at the descriptors */
     uint64_t idle_since;
     uint64_t crowded_until; /* idle.c */
 
@@ -226,8 +226,8 @@ bool engine_tick(struct engine *e);
 /* faults.c */
 void faults_read(struct engine *e, uint32_t block);
 bool faults_unmapped(struct engine *e);
-bool faults_progress(struct engine *e);
-bool faults_progress_pending(const struct engine *e);
+bool faults_idle(struct engine *e);
+bool faults_idle_pending(const struct engine *e);
 
 /* receive.c */
 bool receive_frames(struct engine *e);

@@ -14,32 +14,32 @@
 #include "dataplane/engine/engine.h"
 #include "dataplane/memory/uffd.h"
 
-static uint64_t progress_of(const struct engine *e, uint32_t vcpu)
+static uint64_t idles_of(const struct engine *e, uint32_t vcpu)
 {
-    return atomic_load_explicit(&e->shared->chan[vcpu].progress, memory_order_acquire); /* [P] */
+    return atomic_load_explicit(&e->shared->chan[vcpu].idles, memory_order_acquire); /* [P] */
 }
 
-bool faults_progress_pending(const struct engine *e)
+bool faults_idle_pending(const struct engine *e)
 {
     for (uint64_t left = coh_waited_for(e->coh); left != 0; left &= left - 1) {
         uint32_t v = bit64_first(left);
-        if (progress_of(e, v) != e->progress[v])
+        if (idles_of(e, v) != e->idles[v])
             return true;
     }
     return false;
 }
 
-/* A vCPU that keeps others waiting has left the guest for another reason than a fault. */
-bool faults_progress(struct engine *e)
+/* A vCPU that keeps others waiting has begun to wait itself. */
+bool faults_idle(struct engine *e)
 {
     bool useful = false;
     for (uint64_t left = coh_waited_for(e->coh); left != 0; left &= left - 1) {
         uint32_t v = bit64_first(left);
-        uint64_t now = progress_of(e, v);
-        if (now == e->progress[v])
+        uint64_t now = idles_of(e, v);
+        if (now == e->idles[v])
             continue;
-        struct coh_event ev = {.type = COH_EV_PROGRESS, .vcpu = (uint8_t)v};
-        e->progress[v] = now;
+        struct coh_event ev = {.type = COH_EV_IDLE, .vcpu = (uint8_t)v};
+        e->idles[v] = now;
         engine_step(e, &ev);
         useful = true;
     }
@@ -73,7 +73,7 @@ void faults_read(struct engine *e, uint32_t block)
                                .vcpu = vcpu_of(e, f[i].tid)};
         /* Counted before it faulted: says nothing of the instruction that faults now. */
         if (ev.vcpu != COH_VCPU_NONE)
-            e->progress[ev.vcpu] = progress_of(e, ev.vcpu);
+            e->idles[ev.vcpu] = idles_of(e, ev.vcpu);
         if (ram_page_at(b, f[i].address, &ev.page))
             engine_step(e, &ev);
         else

@@ -143,7 +143,7 @@ static void block(struct engine *e)
                           memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* [S] */
     if (e->port->ops->arm(e->port)) {
-        if (!glue_pending(e) && !faults_progress_pending(e)) {
+        if (!glue_pending(e) && !faults_idle_pending(e)) {
             e->count.sleeps++;
             idle_poll_fds(e, ns);
         }

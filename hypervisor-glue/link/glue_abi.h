@@ -149,8 +149,8 @@ struct glue_chan {
     _Alignas(64) _Atomic uint32_t state; /* enum glue_thread_state; also the futex word */
     _Atomic uint32_t tid;                /* thread to signal; 0 before there is one */
     _Alignas(64) struct glue_posted posted;
-    _Atomic uint64_t progress; /* exits that show that the guest went on since the last fault: the
-                                  vCPU's thread counts, the dataplane stops holding its pages */
+    _Atomic uint64_t idles; /* times that the vCPU left the guest to wait (HLT): its thread counts,
+                               the dataplane stops holding its pages */
     _Atomic uint64_t kick_run; /* highest run number that a WIRE_KICK asked to leave */
     struct glue_ring to_dp;
     struct glue_ring to_glue;
@@ -200,7 +200,7 @@ struct glue_clock {
 };
 _Static_assert(sizeof(struct glue_clock) == 64, "one cache line");
 
-enum { GLUE_DP_SLEEPS = 1, GLUE_DP_WAITS = 2 }; /* dp_sleeping; WAITS: for progress, too */
+enum { GLUE_DP_SLEEPS = 1, GLUE_DP_WAITS = 2 }; /* dp_sleeping; WAITS: for idles, too */
 
 struct glue_shared {
     uint64_t magic; /* "PANDOGLU" */
@@ -208,7 +208,7 @@ struct glue_shared {
     uint32_t vcpus;
     _Atomic uint32_t
         dp_sleeping;       /* not 0: write 1 to the doorbell after publishing (full fence before the
-                              look);       after counting progress only if it is GLUE_DP_WAITS */
+                              look);       after counting idles only if it is GLUE_DP_WAITS */
     _Atomic uint32_t stop; /* the VM stops: no vCPU enters the guest again */
     _Alignas(64) struct glue_agent agent;
     _Alignas(64) struct glue_clock clock;

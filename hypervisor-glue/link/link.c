@@ -159,10 +159,10 @@ static void ring_doorbell(struct link *l)
 }
 
 /* [P] release: what the vCPU did in the guest is done before it is counted. */
-void link_progress(struct link *l, struct glue_chan *c)
+void link_idle(struct link *l, struct glue_chan *c)
 {
-    uint64_t n = atomic_load_explicit(&c->progress, memory_order_relaxed);
-    atomic_store_explicit(&c->progress, n + 1, memory_order_release);
+    uint64_t n = atomic_load_explicit(&c->idles, memory_order_relaxed);
+    atomic_store_explicit(&c->idles, n + 1, memory_order_release);
     ring_doorbell_if(l, GLUE_DP_WAITS);
 }
 

@@ -92,8 +92,8 @@ int link_send_vm(struct link *l, const struct glue_entry *e, const void *payload
 /* Sets a posted interrupt of a vCPU at home here and wakes its thread. */
 void link_post(struct link *l, uint32_t vcpu, enum glue_irq_op op, uint8_t vector);
 void link_wake(struct link *l, uint32_t index);
-/* The vCPU got through an instruction: glue_chan.progress. */
-void link_progress(struct link *l, struct glue_chan *c);
+/* The vCPU is about to wait: glue_chan.idles. */
+void link_idle(struct link *l, struct glue_chan *c);
 
 /* Sleeping: link_doze, look at everything once more, then link_sleep (at most LINK_SLEEP_MAX_MS;
  * returns early at a wake-up or a signal), then link_awake. */

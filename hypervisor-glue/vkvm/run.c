@@ -144,22 +144,6 @@ static bool attention(struct vcpu *v)
     return inject_posted_any(v) || wanted(v) || link_stopped(&v->vm->link);
 }
 
-/* The exit shows that the guest executed since its last page fault; a signal or an open interrupt
- * window does not. */
-static bool went_on(const struct kvm_run *run)
-{
-    switch (run->exit_reason) {
-    case KVM_EXIT_IO:
-    case KVM_EXIT_MMIO:
-    case KVM_EXIT_X86_RDMSR:
-    case KVM_EXIT_X86_WRMSR:
-    case KVM_EXIT_HLT:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* One entry into the guest; lets what was published before it in, [W] of link_wake. */
 static int enter(struct vcpu *v)
 {
@@ -180,8 +164,8 @@ static int enter(struct vcpu *v)
     link_awake(v->chan);
     v->io_pending = false;
     v->ready = run->ready_for_interrupt_injection != 0;
-    if (rc == 0 && went_on(run))
-        link_progress(&v->vm->link, v->chan);
+    if (rc == 0 && run->exit_reason == KVM_EXIT_HLT)
+        link_idle(&v->vm->link, v->chan);
     lapic_out_clear(&out);
     lapic_set_cr8(&v->lapic, (uint8_t)run->cr8, &out);
     return rc;

@@ -45,7 +45,7 @@ void sim_draw_options(struct sim_world *w)
     o->partition_ppm = sometimes(r, 20, 20000);
     o->slow_ppm = sometimes(r, 20, 20000);
     o->slow_ns = (1 + prng_below(r, 10)) * ms;
-    o->exit_ppm = sometimes(r, 50, 1000000);
+    o->idle_ppm = sometimes(r, 50, 1000000);
     o->zero_ahead = prng_below(r, 2) == 0 ? 0 : 1u << prng_below(r, 7);
     o->edge_max = 100 + sometimes(r, 80, 80) * us;
     o->exec_max = 100 + sometimes(r, 80, 30) * us;

@@ -52,7 +52,7 @@ struct sim_options {
     uint32_t resident_pct; /* of the pages; 0: no limit */
     uint64_t hold, hold_max;
     uint32_t zero_ahead;
-    uint32_t exit_ppm; /* instructions after which the vCPU leaves the guest */
+    uint32_t idle_ppm; /* instructions after which the vCPU waits */
     uint16_t mtu;
     uint8_t credit;
     bool range_homes;

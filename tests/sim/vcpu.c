@@ -78,8 +78,8 @@ void vcpu_run(struct sim_world *w, struct sim_node *n, uint32_t v)
     c->blocked = false;
     c->insn.n = 0;
     c->done++;
-    if (prng_chance(&w->rng, w->opt.exit_ppm)) { /* it leaves the guest for another reason */
-        struct coh_event ev = {.type = COH_EV_PROGRESS, .vcpu = (uint8_t)v};
+    if (prng_chance(&w->rng, w->opt.idle_ppm)) { /* it waits, or so it was a moment ago */
+        struct coh_event ev = {.type = COH_EV_IDLE, .vcpu = (uint8_t)v};
         node_step(w, n, &ev);
     }
     sim_coverage.insns++;

@@ -198,15 +198,15 @@ static void test_set_bound(void **state)
     cw_free(w);
 }
 
-static void progress(struct cw *w, uint8_t node, uint8_t vcpu)
+static void idle(struct cw *w, uint8_t node, uint8_t vcpu)
 {
-    struct coh_event ev = {.type = COH_EV_PROGRESS, .vcpu = vcpu};
+    struct coh_event ev = {.type = COH_EV_IDLE, .vcpu = vcpu};
     cw_step(w, node, &ev);
     cw_settle(w);
 }
 
-/* A vCPU that got through gives way at once; a page that another was granted, too, stays for it. */
-static void test_progress_ends_residency(void **state)
+/* A vCPU that waits gives way at once; a page that another was granted, too, stays for it. */
+static void test_waiting_ends_residency(void **state)
 {
     (void)state;
     struct coh_config cfg = cw_config(2, 4);
@@ -228,24 +228,24 @@ static void test_progress_ends_residency(void **state)
     assert_int_equal(coh_waited_for(w->node[0].coh), 3);
     coh_view(w->node[0].coh, 0, &v);
     assert_int_equal(v.state, COH_M);
-    progress(w, 0, 2); /* another one: nothing */
+    idle(w, 0, 2); /* another one: nothing */
     coh_view(w->node[0].coh, 0, &v);
     assert_int_equal(v.state, COH_M);
-    progress(w, 0, 0);
+    idle(w, 0, 0);
     coh_view(w->node[0].coh, 0, &v);
     assert_int_equal(v.state, COH_I);
     coh_view(w->node[0].coh, 2, &v);
     assert_int_equal(v.state, COH_M);
-    progress(w, 0, 1);
+    idle(w, 0, 1);
     coh_view(w->node[0].coh, 2, &v);
     assert_int_equal(v.state, COH_I);
-    progress(w, 0, COH_VCPU_NONE);
+    idle(w, 0, COH_VCPU_NONE);
     assert_string_equal(w->broken, "");
     cw_free(w);
 }
 
-/* One that is blocked in a fault did not get through, whatever is said. */
-static void test_no_progress_in_a_fault(void **state)
+/* One that is blocked in a fault does not wait, whatever is said. */
+static void test_not_in_a_fault(void **state)
 {
     (void)state;
     struct coh_config cfg = cw_config(2, 4);
@@ -259,7 +259,7 @@ static void test_no_progress_in_a_fault(void **state)
     cw_fault(w, 1, 0, 0, true);
     while (cw_deliver(w, 1, 0, WIRE_CLASS_REQUEST))
         ;
-    struct coh_event ev = {.type = COH_EV_PROGRESS, .vcpu = 0};
+    struct coh_event ev = {.type = COH_EV_IDLE, .vcpu = 0};
     cw_step(w, 0, &ev);
     coh_view(w->node[0].coh, 0, &v);
     assert_int_equal(v.state, COH_M);
@@ -387,8 +387,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_minimum_residency),
         cmocka_unit_test(test_set_bound),
-        cmocka_unit_test(test_progress_ends_residency),
-        cmocka_unit_test(test_no_progress_in_a_fault),
+        cmocka_unit_test(test_waiting_ends_residency),
+        cmocka_unit_test(test_not_in_a_fault),
         cmocka_unit_test(test_a_set_comes_together),
         cmocka_unit_test(test_a_set_keeps_its_modes),
         cmocka_unit_test(test_zero_pages_come_in_groups),

@@ -58,7 +58,7 @@ static bool run_vcpu(struct run *r, uint8_t n, uint8_t k)
         draw(r, v);
     if (cw_vcpu_run(r->w, n, k)) {
         v->n = 0;
-        struct coh_event ev = {.type = COH_EV_PROGRESS, .vcpu = k};
+        struct coh_event ev = {.type = COH_EV_IDLE, .vcpu = k};
         if (prng_chance(&r->rng, 300000))
             cw_step(r->w, n, &ev);
         v->ready_at = r->w->now + prng_below(&r->rng, 500);
