@@ -118,7 +118,7 @@ static void join(struct coh *c, struct coh_ctx *x, bool write)
         c->counters.faults[r->fault]++; /* it was asked for ahead, and now a vCPU waits for it */
     if ((r->waiters == 0 && !r->other) || r->started == 0)
         r->started = x->started;
-    if (write && r->write_waiters == 0 && !r->write_other)
+    if (write && ((r->write_waiters == 0 && !r->write_other) || r->write_started == 0))
         r->write_started = x->started;
     r->waiters |= vcpu_bit(x->vcpu);
     r->other |= x->vcpu >= COH_VCPUS_MAX;
@@ -211,6 +211,7 @@ void coh_satisfied(struct coh *c, struct coh_ctx *x, bool writable)
         return;
     uint64_t done = writable ? r->waiters : r->waiters & ~r->write_waiters;
     uint64_t granted = r->waiters;
+    bool ahead = r->started == 0 && granted == 0; /* nobody waits: nothing to hold it for */
     r->waiters &= ~done;
     r->other = !writable && r->write_other;
     if (writable) {
@@ -224,7 +225,8 @@ void coh_satisfied(struct coh *c, struct coh_ctx *x, bool writable)
         if (v->fault_page == x->page)
             v->outstanding = false;
     }
-    coh_hold_granted(c, x, granted);
+    if (!ahead)
+        coh_hold_granted(c, x, granted);
 }
 
 static void give_up_waiters(struct coh *c, struct coh_ctx *x)
@@ -316,6 +318,10 @@ void coh_on_again(struct coh *c, struct coh_ctx *x)
     c->counters.faults[COH_FAULT_SPURIOUS]++;
     if (x->vcpu < COH_VCPUS_MAX && c->vcpu[x->vcpu].fault_page == x->page)
         c->vcpu[x->vcpu].outstanding = false;
+    if (x->r != NULL && x->r->holding) { /* for this one as well, then */
+        x->r->hold_for |= vcpu_bit(x->vcpu);
+        x->r->hold_other |= x->vcpu >= COH_VCPUS_MAX;
+    }
 }
 
 void coh_on_read_wait(struct coh *c, struct coh_ctx *x)

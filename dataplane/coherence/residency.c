@@ -129,8 +129,9 @@ static void set_end(struct coh *c, uint8_t vcpu, bool quiet)
     c->open_sets &= ~bit64(vcpu);
     v->lost_n = 0;
     v->bumped = false;
-    if (v->ahead_n == 0)
-        set_remember(c, v);
+    v->ahead_n = 0; /* what was not asked for by now is not of this time */
+    c->ahead &= ~bit64(vcpu);
+    set_remember(c, v);
     if (quiet) {
         v->attempt = 0;
     } else {

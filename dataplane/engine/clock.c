@@ -96,10 +96,12 @@ static bool calibrate(struct engine *e)
 /* A vCPU applies the map when it enters the guest. One that stays there runs at its host's rate
  * with the correction of that time, so it is called out when that is off by WAKE_US: after a step
  * of the map, or from time to time as it drifts. */
-static void tell_vcpus(struct engine *e, uint64_t host)
+static void tell_vcpus(struct engine *e)
 {
     struct engine_clock *k = &e->clock;
-    uint64_t correction = clock_map_at(&k->core.map, host) - host;
+    uint64_t tsc = glue_clock_tsc(); /* the processor's own: what a vCPU goes on by */
+    uint64_t host = glue_clock_host(&e->shared->clock, tsc);
+    uint64_t correction = clock_map_at(&k->core.map, host) - tsc;
     int64_t change = (int64_t)(correction - k->told);
     if (change <= (int64_t)k->core.map.khz * WAKE_US / 1000 &&
         -change <= (int64_t)k->core.map.khz * WAKE_US / 1000)
@@ -120,11 +122,11 @@ static void tell_vcpus(struct engine *e, uint64_t host)
     }
 }
 
-static void publish(struct engine *e, uint64_t host)
+static void publish(struct engine *e)
 {
     glue_clock_write(&e->shared->clock, &e->clock.core.map);
     if (clock_usable(&e->clock.core))
-        tell_vcpus(e, host);
+        tell_vcpus(e);
 }
 
 /* ---- the exchange -------------------------------------------------------------------------- */
@@ -149,7 +151,7 @@ bool clock_poll(struct engine *e)
         clock_asked(&e->clock.core, &m, host_now(e));
         e->clock.unsent += transmit_time(e, reference, &m) != 0; /* the next one will do */
     }
-    publish(e, host);
+    publish(e);
     return true;
 }
 
@@ -176,7 +178,7 @@ void clock_message(struct engine *e, uint8_t src, const struct wire_time *m)
         return; /* asked again soon */
     if (m->kind == WIRE_TIME_REP) {
         if (clock_answer(&e->clock.core, src, m, host) == CLOCK_OK)
-            publish(e, host);
+            publish(e);
         else if (!clock_khz_fits(&e->clock.core, m->khz))
             unfit(e, src, m, CLOCK_DROP_FREQUENCY);
         return;

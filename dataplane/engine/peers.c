@@ -160,7 +160,9 @@ static void down(struct engine *e, uint8_t peer, uint64_t why)
     const char *name = node_name(e, peer);
     if (e->phase == ENGINE_LEAVING)
         return;
-    if (e->phase == ENGINE_JOINING && why != RRDP_DOWN_RESTARTED) {
+    /* One that ends while only our clock is not ready ends the VM like any other. */
+    bool ended = why == RRDP_DOWN_CLOSED && e->all_here;
+    if (e->phase == ENGINE_JOINING && why != RRDP_DOWN_RESTARTED && !ended) {
         char who[128];
         missing(e, who, sizeof(who));
         engine_stop(e, false, "node %u (%s) left before all nodes were here; missing: %s", peer,

@@ -176,6 +176,7 @@ struct lapic {
     uint64_t base;                       /* IA32_APIC_BASE */
     uint64_t timer_deadline_ns;          /* LAPIC_NO_DEADLINE: not running */
     uint64_t tsc_deadline;               /* IA32_TSC_DEADLINE, 0 disarmed */
+    uint64_t timer_rest_ns;              /* the timer does not fire before */
     struct lapic_config config;
     struct lapic_counters count;
     uint32_t esr_pending; /* errors since the last write of ESR */
@@ -332,6 +333,10 @@ uint64_t lapic_timer_deadline(const struct lapic *l);
 
 /* True while the timer's vector is in the IRR: an expiry would change nothing. */
 bool lapic_timer_waits(const struct lapic *l);
+
+/* The timer does not fire before until_ns, whatever its deadline: for whoever runs the vCPU and sees
+ * that it does not get through its timer interrupts. Until the next call, or a reset. */
+void lapic_timer_rest(struct lapic *l, uint64_t until_ns);
 
 uint8_t lapic_timer_vector(const struct lapic *l);
 

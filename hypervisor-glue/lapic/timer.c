@@ -65,7 +65,14 @@ uint64_t lapic_timer_deadline(const struct lapic *l)
 {
     if (lapic_get(l, LAPIC_LVT_TIMER) & LAPIC_LVT_MASKED)
         return LAPIC_NO_DEADLINE;
-    return l->timer_deadline_ns;
+    if (l->timer_deadline_ns == LAPIC_NO_DEADLINE || l->timer_deadline_ns > l->timer_rest_ns)
+        return l->timer_deadline_ns;
+    return l->timer_rest_ns;
+}
+
+void lapic_timer_rest(struct lapic *l, uint64_t until_ns)
+{
+    l->timer_rest_ns = until_ns;
 }
 
 uint8_t lapic_timer_vector(const struct lapic *l)
@@ -94,7 +101,8 @@ static void advance_periodic(struct lapic *l, uint64_t now_ns)
 
 void lapic_timer_fire(struct lapic *l, uint64_t now_ns, struct lapic_out *out)
 {
-    if (l->timer_deadline_ns == LAPIC_NO_DEADLINE || now_ns < l->timer_deadline_ns)
+    if (l->timer_deadline_ns == LAPIC_NO_DEADLINE || now_ns < l->timer_deadline_ns ||
+        now_ns < l->timer_rest_ns)
         return;
     if (timer_mode(l) == LAPIC_TIMER_PERIODIC)
         advance_periodic(l, now_ns);

@@ -41,7 +41,7 @@ static int welcome_check(const struct glue_ctl *w, unsigned nfds, char *err)
 {
     if (w->type == GLUE_ERROR || w->type == GLUE_STOP) {
         snprintf(err, LINK_ERROR_MAX, "the dataplane says: %.*s", GLUE_ERROR_TEXT - 1, w->text);
-        return -ECONNREFUSED;
+        return w->type == GLUE_STOP && w->status == 0 ? -ESHUTDOWN : -ECONNREFUSED;
     }
     if (w->type != GLUE_WELCOME || w->abi != GLUE_ABI_VERSION || nfds != 2) {
         snprintf(err, LINK_ERROR_MAX,

@@ -12,7 +12,7 @@ int apic_create(struct vcpu *v)
                                   .vcpu = (uint16_t)v->id,
                                   .bsp = v->id == 0,
                                   .tsc_khz = v->vm->clock.tsc_khz,
-                                  .tsc_deadline = v->vm->user_msr};
+                                  .tsc_deadline = v->vm->clock.deadline};
     int rc = lapic_create(&v->lapic, &config);
     if (rc == 0)
         lapic_set_cpuid(&v->lapic, false, 52);
@@ -131,6 +131,9 @@ int apic_ioctl(struct vcpu *v, uint32_t nr, uintptr_t arg, int *ret)
         return 1;
     case (uint32_t)KVM_SET_LAPIC:
         *ret = set_lapic(v, (const struct kvm_lapic_state *)arg);
+        return 1;
+    case (uint32_t)KVM_GET_TSC_KHZ:
+        *ret = (int)v->vm->clock.tsc_khz;
         return 1;
     case (uint32_t)KVM_GET_MP_STATE:
         ((struct kvm_mp_state *)arg)->mp_state = lapic_mp_state(&v->lapic);

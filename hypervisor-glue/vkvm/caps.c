@@ -53,7 +53,6 @@ static const uint16_t offered[] = {
     KVM_CAP_ENABLE_CAP,
     KVM_CAP_XSAVE,
     KVM_CAP_XCRS,
-    KVM_CAP_TSC_CONTROL,
     KVM_CAP_GET_TSC_KHZ,
     KVM_CAP_MAX_VCPUS,
     KVM_CAP_READONLY_MEM,
@@ -86,7 +85,8 @@ int caps_check(int fd, struct vm *vm, uintptr_t cap)
     if (cap == KVM_CAP_ADJUST_CLOCK)
         return KVM_CLOCK_TSC_STABLE;
     if (cap == KVM_CAP_TSC_DEADLINE_TIMER)
-        return vm != NULL ? vm->user_msr : caps_probe_user_msr(fd);
+        return vm != NULL ? vm->clock.deadline
+                          : caps_probe_user_msr(fd) && caps_probe_deadline(fd);
     if (cap == KVM_CAP_IRQ_ROUTING)
         return VKVM_GSIS;
     if (vm != NULL && (cap == KVM_CAP_NR_VCPUS || cap == KVM_CAP_MAX_VCPUS))
@@ -107,10 +107,11 @@ int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user
     int rc = raw_ioctl(fd, nr, (uintptr_t)list);
     if (rc < 0 || nr != (uint32_t)KVM_GET_SUPPORTED_CPUID)
         return rc;
+    bool deadline = user_msr && caps_probe_deadline(fd);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < list->nent; i++) {
         struct kvm_cpuid_entry2 e = list->entries[i];
-        uint32_t ours = CPUID_1_ECX_X2APIC | CPUID_1_ECX_DEADLINE;
+        uint32_t ours = CPUID_1_ECX_X2APIC | (deadline ? CPUID_1_ECX_DEADLINE : 0);
         if (e.function >> 28 == 4 && (!user_msr || e.function > CPUID_PV_FEATURES))
             continue;
         if (e.function == CPUID_PV)
@@ -122,7 +123,7 @@ int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user
         if (e.function == CPUID_APM)
             e.edx |= CPUID_APM_INVARIANT_TSC;
         if (e.function == 1)
-            e.ecx = user_msr ? e.ecx | ours : e.ecx & ~ours;
+            e.ecx = (e.ecx & ~(CPUID_1_ECX_X2APIC | CPUID_1_ECX_DEADLINE)) | (user_msr ? ours : 0);
         list->entries[kept++] = e;
     }
     list->nent = kept;
@@ -137,16 +138,16 @@ bool caps_user_msr(int vm_fd)
                  KVM_MSR_EXIT_REASON_FILTER},
     };
     /* Denied by the filter, hence ours. A zero bit denies. */
-    static uint8_t none[4];
+    static uint64_t none[1];
     const uint32_t rw = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
     struct kvm_msr_filter filter = {
         .flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-        .ranges = {{rw, 1, LAPIC_MSR_BASE, none},
-                   {rw, 1, LAPIC_MSR_DEADLINE, none},
-                   {rw, 2, PVCLOCK_MSR_WALL_OLD, none},
-                   {rw, PVCLOCK_MSR_PV_COUNT, PVCLOCK_MSR_WALL, none},
-                   {KVM_MSR_FILTER_WRITE, 1, GUEST_MSR_TSC, none},
-                   {KVM_MSR_FILTER_WRITE, 1, GUEST_MSR_TSC_ADJUST, none}},
+        .ranges = {{rw, 1, LAPIC_MSR_BASE, (uint8_t *)none},
+                   {rw, 1, LAPIC_MSR_DEADLINE, (uint8_t *)none},
+                   {rw, 2, PVCLOCK_MSR_WALL_OLD, (uint8_t *)none},
+                   {rw, PVCLOCK_MSR_PV_COUNT, PVCLOCK_MSR_WALL, (uint8_t *)none},
+                   {KVM_MSR_FILTER_WRITE, 1, GUEST_MSR_TSC, (uint8_t *)none},
+                   {KVM_MSR_FILTER_WRITE, 1, GUEST_MSR_TSC_ADJUST, (uint8_t *)none}},
     };
     return raw_ioctl(vm_fd, KVM_ENABLE_CAP, (uintptr_t)&cap) == 0 &&
            raw_ioctl(vm_fd, KVM_X86_SET_MSR_FILTER, (uintptr_t)&filter) == 0;
@@ -161,6 +162,57 @@ bool caps_probe_user_msr(int kvm_fd)
             return false;
         known = caps_user_msr(fd) ? 2 : 1;
         raw_close(fd);
+    }
+    return known == 2;
+}
+
+/* In real mode at 0: mov ecx,0x6e0; xor eax,eax; xor edx,edx; wrmsr; hlt. */
+static const uint8_t deadline_code[] = {0x66, 0xb9, 0xe0, 0x06, 0x00, 0x00, 0x66, 0x31, 0xc0,
+                                        0x66, 0x31, 0xd2, 0x0f, 0x30, 0xf4};
+
+static bool run_deadline_code(int vm, int vcpu, size_t size)
+{
+    struct kvm_sregs sregs;
+    struct kvm_regs regs = {.rflags = 2};
+    struct kvm_run *run = raw_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    uint8_t *page = raw_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool came_out = false;
+    if (run != MAP_FAILED && page != MAP_FAILED) {
+        struct kvm_userspace_memory_region slot = {.memory_size = 4096,
+                                                   .userspace_addr = (uintptr_t)page};
+        memcpy(page, deadline_code, sizeof(deadline_code));
+        int rc = raw_ioctl(vm, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&slot);
+        if (rc == 0)
+            rc = raw_ioctl(vcpu, KVM_GET_SREGS, (uintptr_t)&sregs);
+        sregs.cs.base = sregs.cs.selector = 0;
+        if (rc == 0)
+            rc = raw_ioctl(vcpu, KVM_SET_SREGS, (uintptr_t)&sregs);
+        if (rc == 0)
+            rc = raw_ioctl(vcpu, KVM_SET_REGS, (uintptr_t)&regs);
+        if (rc == 0)
+            rc = raw_ioctl(vcpu, KVM_RUN, 0);
+        came_out = rc == 0 && run->exit_reason == KVM_EXIT_X86_WRMSR &&
+                   run->msr.index == LAPIC_MSR_DEADLINE;
+    }
+    if (page != MAP_FAILED)
+        raw_munmap(page, 4096);
+    if (run != MAP_FAILED)
+        raw_munmap(run, size);
+    return came_out;
+}
+
+bool caps_probe_deadline(int kvm_fd)
+{
+    static _Atomic int known; /* 0: not tried, 1: no, 2: yes */
+    if (known == 0) {
+        int size = raw_ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+        int vm = raw_ioctl(kvm_fd, KVM_CREATE_VM, 0);
+        int vcpu = vm >= 0 && size > 0 && caps_user_msr(vm) ? raw_ioctl(vm, KVM_CREATE_VCPU, 0) : -1;
+        known = vcpu >= 0 && run_deadline_code(vm, vcpu, (size_t)size) ? 2 : 1;
+        if (vcpu >= 0)
+            raw_close(vcpu);
+        if (vm >= 0)
+            raw_close(vm);
     }
     return known == 2;
 }

@@ -36,9 +36,23 @@ static int host_khz(struct vm *vm)
     return raw_ioctl(vm->fd, KVM_GET_TSC_KHZ, 0);
 }
 
-int guest_clock_set(struct vm *vm, uint64_t epoch, uint32_t tsc_khz)
+static int check_msrs(struct vm *vm, uint32_t flags)
 {
-    int own = host_khz(vm);
+    bool lacks_msrs = (flags & VMC_CLOCK_MSRS) != 0 && !vm->user_msr;
+    if (!lacks_msrs && ((flags & VMC_CLOCK_DEADLINE) == 0 || caps_probe_deadline(vm->kvm_fd)))
+        return 0;
+    say("node %u: this host's KVM keeps %s to itself, which the VMM's node does not: nodes of one VM "
+        "need kernels that are alike",
+        vm->link.node, lacks_msrs ? "the clock's MSRs" : "the TSC-deadline MSR");
+    return -ENOTSUP;
+}
+
+int guest_clock_set(struct vm *vm, const struct vmc_clock *c)
+{
+    int own = host_khz(vm), rc = check_msrs(vm, c->flags);
+    uint32_t tsc_khz = c->tsc_khz;
+    if (rc != 0)
+        return rc;
     if (tsc_khz < 1000 || vm->clock.tsc_khz != 0)
         return -EINVAL;
     if (own <= 0) {
@@ -54,7 +68,8 @@ int guest_clock_set(struct vm *vm, uint64_t epoch, uint32_t tsc_khz)
             vm->link.node, own, tsc_khz);
         return -ERANGE;
     }
-    vm->clock.epoch = epoch;
+    vm->clock.epoch = c->epoch;
+    vm->clock.deadline = (c->flags & VMC_CLOCK_DEADLINE) != 0;
     vm->clock.scale = pvclock_scale(tsc_khz);
     vm->clock.tsc_khz = tsc_khz;
     return 0;
@@ -67,8 +82,12 @@ int guest_clock_start(struct vm *vm)
     int khz = host_khz(vm);
     struct vmc_clock c = {.epoch = cluster_now(&vm->link),
                           .tsc_khz = khz > 0 ? (uint32_t)khz : vm->link.shared->clock.tsc_khz};
-    int rc = guest_clock_set(vm, c.epoch, c.tsc_khz);
-    return rc != 0 ? rc : vm_cmd(vm, UINT32_MAX, VMC_CLOCK, 0, &c, sizeof(c), "the guest's clock");
+    if (vm->user_msr)
+        c.flags |= VMC_CLOCK_MSRS;
+    if (vm->user_msr && caps_probe_deadline(vm->kvm_fd))
+        c.flags |= VMC_CLOCK_DEADLINE;
+    int rc = vm_cmd(vm, UINT32_MAX, VMC_CLOCK, 0, &c, sizeof(c), "the guest's clock");
+    return rc < 0 ? rc : guest_clock_set(vm, &c);
 }
 
 /* ---- offset -------------------------------------------------------------------------------- */
@@ -93,22 +112,23 @@ static bool wanted_offset(const struct vcpu *v, uint64_t *ret)
     return true;
 }
 
-void guest_clock_place(struct vcpu *v)
+int guest_clock_place(struct vcpu *v)
 {
     uint64_t offset;
     while (!wanted_offset(v, &offset))
         sched_yield();
     int rc = set_offset(v, offset);
-    v->clock.controlled = rc == 0;
-    if (rc != 0 && v->vm->link.nodes > 1)
-        say("vCPU %u: the kernel takes no TSC offset (%s): its time is its host's own", v->id,
-            strerror(-rc));
+    if (rc != 0)
+        say("vCPU %u: the kernel takes no TSC offset (KVM_VCPU_TSC_CTRL: %s); remedy: Linux 5.16 or "
+            "later",
+            v->id, strerror(-rc));
+    return rc;
 }
 
 void guest_clock_follow(struct vcpu *v)
 {
     uint64_t offset;
-    if (!v->clock.controlled || !wanted_offset(v, &offset))
+    if (!wanted_offset(v, &offset))
         return;
     int64_t ahead = (int64_t)(offset - v->clock.offset);
     if (ahead > (int64_t)v->vm->clock.tsc_khz * 1000 / FOLLOW_PER_SECOND)
@@ -124,7 +144,7 @@ static int adjust(struct vcpu *v, uint64_t by)
     } one = {.nmsrs = 1, .entry = {.index = GUEST_MSR_TSC_ADJUST, .data = v->clock.adjust + by}};
     raw_ioctl(v->fd, KVM_SET_MSRS, (uintptr_t)&one);
     v->clock.adjust += by;
-    return v->clock.controlled ? set_offset(v, v->clock.offset + by) : 0;
+    return set_offset(v, v->clock.offset + by);
 }
 
 uint64_t guest_clock_tsc(const struct vcpu *v)

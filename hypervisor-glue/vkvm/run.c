@@ -71,19 +71,16 @@ void home_thread_setup(struct vcpu *v)
  * that is shorter than the way into the guest the guest would never get there. */
 static uint64_t next_expiry(const struct vcpu *v)
 {
-    uint64_t deadline = lapic_timer_deadline(&v->lapic);
-    if (lapic_timer_waits(&v->lapic) || deadline == LAPIC_NO_DEADLINE)
-        return LAPIC_NO_DEADLINE;
-    return deadline < v->tick.rest_until ? v->tick.rest_until : deadline;
+    return lapic_timer_waits(&v->lapic) ? LAPIC_NO_DEADLINE : lapic_timer_deadline(&v->lapic);
 }
 
 /* ---- a slow tick ---
  *
  * Linux acknowledges its timer interrupt first and then works with interrupts off. Where that work
  * has to fetch pages it can take longer than the period; the next interrupt would be taken the
- * moment interrupts are on again, and nothing else would ever run. So when one had to wait for the
- * one before, twice the time between them passes before the timer fires again: half of the vCPU's
- * time is left for other work. On a guest that keeps up this never happens. */
+ * moment interrupts are on again, and nothing else would ever run. So one that had to wait long for
+ * the guest to take it, with the one before it taken not long ago, is followed by a rest of several
+ * times that wait: part of the vCPU's time is left for other work. */
 void tick_fired(struct vcpu *v, uint64_t now)
 {
     v->tick.fired = now;
@@ -94,11 +91,11 @@ void tick_accepted(struct vcpu *v, uint8_t vector, uint64_t now)
     struct tick *t = &v->tick;
     if (vector != lapic_timer_vector(&v->lapic))
         return;
-    uint64_t took = now - t->accepted;
-    bool waited = t->fired > t->accepted && now - t->fired > VKVM_TICK_BUSY_NS / 2;
-    if (t->accepted != 0 && waited && took > VKVM_TICK_BUSY_NS) {
-        uint64_t rest = 2 * took < VKVM_TICK_REST_NS ? 2 * took : VKVM_TICK_REST_NS;
-        t->rest_until = now + rest;
+    uint64_t waited = t->fired > t->accepted ? now - t->fired : 0;
+    if (waited > VKVM_TICK_LATE_NS && t->fired - t->accepted < VKVM_TICK_NEAR_NS) {
+        uint64_t rest = VKVM_TICK_REST_TIMES * waited;
+        lapic_timer_rest(&v->lapic,
+                         now + (rest < VKVM_TICK_REST_NS ? rest : VKVM_TICK_REST_NS));
     }
     t->accepted = now;
 }

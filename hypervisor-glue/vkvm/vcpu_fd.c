@@ -56,7 +56,9 @@ struct vcpu *vcpu_create(struct vm *vm, uint32_t id, int *ret_errno)
     }
     if (v->here) {
         remember_reset(v);
-        guest_clock_place(v);
+        *ret_errno = guest_clock_place(v);
+        if (*ret_errno != 0)
+            return NULL;
         *ret_errno = apic_create(v);
         if (*ret_errno != 0) {
             say("vCPU %u: its local APIC: %s", id, strerror(-*ret_errno));

@@ -71,8 +71,9 @@ int main(int argc, char **argv)
                 strerror(errno));
         return EXIT_FAILURE;
     }
-    if (vm_init(&vm, kvm, GLUE_ROLE_VCPUD, socket) != 0)
-        return EXIT_FAILURE;
+    int rc = vm_init(&vm, kvm, GLUE_ROLE_VCPUD, socket);
+    if (rc != 0)
+        return rc == -ESHUTDOWN ? EXIT_SUCCESS : EXIT_FAILURE;
     struct link *l = &vm.link;
     struct glue_chan *c = link_chan(l, l->vcpus);
     for (;;) { /* the control thread ends the process */

@@ -48,8 +48,10 @@ enum {
     VKVM_RUN_UNION = offsetof(struct kvm_run, padding) + sizeof(((struct kvm_run *)0)->padding),
     VKVM_PIO_OFFSET = 4096, /* where KVM puts port data in the vCPU's mapping */
     VKVM_RUN_PAGES = 3,
-    VKVM_TICK_BUSY_NS = 2000000,   /* a timer interrupt that keeps the vCPU longer is slow */
-    VKVM_TICK_REST_NS = 200000000, /* the longest rest after one */
+    VKVM_TICK_LATE_NS = 1000000,   /* a timer interrupt that waits longer for the one before ... */
+    VKVM_TICK_NEAR_NS = 20000000,  /* ... which was taken at most so long before it fired */
+    VKVM_TICK_REST_TIMES = 3,      /* is followed by so many times the wait without one */
+    VKVM_TICK_REST_NS = 200000000, /* the longest rest */
     VKVM_POLL_NS =
         20000000, /* a signal between the last look and the sleep is noticed after this */
 };
@@ -76,7 +78,6 @@ struct vcpu;
 /* A guest whose timer interrupt takes longer than the timer's period would do nothing else. */
 struct tick {
     uint64_t fired, accepted; /* ns; of the timer's interrupt: into the IRR, into the guest */
-    uint64_t rest_until;      /* not again before */
 };
 
 struct vm {
@@ -165,6 +166,9 @@ int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user
 bool caps_user_msr(int vm_fd);
 /* Whether this KVM hands such MSRs to user space, tried out on a VM of its own. */
 bool caps_probe_user_msr(int kvm_fd);
+/* Whether a guest's write of IA32_TSC_DEADLINE comes out, tried with a guest: some kernels swallow it
+ * on a fast path before they look at the filter. */
+bool caps_probe_deadline(int kvm_fd);
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- vm_fd.c, memslots.c --- */
@@ -192,8 +196,9 @@ struct vmc_rom { /* VMC_ROM: header of a piece */
 };
 struct vmc_clock { /* VMC_CLOCK: guest_clock_set */
     uint64_t epoch;
-    uint32_t tsc_khz, reserved;
+    uint32_t tsc_khz, flags;
 };
+enum { VMC_CLOCK_MSRS = 1, VMC_CLOCK_DEADLINE = 2 }; /* flags: what the VMM's node has offered */
 /* To one node, or to all others (UINT32_MAX). Returns when all have answered. vm->lock is held. */
 int vm_cmd(struct vm *vm, uint32_t node, enum vm_cmd op, uint64_t arg, const void *payload,
            uint32_t len, const char *what);

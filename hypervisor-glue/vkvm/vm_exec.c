@@ -134,6 +134,8 @@ static int exec_vcpu(struct vm *vm, const struct glue_entry *e)
         return -EINVAL;
     if (vm->vcpu[e->arg] != NULL)
         return -EEXIST;
+    if (vm->clock.tsc_khz == 0) /* VMC_CLOCK comes first */
+        return -EINVAL;
     int err = 0;
     struct vcpu *v = vcpu_create(vm, (uint32_t)e->arg, &err);
     if (v == NULL)
@@ -148,7 +150,7 @@ static int exec_clock(struct vm *vm, const struct glue_entry *e, const uint8_t *
     if (e->len != sizeof(c))
         return -EINVAL;
     memcpy(&c, payload, sizeof(c));
-    return guest_clock_set(vm, c.epoch, c.tsc_khz);
+    return guest_clock_set(vm, &c);
 }
 
 int vm_exec(struct vm *vm, const struct glue_entry *e, const uint8_t *payload)

@@ -22,10 +22,49 @@ def call(argv, **kwargs):
     return done.stdout
 
 
+MIRROR = "http://deb.debian.org/debian"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+APT_GET = ["apt-get", "-q", "-o", "APT::Sandbox::User=root"]
+
+
 def download(packages, directory):
     """The packages' .deb files."""
-    call(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *packages], cwd=directory)
+    call(APT_GET + ["download", *packages], cwd=directory)
     return sorted(glob.glob(os.path.join(directory, "*.deb")))
+
+
+def suite_options(suite, state):
+    """apt-get's options for another suite of Debian, with lists of its own, signed as ever."""
+    os.makedirs(os.path.join(state, "lists/partial"), exist_ok=True)
+    sources = os.path.join(state, "sources.list")
+    with open(sources, "w", encoding="ascii") as f:
+        f.write(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
+    settings = {
+        "Dir::Etc::sourcelist": sources,
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": os.path.join(state, "lists"),
+        "Dir::Cache::pkgcache": "",
+        "Dir::Cache::srcpkgcache": "",
+    }
+    return [word for item in settings.items() for word in ("-o", "=".join(item))]
+
+
+def unpack_from(suite, packages, directory):
+    """Packages of another suite, all in one directory, which exists only when it is complete."""
+    if os.path.isdir(directory):
+        return directory
+    tree, state = directory + ".new", directory + ".apt"
+    shutil.rmtree(tree, ignore_errors=True)
+    os.makedirs(tree)
+    options = suite_options(suite, state)
+    call(APT_GET + options + ["update"])
+    call(APT_GET + options + ["download", *packages], cwd=tree)
+    for deb in glob.glob(os.path.join(tree, "*.deb")):
+        call(["dpkg-deb", "-x", deb, tree])
+        os.unlink(deb)
+    shutil.rmtree(state)
+    os.rename(tree, directory)
+    return directory
 
 
 def unpack(package, directory, prepare=lambda tree: None):

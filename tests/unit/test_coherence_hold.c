@@ -218,12 +218,17 @@ static void test_waiting_ends_residency(void **state)
     cw_settle(w);
     cw_fault(w, 0, 1, 2, true);
     cw_settle(w);
-    cw_fault(w, 0, 0, 2, true); /* late: of both now */
+    cw_fault(w, 0, 0, 2, true); /* late, and mapped already: of both now */
+    cw_settle(w);
+    cw_fault(w, 0, 1, 1, true); /* homed at 1: both wait for it */
+    cw_fault(w, 0, 0, 1, true);
     cw_settle(w);
     assert_int_equal(coh_waited_for(w->node[0].coh), 0);
     cw_fault(w, 1, 0, 0, true);
     cw_settle(w);
     cw_fault(w, 1, 1, 2, true);
+    cw_settle(w);
+    cw_fault(w, 1, 2, 1, true);
     cw_settle(w);
     assert_int_equal(coh_waited_for(w->node[0].coh), 3);
     coh_view(w->node[0].coh, 0, &v);
@@ -234,10 +239,12 @@ static void test_waiting_ends_residency(void **state)
     idle(w, 0, 0);
     coh_view(w->node[0].coh, 0, &v);
     assert_int_equal(v.state, COH_I);
-    coh_view(w->node[0].coh, 2, &v);
+    coh_view(w->node[0].coh, 1, &v);
     assert_int_equal(v.state, COH_M);
     idle(w, 0, 1);
     coh_view(w->node[0].coh, 2, &v);
+    assert_int_equal(v.state, COH_M); /* vCPU 0 had it in no set: its minimum residency */
+    coh_view(w->node[0].coh, 1, &v);
     assert_int_equal(v.state, COH_I);
     idle(w, 0, COH_VCPU_NONE);
     assert_string_equal(w->broken, "");

@@ -81,9 +81,14 @@ static void clock_counts_from_the_epoch(void **state)
     struct vm *vm = new_vm();
     assert_int_equal(guest_clock_ns(vm), 0);
     vm->fd = -1; /* no KVM: the frequency is believed */
-    assert_int_equal(guest_clock_set(vm, 0, 999), -EINVAL);
-    assert_int_equal(guest_clock_set(vm, (UINT64_C(1) << 40) - 2000000000u, 2000000), 0);
-    assert_int_equal(guest_clock_set(vm, 1, 2000000), -EINVAL); /* once */
+    struct vmc_clock c = {.epoch = (UINT64_C(1) << 40) - 2000000000u, .tsc_khz = 999};
+    assert_int_equal(guest_clock_set(vm, &c), -EINVAL);
+    c.tsc_khz = 2000000;
+    c.flags = VMC_CLOCK_MSRS; /* this KVM has none to give */
+    assert_int_equal(guest_clock_set(vm, &c), -ENOTSUP);
+    c.flags = 0;
+    assert_int_equal(guest_clock_set(vm, &c), 0);
+    assert_int_equal(guest_clock_set(vm, &c), -EINVAL); /* once */
     uint64_t ns = guest_clock_ns(vm);
     assert_true(ns >= 1000000000 && ns < UINT64_C(60) * 1000000000);
     free_vm(vm);
@@ -127,7 +132,8 @@ static void msrs_of_the_clock(void **state)
     static _Alignas(4096) uint8_t page[4096];
     uint64_t value;
     vm->fd = -1;
-    guest_clock_set(vm, UINT64_C(1) << 40, 2000000);
+    struct vmc_clock c = {.epoch = UINT64_C(1) << 40, .tsc_khz = 2000000};
+    assert_int_equal(guest_clock_set(vm, &c), 0);
     struct kvm_userspace_memory_region r = {
         .guest_phys_addr = 0x5000, .memory_size = 4096, .userspace_addr = (uintptr_t)page};
     memslots_note(vm, &r);
@@ -159,7 +165,18 @@ static void new_tick(struct vcpu *v)
     memset(v, 0, sizeof(*v));
     lapic_out_clear(&out);
     assert_int_equal(lapic_create(&v->lapic, &config), 0);
+    lapic_mmio_write(&v->lapic, 0, LAPIC_SVR, 4, 0x1FF, &out);
     lapic_mmio_write(&v->lapic, 0, LAPIC_LVT_TIMER, 4, TICK_VECTOR, &out);
+}
+
+/* When the timer, with its deadline at `at`, would fire. */
+static uint64_t next_tick(struct vcpu *v, uint64_t at)
+{
+    struct lapic_out out;
+    lapic_out_clear(&out);
+    lapic_mmio_write(&v->lapic, at - MS, LAPIC_TDCR, 4, 0xB, &out); /* one tick is 1 ns */
+    lapic_mmio_write(&v->lapic, at - MS, LAPIC_TMICT, 4, MS, &out);
+    return lapic_timer_deadline(&v->lapic);
 }
 
 static void a_guest_that_keeps_up_never_rests(void **state)
@@ -170,28 +187,35 @@ static void a_guest_that_keeps_up_never_rests(void **state)
     for (uint64_t t = 4 * MS; t < 400 * MS; t += 4 * MS) {
         tick_fired(&v, t);
         tick_accepted(&v, TICK_VECTOR, t + MS / 10);
-        assert_int_equal(v.tick.rest_until, 0);
+        assert_int_equal(next_tick(&v, t + 4 * MS), t + 4 * MS);
     }
-    /* Interrupts off for long, once, is no slow tick: nothing waited for one. */
-    tick_accepted(&v, TICK_VECTOR, 900 * MS);
-    assert_int_equal(v.tick.rest_until, 0);
+    /* After a second without ticks one that has to wait is no slow tick: there was none before. */
+    tick_fired(&v, 1400 * MS);
+    tick_accepted(&v, TICK_VECTOR, 1450 * MS);
+    assert_int_equal(next_tick(&v, 1454 * MS), 1454 * MS);
 }
 
 static void a_slow_tick_rests(void **state)
 {
     (void)state;
     struct vcpu v;
+    struct lapic_out out;
     new_tick(&v);
     tick_fired(&v, 4 * MS);
     tick_accepted(&v, TICK_VECTOR, 4 * MS);
     tick_fired(&v, 8 * MS);
     tick_accepted(&v, 0x40, 20 * MS); /* another interrupt says nothing */
-    assert_int_equal(v.tick.rest_until, 0);
-    tick_accepted(&v, TICK_VECTOR, 24 * MS); /* it took 20 ms and kept the next one waiting */
-    assert_int_equal(v.tick.rest_until, 64 * MS);
-    tick_fired(&v, 64 * MS);
+    assert_int_equal(next_tick(&v, 22 * MS), 22 * MS);
+    tick_accepted(&v, TICK_VECTOR, 24 * MS); /* the one before kept it waiting for 16 ms */
+    assert_int_equal(next_tick(&v, 28 * MS), 72 * MS);
+    lapic_out_clear(&out);
+    lapic_timer_fire(&v.lapic, 71 * MS, &out); /* whoever asks */
+    assert_int_equal(out.events, 0);
+    lapic_timer_fire(&v.lapic, 72 * MS, &out);
+    assert_int_not_equal(out.events & LAPIC_EV_TIMER, 0);
+    tick_fired(&v, 28 * MS);
     tick_accepted(&v, TICK_VECTOR, 3000 * MS);
-    assert_int_equal(v.tick.rest_until, 3000 * MS + VKVM_TICK_REST_NS);
+    assert_int_equal(next_tick(&v, 3001 * MS), 3000 * MS + VKVM_TICK_REST_NS);
 }
 
 int main(void)

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Boots the Linux guest as one VM over several nodes of this machine, under Debian's QEMU and `pando
+run`; needs root and a KVM that runs Linux (tests/system/linux_tests.py: in the lab VM).
+
+    over_nodes.py [--nodes N] [--homes 0,1] [--jobs a,b] [--machine q35] [--result FILE] ...
+
+Exit status 0 if every job has passed and the kernel had nothing to complain about.
+"""
+import argparse
+import json
+import os
+import shlex
+import sys
+import tempfile
+import time
+
+import disk_image
+import image
+import smoke
+
+HOLD_US = 4000  # coherence.hold_us where nothing else is said: enough under an emulator, too
+
+
+def cluster(args, run_dir):
+    """The cluster's configuration: the guest's RAM in equal parts, homed where its NUMA node is."""
+    base, extra = divmod(args.mem, args.nodes)
+    nodes = [f"- {{id: {n}, name: n{n}, range_mib: {base + (n < extra)}}}" for n in range(args.nodes)]
+    ppm = round(args.loss * 10000)
+    return "\n".join([
+        "cluster: linux",
+        f"run_dir: {run_dir}",
+        f"vm: {{ram_mib: {args.mem}, vcpus: {len(args.homes)}, homes: range, vcpu_homes: {args.homes}}}",
+        "nodes:", *nodes,
+        f"fabric: {{type: {args.fabric}, faults: {{seed: {args.seed}, drop_ppm: {ppm}}}}}",
+        "transport: {heartbeat_ms: 100, dead_ms: 20000}",
+        f"coherence: {{check: true, hold_us: {args.hold_us}, hold_max_us: {2 * args.hold_us}}}",
+        "poll: {mode: sleep}",
+    ]) + "\n"  # fmt: skip
+
+
+def pando_argv(args, config, summaries, qemu):
+    argv = [os.path.join(args.build, "hypervisor-glue/run/pando"), "run", "--config", config, "--summary-dir", summaries]
+    if args.pin:
+        for n in range(args.nodes):
+            argv += ["--on", f"{n}=taskset -c {n % os.cpu_count()}"]
+    return argv + ["--", *qemu]
+
+
+def qemu_argv(args, kernel, initrd, disk, port):
+    words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs} {smoke.BRIEF} {args.words}"
+    argv = ["qemu-system-x86_64", "-machine", args.machine, "-m", str(args.mem), "-nodefaults", "-display", "none"]
+    argv += ["-serial", "stdio", "-kernel", kernel, "-initrd", initrd, "-append", words] + shlex.split(args.qemu)
+    argv += [] if args.reboot else ["-no-reboot"]
+    if disk:
+        argv += ["-drive", f"file={disk},format=raw,if=none,id=d0", "-device", "virtio-blk-pci,drive=d0"]
+    if port:
+        argv += ["-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:{smoke.NET_PORT}"]
+        argv += ["-device", "virtio-net-pci,netdev=n0"]
+    return argv
+
+
+def node_summary(path):
+    try:
+        with open(path, encoding="utf-8") as f:
+            s = json.load(f)
+    except (OSError, ValueError):
+        return {}
+    return {k: s.get(k) for k in ("seconds", "faults", "messages", "classes", "coherence", "clock", "drops")}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--homes", default="0,1", help="node of each vCPU")
+    parser.add_argument("--mem", type=int, default=256, metavar="MIB")
+    parser.add_argument("--machine", default="q35")
+    parser.add_argument("--fabric", default="shm")
+    parser.add_argument("--loss", type=float, default=0, metavar="PCT")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", default="show")
+    parser.add_argument("--words", default="", help="more for the kernel's command line")
+    parser.add_argument("--qemu", default="", help="more for QEMU's command line")
+    parser.add_argument("--reboot", action="store_true", help="a reset starts the guest again")
+    parser.add_argument("--hold-us", type=int, default=HOLD_US)
+    parser.add_argument("--pin", action="store_true", help="each node on one CPU of its own: as hosts are")
+    parser.add_argument("--bare", action="store_true", help="neither disk nor network")
+    parser.add_argument("--stress", action="store_true", help="the image with stress-ng")
+    parser.add_argument("--kernel", default=image.META, metavar="META")
+    parser.add_argument("--build", default=os.path.join(image.ROOT, "build"))
+    parser.add_argument("--limit", type=int, default=180, help="seconds a job")
+    parser.add_argument("--seconds", type=int, default=600, help="for all")
+    parser.add_argument("--result", help="file for the result, as JSON")
+    args = parser.parse_args()
+    args.homes = [int(n) for n in args.homes.split(",")]
+    return args
+
+
+def main():
+    args, start = arguments(), time.monotonic()
+    try:
+        kernel = image.kernel(args.kernel)[0]
+        initrd = image.initrd("stress" if args.stress else "small", args.kernel, args.build)
+    except image.ImageError as e:
+        print(f"over_nodes: {e}")
+        return 4
+    with tempfile.TemporaryDirectory(prefix="pando-linux-") as scratch:
+        config, summaries = os.path.join(scratch, "cluster.yaml"), os.path.join(scratch, "summaries")
+        os.makedirs(summaries)
+        os.makedirs(os.path.join(scratch, "run"))
+        with open(config, "w", encoding="ascii") as f:
+            f.write(cluster(args, os.path.join(scratch, "run")))
+        disk = None if args.bare else disk_image.make(os.path.join(scratch, "disk"), 16, seed=int(start * 1e6))
+        port = None if args.bare else smoke.free_port()
+        qemu = qemu_argv(args, kernel, initrd, disk, port)
+        log = smoke.run(pando_argv(args, config, summaries, qemu), port, args.seconds, show=True)
+        nodes = [node_summary(os.path.join(summaries, f"summary{n}.json")) for n in range(args.nodes)]
+    print("\n" + log.text())
+    seconds = round(time.monotonic() - start, 1)
+    result = {
+        "problem": log.problem(), "userspace_s": log.userspace_s, "seconds": seconds,
+        "passed": {n: {"seconds": s, "words": w} for n, (s, w) in log.passed.items()}, "failed": log.failed, "nodes": nodes,
+    }  # fmt: skip
+    if args.result:
+        with open(args.result, "w", encoding="utf-8") as f:
+            json.dump(result, f)
+    return 1 if log.problem() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
