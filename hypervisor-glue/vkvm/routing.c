@@ -109,12 +109,18 @@ int routing_send(struct vm *vm, struct vcpu *from, const struct apic_msg *m)
     return sent < 0 ? sent : rc;
 }
 
+/* As KVM: of the address only what is below the local APICs' megabyte counts, so that a VMM may
+ * give the offset within it (QEMU does, for what a device writes there). */
 int routing_msi(struct vm *vm, uint64_t address, uint32_t data)
 {
     struct apic_msg m;
+    address = LAPIC_DEFAULT_BASE | (address & 0xFFFFF);
     int rc = irq_decode_msi(address, data, &m);
-    if (rc != 0)
+    if (rc != 0) {
+        say("an MSI to %#llx with data %#x is no interrupt message: %s",
+            (unsigned long long)address, data, strerror(-rc));
         return -EINVAL;
+    }
     rc = routing_send(vm, NULL, &m);
     return rc > 0 ? 1 : rc;
 }
