@@ -44,7 +44,8 @@ PROGRAMS = {
 SUITE = "bookworm-backports"
 EMULATOR = ("qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios")
 # What the lab's own kernel says when the emulator's virtualisation has broken it. Only then, or when
-# one of its processors has stopped (heartbeat.c), a job is run again.
+# one of its processors has stopped (heartbeat.c), or all of it is gone before the job's end, a job
+# is run again.
 OWN_CRASH = re.compile(r"^\[ *\d+\.\d+\].*(BUG:|Kernel panic|stack guard page|Oops)", re.M)
 ATTEMPTS = 3
 # The kernel patches its own text when the first vCPU without an APIC in the kernel appears and when
@@ -193,7 +194,9 @@ class Attempt:
         """What befell the lab itself, in words; empty: nothing."""
         if self.stopped:
             return f"the lab's processor {self.stopped} stopped"
-        return "the lab's own kernel crashed" if OWN_CRASH.search("\n".join(self.log)) else ""
+        if OWN_CRASH.search("\n".join(self.log)):
+            return "the lab's own kernel crashed"
+        return "" if self.timed_out else "the lab ended without a word"
 
 
 def run_job(script, out, seconds=600, on_line=None, files=(), build="build"):

@@ -24,6 +24,18 @@ COH, RRDP, CLOCK = "dataplane/coherence/", "dataplane/transport/", "dataplane/cl
 MUTANTS = (
     ("skip-zap", "an UNMAP that does nothing", [], ["--plant-skip-zap"]),
     (
+        "idle-in-a-fault",
+        "a vCPU that is blocked in a fault is taken for one that waits",
+        [(COH + "residency.c", " || c->vcpu[vcpu].outstanding)", ")")],
+        [],
+    ),
+    (
+        "ahead-writes-all",
+        "what a vCPU only read is fetched ahead for writing",
+        [(COH + "faults.c", "    bool write = (v->last_writable & bit64(i)) != 0;\n", "    bool write = i < 64;\n")],
+        [],
+    ),
+    (
         "early-inv-ack",
         "an invalidation is acknowledged before the mapping is gone",
         [
