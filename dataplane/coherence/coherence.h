@@ -23,9 +23,10 @@
  *  7. Duplicate, late, corrupt and malicious messages change nothing and are counted by reason.
  *  8. Progress: every request ends; contended pages are served in the home's order. A vCPU's *page set*
  *     (what it was granted since it last got through an instruction) is kept until it got through or a
- *     bound has passed, with ageing: see struct coh_config. That it got through is known by hold_ns without
- *     a fault, and at once where the vCPU leaves the guest and waits (IDLE). A fault on a page of the set that the vCPU had last
- *     asks for the whole set at once: what a walk of page tables needs is needed together again.
+ *     bound has passed, with ageing: see struct coh_config. That it got through is known by hold_ns
+ *     without a fault, and at once where the vCPU leaves the guest and waits (IDLE). A fault on a page
+ *     of the set that the vCPU had last asks for the whole set at once: what a walk of page tables needs
+ *     is needed together again.
  *  9. An unlisted (state, event) pair is a counted protocol error: never ignored silently, never an abort.
  * 10. No node drops the data without a handshake (PUTS, PUTM, PUTO ... PUT_ACK): the directory always
  *     names one node that holds it, or knows that the page is zero.
@@ -137,8 +138,8 @@ struct coh_config {
                                   STOP(NO_FRAME) when nothing can be replaced and txn_max + 64 + 1/8 of it
                                   more are held. Pages that are homed and owned here are not replaced: it
                                   must exceed this node's share of the pages */
-    uint32_t zero_ahead;       /* 0 or 1: off. Pages that a write fault on a page homed here and never written takes with it:
-                                  its aligned group of so many, a power of two up to 64 */
+    uint32_t zero_ahead;       /* 0 or 1: off. Pages that a write fault on a page homed here and never
+                                  written takes with it: its aligned group of so many, a power of two up to 64 */
     uint64_t hold_ns;          /* minimum residency after MAPPED, and the quiet time that ends a page set */
     uint64_t hold_max_ns;      /* base bound on how long a page set is held, counted from its first grant; at least
                                   hold_ns. For sets that fail again and again it grows, up to 2^8 times (residency.c).

@@ -220,8 +220,9 @@ int config_apply_rules(const struct config_context *ctx, const struct raw_config
                        struct pando_config *cfg)
 {
     static int (*const rules[])(const struct rule_input *, struct pando_config *) = {
-        rule_node_ids, rule_node_names, rule_vmm_node,  rule_vcpu_homes, rule_resident,
-        rule_homes,    rule_transport,  rule_coherence, rule_zero_ahead, rule_device,     rule_cores,
+        rule_node_ids,   rule_node_names, rule_vmm_node,  rule_vcpu_homes,
+        rule_resident,   rule_homes,      rule_transport, rule_coherence,
+        rule_zero_ahead, rule_device,     rule_cores,
     };
     struct rule_input in = {ctx, raw};
 

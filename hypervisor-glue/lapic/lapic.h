@@ -334,8 +334,8 @@ uint64_t lapic_timer_deadline(const struct lapic *l);
 /* True while the timer's vector is in the IRR: an expiry would change nothing. */
 bool lapic_timer_waits(const struct lapic *l);
 
-/* The timer does not fire before until_ns, whatever its deadline: for whoever runs the vCPU and sees
- * that it does not get through its timer interrupts. Until the next call, or a reset. */
+/* The timer does not fire before until_ns, whatever its deadline: for whoever runs the vCPU and
+ * sees that it does not get through its timer interrupts. Until the next call, or a reset. */
 void lapic_timer_rest(struct lapic *l, uint64_t until_ns);
 
 uint8_t lapic_timer_vector(const struct lapic *l);

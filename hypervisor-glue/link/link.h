@@ -56,7 +56,8 @@ struct link {
 };
 
 /* Connects, waits for WELCOME (all nodes are up), maps the segment and starts both threads. 0, or
- * -errno with a sentence in err; -ESHUTDOWN: the VM has ended well before this process was in it. */
+ * -errno with a sentence in err; -ESHUTDOWN: the VM has ended well before this process was in it.
+ */
 int link_connect(struct link *l, const char *path, enum glue_role role, char err[LINK_ERROR_MAX]);
 
 /* Hands the next RAM block to the dataplane; *l's block entry is filled. */

@@ -32,7 +32,8 @@ struct plan {
 };
 
 /* Until everything has ended. The VMM's exit status if it ended by itself; EXIT_DIED, said in one
- * line, if a process died; EXIT_REFUSED if the VMM cannot be started; 128 + n by signal n. */
+ * line, if a process died; EXIT_REFUSED if the VMM cannot be started; after signal n
+ * the VMM's own if it then ended in order, else 128 + n. */
 int cluster_run(const struct plan *plan);
 
 /* A node's words in front of argv; where they begin with ssh, argv's words are quoted for the shell

@@ -28,7 +28,7 @@ static const struct rule rules[] = {
     {"object", true, "qom-type", memory_object,
      "Of the memory backends memory-backend-memfd with share=on is taken; others, hugetlb=on and "
      "prealloc=on are refused, as are encrypted guests and objects that map guest RAM elsewhere.", NULL},
-    {"overcommit", true, NULL, memory_overcommit, "mem-lock=on and cpu-pm=on are refused.", NULL},
+    {"overcommit", true, NULL, memory_overcommit, "mem-lock and cpu-pm are refused unless off.", NULL},
     REFUSED("mem-path", true, "guest RAM in a file or in huge pages is not coherent: the unit is a 4 KiB "
             "page of a memfd", "leave it out; pando run adds the memory backend"),
     REFUSED("mem-prealloc", false, "it would touch every page, and so pull all memory to one node",

@@ -62,7 +62,7 @@ void disks_drive(struct compose *c, struct line_option *o, struct opt *p)
         struct opt_pair *e = &p->pair[i];
         if (key_ends_with(e->key, "file") || key_ends_with(e->key, "filename"))
             check_name(c, o, e->value);
-        if (key_ends_with(e->key, "driver"))
+        if (key_ends_with(e->key, "driver") || opt_key_is(e->key, "format"))
             check_driver(c, o, e->value);
         const char *better = replacement(e->key, e->value);
         if (better == NULL)

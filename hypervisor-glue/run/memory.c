@@ -88,9 +88,10 @@ void memory_object(struct compose *c, struct line_option *o, struct opt *p)
 
 void memory_overcommit(struct compose *c, struct line_option *o, struct opt *p)
 {
-    if (opt_is_on(opt_get(p, "mem-lock")))
+    const char *lock = opt_get(p, "mem-lock");
+    if (lock != NULL && !opt_is_off(lock))
         compose_refuse(c, o, "leave it out",
-                       "mem-lock=on would hold every page on this node, and pages must move");
+                       "mem-lock would hold every page on this node, and pages must move");
     if (opt_is_on(opt_get(p, "cpu-pm")))
         compose_refuse(c, o, "leave it out",
                        "cpu-pm=on: HLT has to leave the guest, for Pando wakes halted vCPUs");

@@ -32,7 +32,8 @@ static const char doc[] =
     "or --on 1=\"ip netns exec pando1\"; they are split at blanks. The configuration and Pando's "
     "programs must exist there under the same paths, and behind ssh nobody answers a prompt.\n"
     "Exit status: QEMU's own if it ended by itself; 70 if any process died; 2 if something is "
-    "refused; 128 + N after signal N.";
+    "refused; after signal N the VMM's own, if it then ended in order (QEMU does, with 0), else "
+    "128 + N.";
 
 static const struct argp_option option_list[] = {
     {"config", 'c', "FILE", 0, "Cluster configuration, the same file on every node", 0},

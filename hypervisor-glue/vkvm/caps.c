@@ -85,8 +85,7 @@ int caps_check(int fd, struct vm *vm, uintptr_t cap)
     if (cap == KVM_CAP_ADJUST_CLOCK)
         return KVM_CLOCK_TSC_STABLE;
     if (cap == KVM_CAP_TSC_DEADLINE_TIMER)
-        return vm != NULL ? vm->clock.deadline
-                          : caps_probe_user_msr(fd) && caps_probe_deadline(fd);
+        return vm != NULL ? vm->clock.deadline : caps_probe_user_msr(fd) && caps_probe_deadline(fd);
     if (cap == KVM_CAP_IRQ_ROUTING)
         return VKVM_GSIS;
     if (vm != NULL && (cap == KVM_CAP_NR_VCPUS || cap == KVM_CAP_MAX_VCPUS))
@@ -167,15 +166,16 @@ bool caps_probe_user_msr(int kvm_fd)
 }
 
 /* In real mode at 0: mov ecx,0x6e0; xor eax,eax; xor edx,edx; wrmsr; hlt. */
-static const uint8_t deadline_code[] = {0x66, 0xb9, 0xe0, 0x06, 0x00, 0x00, 0x66, 0x31, 0xc0,
-                                        0x66, 0x31, 0xd2, 0x0f, 0x30, 0xf4};
+static const uint8_t deadline_code[] = {0x66, 0xb9, 0xe0, 0x06, 0x00, 0x00, 0x66, 0x31,
+                                        0xc0, 0x66, 0x31, 0xd2, 0x0f, 0x30, 0xf4};
 
 static bool run_deadline_code(int vm, int vcpu, size_t size)
 {
     struct kvm_sregs sregs;
     struct kvm_regs regs = {.rflags = 2};
     struct kvm_run *run = raw_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
-    uint8_t *page = raw_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *page =
+        raw_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool came_out = false;
     if (run != MAP_FAILED && page != MAP_FAILED) {
         struct kvm_userspace_memory_region slot = {.memory_size = 4096,
@@ -189,7 +189,7 @@ static bool run_deadline_code(int vm, int vcpu, size_t size)
             rc = raw_ioctl(vcpu, KVM_SET_SREGS, (uintptr_t)&sregs);
         if (rc == 0)
             rc = raw_ioctl(vcpu, KVM_SET_REGS, (uintptr_t)&regs);
-        if (rc == 0)
+        for (bool again = rc == 0; again; again = rc == -EINTR)
             rc = raw_ioctl(vcpu, KVM_RUN, 0);
         came_out = rc == 0 && run->exit_reason == KVM_EXIT_X86_WRMSR &&
                    run->msr.index == LAPIC_MSR_DEADLINE;
@@ -207,12 +207,13 @@ bool caps_probe_deadline(int kvm_fd)
     if (known == 0) {
         int size = raw_ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
         int vm = raw_ioctl(kvm_fd, KVM_CREATE_VM, 0);
-        int vcpu = vm >= 0 && size > 0 && caps_user_msr(vm) ? raw_ioctl(vm, KVM_CREATE_VCPU, 0) : -1;
+        if (vm < 0 || size <= 0)
+            return false; /* a signal, or no descriptor: no answer to remember */
+        int vcpu = caps_user_msr(vm) ? raw_ioctl(vm, KVM_CREATE_VCPU, 0) : -1;
         known = vcpu >= 0 && run_deadline_code(vm, vcpu, (size_t)size) ? 2 : 1;
         if (vcpu >= 0)
             raw_close(vcpu);
-        if (vm >= 0)
-            raw_close(vm);
+        raw_close(vm);
     }
     return known == 2;
 }

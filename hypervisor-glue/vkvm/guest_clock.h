@@ -52,8 +52,8 @@ struct vcpu_clock {  /* the vCPU's own thread's */
 
 /* At the VMM's node, before the first vCPU: takes the epoch and tells the other nodes. */
 int guest_clock_start(struct vm *vm);
-/* At the others: what the VMM's node says. -ERANGE: this host's TSC has another frequency; -ENOTSUP:
- * its KVM keeps MSRs to itself that the VMM's node has offered. */
+/* At the others: what the VMM's node says. -ERANGE: this host's TSC has another frequency;
+ * -ENOTSUP: its KVM keeps MSRs to itself that the VMM's node has offered. */
 int guest_clock_set(struct vm *vm, const struct vmc_clock *c);
 /* The vCPU's first offset. */
 int guest_clock_place(struct vcpu *v);

@@ -94,8 +94,7 @@ void tick_accepted(struct vcpu *v, uint8_t vector, uint64_t now)
     uint64_t waited = t->fired > t->accepted ? now - t->fired : 0;
     if (waited > VKVM_TICK_LATE_NS && t->fired - t->accepted < VKVM_TICK_NEAR_NS) {
         uint64_t rest = VKVM_TICK_REST_TIMES * waited;
-        lapic_timer_rest(&v->lapic,
-                         now + (rest < VKVM_TICK_REST_NS ? rest : VKVM_TICK_REST_NS));
+        lapic_timer_rest(&v->lapic, now + (rest < VKVM_TICK_REST_NS ? rest : VKVM_TICK_REST_NS));
     }
     t->accepted = now;
 }

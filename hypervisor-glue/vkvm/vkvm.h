@@ -166,8 +166,8 @@ int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user
 bool caps_user_msr(int vm_fd);
 /* Whether this KVM hands such MSRs to user space, tried out on a VM of its own. */
 bool caps_probe_user_msr(int kvm_fd);
-/* Whether a guest's write of IA32_TSC_DEADLINE comes out, tried with a guest: some kernels swallow it
- * on a fast path before they look at the filter. */
+/* Whether a guest's write of IA32_TSC_DEADLINE comes out, tried with a guest: some kernels swallow
+ * it on a fast path before they look at the filter. */
 bool caps_probe_deadline(int kvm_fd);
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -194,9 +194,11 @@ class Attempt:
         """What befell the lab itself, in words; empty: nothing."""
         if self.stopped:
             return f"the lab's processor {self.stopped} stopped"
+        if self.timed_out:
+            return ""
         if OWN_CRASH.search("\n".join(self.log)):
             return "the lab's own kernel crashed"
-        return "" if self.timed_out else "the lab ended without a word"
+        return "the lab ended without a word"
 
 
 def run_job(script, out, seconds=600, on_line=None, files=(), build="build"):

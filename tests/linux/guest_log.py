@@ -66,6 +66,8 @@ class GuestLog:
         elif found := re.match(r"FAIL (\S+): (.*?)(?: \(([\d.]+) s\))?$", words):
             self.failed[found[1]] = found[2]
             self.ended(found[1], float(found[3] or 0))
+        elif found := re.match(r"module (\S+) does not load", words):
+            self.failed[f"module {found[1]}"] = "it does not load"
         elif words == "done":
             self.done = True
 

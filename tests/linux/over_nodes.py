@@ -19,6 +19,7 @@ import disk_image
 import image
 import smoke
 
+GUEST = "guest| "  # in front of what the guest and QEMU say
 HOLD_US = 4000  # coherence.hold_us where nothing else is said: enough under an emulator, too
 
 
@@ -49,6 +50,7 @@ def pando_argv(args, config, summaries, qemu):
 
 def qemu_argv(args, kernel, initrd, disk, port):
     words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs} {smoke.BRIEF} {args.words}"
+    words += "" if args.bare else " pando.need=disk,net"
     argv = ["qemu-system-x86_64", "-machine", args.machine, "-m", str(args.mem), "-nodefaults", "-display", "none"]
     argv += ["-serial", "stdio", "-kernel", kernel, "-initrd", initrd, "-append", words] + shlex.split(args.qemu)
     argv += [] if args.reboot else ["-no-reboot"]
@@ -67,6 +69,21 @@ def node_summary(path):
     except (OSError, ValueError):
         return {}
     return {k: s.get(k) for k in ("seconds", "faults", "messages", "classes", "coherence", "clock", "drops")}
+
+
+def wrong(status, nodes):
+    """What is the matter with the run itself, whatever the guest says; None: nothing."""
+    if status != 0:
+        return f"pando run ended with status {status}"
+    for n, node in enumerate(nodes):
+        coherence = node.get("coherence") or {}
+        if not coherence:
+            return f"node {n} left no summary"
+        if coherence["violations"]:
+            return f"node {n}: invariant violated: {coherence['violation']}"
+        if not coherence["checks"]:
+            return f"node {n} checked nothing"
+    return None
 
 
 def arguments():
@@ -113,18 +130,19 @@ def main():
         disk = None if args.bare else disk_image.make(os.path.join(scratch, "disk"), 16, seed=int(start * 1e6))
         port = None if args.bare else smoke.free_port()
         qemu = qemu_argv(args, kernel, initrd, disk, port)
-        log = smoke.run(pando_argv(args, config, summaries, qemu), port, args.seconds, show=True)
+        log, status = smoke.run(pando_argv(args, config, summaries, qemu), port, args.seconds, True, GUEST)
         nodes = [node_summary(os.path.join(summaries, f"summary{n}.json")) for n in range(args.nodes)]
-    print("\n" + log.text())
+    problem = log.problem() or wrong(status, nodes)
+    print("\n" + log.text() + (f"\n{problem}" if problem else ""))
     seconds = round(time.monotonic() - start, 1)
     result = {
-        "problem": log.problem(), "userspace_s": log.userspace_s, "seconds": seconds,
+        "problem": problem, "userspace_s": log.userspace_s, "seconds": seconds,
         "passed": {n: {"seconds": s, "words": w} for n, (s, w) in log.passed.items()}, "failed": log.failed, "nodes": nodes,
     }  # fmt: skip
     if args.result:
         with open(args.result, "w", encoding="utf-8") as f:
             json.dump(result, f)
-    return 1 if log.problem() else 0
+    return 1 if problem else 0
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ def machine(args):
 
 def qemu_argv(args, kernel, initrd, disk, port):
     words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs} {BRIEF} {args.words}"
+    words += "" if args.bare else " pando.need=disk,net"
     words += f" {TCG_WORDS}" if args.accel == "tcg" else ""
     argv = ["qemu-system-x86_64", *machine(args), "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]
     argv += ["-kernel", kernel, "-initrd", initrd, "-append", words]
@@ -88,8 +89,9 @@ class Client(threading.Thread):
             self.words = str(e)
 
 
-def run(argv, port, seconds, show):
-    """One boot; returns what the guest's console said."""
+def run(argv, port, seconds, show, prefix=""):
+    """One boot; returns what the guest's console said, and the exit status. prefix: in front of each line
+    that is shown, for who must tell this kernel's lines from another one's."""
     log, client = guest_log.GuestLog(), Client(port)
     qemu = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=in_child
@@ -103,7 +105,8 @@ def run(argv, port, seconds, show):
             if re.match("echo: listening", line) and not client.is_alive():
                 client.start()
             if show or not re.match(r"\[ *\d+\.\d+\]", line):
-                print(line, flush=True)
+                print(prefix + line, flush=True)
+        status = qemu.wait(30)
     finally:
         timer.cancel()
         qemu.kill()
@@ -111,7 +114,7 @@ def run(argv, port, seconds, show):
     if client.ident:
         client.join(net_client.TIMEOUT)
         print(f"client: {client.words}")
-    return log
+    return log, status
 
 
 def arguments():
@@ -143,10 +146,10 @@ def main():
     with tempfile.TemporaryDirectory(dir=image.CACHE) as scratch:
         disk = None if args.bare else disk_image.make(os.path.join(scratch, "disk"), 16, seed=int(start * 1e6))
         port = None if args.bare else free_port()
-        log = run(qemu_argv(args, kernel, initrd, disk, port), port, args.seconds, args.verbose)
+        log, status = run(qemu_argv(args, kernel, initrd, disk, port), port, args.seconds, args.verbose)
     print("\n" + log.text())
-    print(f"smoke: {time.monotonic() - start:.0f} s")
-    return 1 if log.problem() else 0
+    print(f"smoke: {time.monotonic() - start:.0f} s, status {status}")
+    return 1 if log.problem() or status != 0 else 0
 
 
 if __name__ == "__main__":

@@ -63,6 +63,12 @@ class GuestLogTest(unittest.TestCase):
         self.assertEqual(log.seconds["clock"], 5.0)
         self.assertEqual(log.problem(), "job clock: tsc went back")
 
+    def test_a_module_that_does_not_load(self):
+        log = guest_log.GuestLog()
+        for line in ("userspace after 1 s", "module virtio_blk.ko does not load", "jobs show", "pass show 1 s", "done"):
+            log.feed(guest_log.PREFIX + line)
+        self.assertIn("virtio_blk.ko", log.problem())
+
     def test_failure_without_seconds(self):
         log = guest_log.parse(["pando-guest: FAIL nosuch: there is no such job"])
         self.assertEqual(log.failed, {"nosuch": "there is no such job"})

@@ -28,8 +28,8 @@ CASES = {
 
 
 def console(line):
-    """What people want to see live: everything but the kernel's own lines."""
-    if not line.lstrip().startswith("["):
+    """What people want to see live: everything but the two kernels' own lines."""
+    if not line.removeprefix("guest| ").lstrip().startswith("["):
         print("     " + line, flush=True)
 
 

@@ -15,6 +15,13 @@ option() {
     echo "${value:-$3}"
 }
 
+# absent NAME WORDS: ends the job: what it needs is not there, which pando.need=NAME,... makes a failure.
+absent() {
+    case ",$(word need)," in *",$1,"*) fail "$2" ;; esac
+    say "$2"
+    exit 0
+}
+
 uptime_s() { cut -d ' ' -f 1 /proc/uptime; }
 since() { echo "$1 $(uptime_s)" | awk '{ printf "%.1f", $2 - $1 }'; }
 say() { echo "$*" >"$PANDO_DETAIL"; }
