@@ -39,8 +39,10 @@ PROGRAMS = {
     "dpkg-deb": "dpkg",
     "apt-get": "apt",
 }
-# Debian 12's own QEMU, 7.2, now and then gives the guest in the lab a page fault that is none: half
-# of the Linux boots ended in a triple fault. The one of its backports did so in none of twenty.
+# Debian 12's own QEMU, 7.2, now and then gives the guest in the lab a page fault that is none: two of
+# four Linux boots ended in a triple fault, and none of some fifteen with the one of its backports.
+# Both now and then leave the lab kernel's own state in the guest's registers: a guest that runs for
+# minutes on both processors may spin there for ever.
 SUITE = "bookworm-backports"
 EMULATOR = ("qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios")
 # What the lab's own kernel says when the emulator's virtualisation has broken it. Only then, or when
