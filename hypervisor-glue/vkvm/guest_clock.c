@@ -42,8 +42,7 @@ static int check_msrs(struct vm *vm, uint32_t flags)
     if (!lacks_msrs && ((flags & VMC_CLOCK_DEADLINE) == 0 || caps_probe_deadline(vm->kvm_fd)))
         return 0;
     say("node %u: this host's KVM keeps %s to itself, which the VMM's node does not: nodes of one "
-        "VM "
-        "need kernels that are alike",
+        "VM need kernels that are alike",
         vm->link.node, lacks_msrs ? "the clock's MSRs" : "the TSC-deadline MSR");
     return -ENOTSUP;
 }
@@ -121,8 +120,7 @@ int guest_clock_place(struct vcpu *v)
     int rc = set_offset(v, offset);
     if (rc != 0)
         say("vCPU %u: the kernel takes no TSC offset (KVM_VCPU_TSC_CTRL: %s); remedy: Linux 5.16 "
-            "or "
-            "later",
+            "or later",
             v->id, strerror(-rc));
     return rc;
 }
