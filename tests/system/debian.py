@@ -33,38 +33,53 @@ def download(packages, directory):
     return sorted(glob.glob(os.path.join(directory, "*.deb")))
 
 
-def suite_options(suite, state):
-    """apt-get's options for another suite of Debian, with lists of its own, signed as ever."""
-    os.makedirs(os.path.join(state, "lists/partial"), exist_ok=True)
-    sources = os.path.join(state, "sources.list")
-    with open(sources, "w", encoding="ascii") as f:
-        f.write(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
+def suite_options(suites, state):
+    """apt-get's options for other suites of Debian, with lists of its own, signed as ever, and as if
+    nothing were installed. The last suite is preferred."""
+    for name in ("lists", "archives"):
+        os.makedirs(os.path.join(state, name, "partial"), exist_ok=True)
+    with open(os.path.join(state, "sources.list"), "w", encoding="ascii") as f:
+        f.writelines(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n" for suite in suites)
+    open(os.path.join(state, "status"), "w", encoding="ascii").close()
     settings = {
-        "Dir::Etc::sourcelist": sources,
+        "Dir::Etc::sourcelist": os.path.join(state, "sources.list"),
         "Dir::Etc::sourceparts": "/dev/null",
         "Dir::State::lists": os.path.join(state, "lists"),
+        "Dir::State::status": os.path.join(state, "status"),
+        "Dir::Cache::archives": os.path.join(state, "archives"),
         "Dir::Cache::pkgcache": "",
         "Dir::Cache::srcpkgcache": "",
+        "APT::Default-Release": suites[-1],
     }
     return [word for item in settings.items() for word in ("-o", "=".join(item))]
 
 
-def unpack_from(suite, packages, directory):
-    """Packages of another suite, all in one directory, which exists only when it is complete."""
+def unpack_from(suites, package, directory):
+    """A package of other suites and all that it depends on, the C library too, in one directory, which
+    exists only when it is complete. Run its programs with its own loader: run_unpacked()."""
     if os.path.isdir(directory):
         return directory
     tree, state = directory + ".new", directory + ".apt"
-    shutil.rmtree(tree, ignore_errors=True)
-    os.makedirs(tree)
-    options = suite_options(suite, state)
-    call(APT_GET + options + ["update"])
-    call(APT_GET + options + ["download", *packages], cwd=tree)
-    for deb in glob.glob(os.path.join(tree, "*.deb")):
-        call(["dpkg-deb", "-x", deb, tree])
-        os.unlink(deb)
-    shutil.rmtree(state)
+    for name in (tree, state):
+        shutil.rmtree(name, ignore_errors=True)
+        os.makedirs(name)
+    try:
+        options = suite_options(suites, state)
+        call(APT_GET + options + ["update"])
+        call(APT_GET + options + ["-y", "--no-install-recommends", "--download-only", "install", package])
+        for deb in glob.glob(os.path.join(state, "archives/*.deb")):
+            call(["dpkg-deb", "-x", deb, tree])
+    finally:
+        shutil.rmtree(state)
     os.rename(tree, directory)
     return directory
+
+
+def run_unpacked(tree, program):
+    """The first words of a command line that runs a program of unpack_from() on its own libraries."""
+    libraries = os.path.join(tree, "usr/lib/x86_64-linux-gnu")
+    loader = os.path.join(tree, "usr/lib64/ld-linux-x86-64.so.2")
+    return [loader, "--library-path", libraries, os.path.join(tree, "usr/bin", program)]
 
 
 def unpack(package, directory, prepare=lambda tree: None):
