@@ -33,6 +33,7 @@ TCG_CPU = "max,vendor=GenuineIntel"
 # Linux's watchdog then blames the TSC.
 TCG_WORDS = "tsc=nowatchdog"
 NET_PORT = 7  # in the guest
+END_SECONDS = 15  # from the polite end to the other one: `pando run` leaves its summaries
 
 
 def free_port():
@@ -96,8 +97,9 @@ def run(argv, port, seconds, show, prefix=""):
     qemu = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=in_child
     )
-    timer = threading.Timer(seconds, qemu.kill)
-    timer.start()
+    timers = [threading.Timer(seconds, qemu.terminate), threading.Timer(seconds + END_SECONDS, qemu.kill)]
+    for timer in timers:
+        timer.start()
     try:
         for raw in qemu.stdout:
             line = guest_log.ANSI.sub("", raw.decode("utf-8", "replace")).rstrip("\n")
@@ -108,7 +110,8 @@ def run(argv, port, seconds, show, prefix=""):
                 print(prefix + line, flush=True)
         status = qemu.wait(30)
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
         qemu.kill()
         qemu.wait()
     if client.ident:
