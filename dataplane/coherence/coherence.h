@@ -24,8 +24,8 @@
  *  8. Progress: every request ends; contended pages are served in the home's order. A vCPU's *page set*
  *     (what it was granted since it last got through an instruction) is kept until it got through or a
  *     bound has passed, with ageing: see struct coh_config. That it got through is known by hold_ns
- *     without a fault, and at once where the vCPU leaves the guest and waits (IDLE). A fault on a page
- *     of the set that the vCPU had last asks for the whole set at once: what a walk of page tables needs
+ *     without a fault, and at once where the vCPU leaves the guest and waits (IDLE). A fault on one of
+ *     the pages that the vCPU had last asks for all of them at once: what a walk of page tables needs
  *     is needed together again.
  *  9. An unlisted (state, event) pair is a counted protocol error: never ignored silently, never an abort.
  * 10. No node drops the data without a handshake (PUTS, PUTM, PUTO ... PUT_ACK): the directory always
@@ -105,7 +105,7 @@ enum {
     COH_NODES_MAX = WIRE_NODES_MAX,
     COH_VCPUS_MAX = 64,      /* fault sources with a page set of their own, per node */
     COH_VCPU_NONE = 255,     /* a fault of a thread that is no vCPU (device emulation) */
-    COH_PAGE_SET_MAX = 16,   /* pages of one instruction that are held together */
+    COH_PAGE_SET_MAX = 64,   /* pages that are held, and fetched, together */
     COH_ACTIONS_MAX = 512,   /* actions of one step: the worst case is asserted */
     COH_ZERO_AHEAD_MAX = 64,
     COH_EVICT_MAX = 32,      /* evictions of a node in flight */

@@ -20,7 +20,7 @@ import image
 import smoke
 
 GUEST = "guest| "  # in front of what the guest and QEMU say
-HOLD_US = 4000  # coherence.hold_us where nothing else is said: enough under an emulator, too
+HOLD_US = 25000  # coherence.hold_us where nothing else is said: enough under an emulator, too
 
 
 def cluster(args, run_dir):

@@ -306,6 +306,8 @@ static void test_a_set_comes_together(void **state)
     cfg.hold_ns = HOLD_NS;
     cfg.hold_max_ns = HOLD_MAX_NS;
     struct cw *w = cw_new(&cfg);
+    write_all(w, 1, PAGES + 1); /* or they would be new to node 0, and nobody else's */
+    pass(w, 2 * HOLD_MAX_NS);
     write_all(w, 0, PAGES);
     pass(w, 2 * HOLD_MAX_NS);
     cw_fault(w, 0, 1, PAGES, true); /* of another vCPU's set */
@@ -345,15 +347,100 @@ static void test_a_set_keeps_its_modes(void **state)
         cw_settle(w);
     }
     pass(w, 2 * HOLD_MAX_NS);
-    write_all(w, 1, 4);
+    uint32_t came = 0;
+    for (uint32_t first = 0; first < 8; first++) { /* their order changes every time */
+        write_all(w, 1, 4);
+        pass(w, 4 * HOLD_MAX_NS);
+        cw_fault(w, 0, 0, first % 4, first % 2 == 0);
+        cw_settle(w);
+        pass(w, 2 * HOLD_MAX_NS);
+        for (uint32_t p = 0; p < 4; p++) {
+            bool here = state_at(w, 0, p) != COH_I; /* or it was left out, this time */
+            came += here;
+            if (!here)
+                cw_fault(w, 0, 0, p, p % 2 == 0);
+            cw_settle(w);
+            assert_int_equal(state_at(w, 0, p), p % 2 == 0 ? COH_M : COH_S);
+            assert_int_equal(state_at(w, 1, p), p % 2 == 0 ? COH_I : COH_S);
+        }
+        pass(w, 2 * HOLD_MAX_NS);
+    }
+    assert_in_range(came, 24, 32);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
+static struct cw *two_nodes(uint32_t pages)
+{
+    struct coh_config cfg = cw_config(2, pages);
+    cfg.hold_ns = HOLD_NS;
+    cfg.hold_max_ns = HOLD_MAX_NS;
+    struct cw *w = cw_new(&cfg);
+    write_all(w, 1, pages);
+    pass(w, 2 * HOLD_MAX_NS);
+    write_all(w, 0, pages);
+    pass(w, 2 * HOLD_MAX_NS);
+    return w;
+}
+
+/* Each page for a vCPU of its own, none of which has been here before. */
+static void take_all(struct cw *w, uint8_t node, uint32_t from, uint32_t to, uint8_t vcpu)
+{
+    for (uint32_t p = from; p < to; p++) {
+        cw_fault(w, node, (uint8_t)(vcpu + p), p, true);
+        cw_settle(w);
+    }
+}
+
+/* What another node takes while a vCPU waits for one page of its set comes with that page. */
+static void test_lost_while_waiting(void **state)
+{
+    (void)state;
+    struct cw *w = two_nodes(PAGES);
+    take_all(w, 1, 0, 1, 2);
+    uint64_t faults = coh_counters(w->node[0].coh)->faults[COH_FAULT_WRITE];
+    cw_fault(w, 0, 0, 0, true);
+    cw_settle(w);
+    take_all(w, 1, 1, PAGES, 2);
+    for (uint32_t p = 0; p < PAGES; p++)
+        assert_int_equal(state_at(w, 1, p), COH_M);
+    pass(w, 4 * HOLD_MAX_NS);
+    pass(w, 4 * HOLD_MAX_NS);
+    for (uint32_t p = 0; p < PAGES; p++)
+        assert_int_equal(state_at(w, 0, p), COH_M);
+    assert_int_equal(coh_counters(w->node[0].coh)->faults[COH_FAULT_WRITE], faults + 1);
+    cw_check_end(w);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
+static bool comes_along(struct cw *w)
+{
+    take_all(w, 1, 0, 2, 2);
     pass(w, 4 * HOLD_MAX_NS);
     cw_fault(w, 0, 0, 0, true);
     cw_settle(w);
-    pass(w, 2 * HOLD_MAX_NS);
-    for (uint32_t p = 0; p < 4; p++) {
-        assert_int_equal(state_at(w, 0, p), p % 2 == 0 ? COH_M : COH_S);
-        assert_int_equal(state_at(w, 1, p), p % 2 == 0 ? COH_I : COH_S);
+    pass(w, 4 * HOLD_MAX_NS);
+    assert_int_equal(state_at(w, 0, 0), COH_M);
+    return state_at(w, 0, 1) == COH_M;
+}
+
+/* A page that only ever came along is left out in the end; a fault on it brings it back, for
+ * longer. */
+static void test_unused_is_left_out(void **state)
+{
+    (void)state;
+    struct cw *w = two_nodes(2);
+    for (uint32_t level = 1; level < 8; level++) {
+        for (uint32_t i = 0; i < 1u << (level < 5 ? level : 5); i++)
+            assert_true(comes_along(w));
+        assert_false(comes_along(w));
+        assert_false(comes_along(w));
+        cw_fault(w, 0, 0, 1, true);
+        cw_settle(w);
+        pass(w, 4 * HOLD_MAX_NS);
     }
+    cw_check_end(w);
     assert_string_equal(w->broken, "");
     cw_free(w);
 }
@@ -398,6 +485,8 @@ int main(void)
         cmocka_unit_test(test_not_in_a_fault),
         cmocka_unit_test(test_a_set_comes_together),
         cmocka_unit_test(test_a_set_keeps_its_modes),
+        cmocka_unit_test(test_lost_while_waiting),
+        cmocka_unit_test(test_unused_is_left_out),
         cmocka_unit_test(test_zero_pages_come_in_groups),
         cmocka_unit_test(test_two_same_order),
         cmocka_unit_test(test_two_opposite_order),
