@@ -18,14 +18,18 @@ static void push_done(struct engine *e, uint64_t page, enum coh_event_type type)
         (struct engine_done){.page = page, .type = (uint8_t)type};
 }
 
-/* -ESRCH: the VMM's address space is going away; its socket says the rest in a moment. */
+/* -ESRCH: the VMM's address space is gone. What it said before that waits in its socket: an orderly
+ * end is one, even if a page that was asked for ahead arrives after it. */
 static void edge_failed(struct engine *e, const char *what, uint64_t page, int rc)
 {
-    if (rc == -ESRCH)
-        engine_stop(e, false, "node %u: the VM's process is gone", e->self);
-    else
+    if (rc != -ESRCH) {
         engine_stop(e, false, "node %u: %s of page 0x%llx: %s", e->self, what,
                     (unsigned long long)page, strerror(-rc));
+        return;
+    }
+    if (e->conn != CONN_NONE)
+        control_ready(e, e->conn_fd);
+    engine_stop(e, false, "node %u: the VM's process is gone", e->self); /* if it said nothing */
 }
 
 static void act_map(struct engine *e, const struct coh_action *a)
