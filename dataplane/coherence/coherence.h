@@ -142,7 +142,7 @@ struct coh_config {
                                   written takes with it: its aligned group of so many, a power of two up to 64 */
     uint64_t hold_ns;          /* minimum residency after MAPPED, and the quiet time that ends a page set */
     uint64_t hold_max_ns;      /* base bound on how long a page set is held, counted from its first grant; at least
-                                  hold_ns. For sets that fail again and again it grows, up to 2^8 times (residency.c).
+                                  hold_ns. For sets that fail again and again it grows, up to 2^4 times (residency.c).
                                   hold_ns 0: no residency; an instruction of several contended pages may then starve.
                                   hold_ns must exceed the time from MAPPED to the vCPU's next fault */
 };

@@ -31,8 +31,7 @@ enum {
     COH_UNIT_ACTIONS = 160,               /* upper bound of the actions of one unit of work */
     COH_SCAN_MAX = 256,                   /* cache entries that the clock hand passes in one step */
     COH_ATTEMPT_MAX = 4,                  /* the bound of a page set doubles this often at most */
-    COH_TRUST_MAX =
-        5, /* a page comes ahead 2^trust times without a fault on it; trust begins at 1 */
+    COH_TRUST_MAX = 5,                    /* 2^this: a page comes ahead so often without a fault */
 };
 #define COH_ID_LIMIT       (UINT64_C(1) << 48)
 #define COH_PAGES_MAX      (UINT64_C(1) << 36)

@@ -16,7 +16,6 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "linux"))
 import image  # noqa: E402
 import lab  # noqa: E402
 
-# The kernel itself is asked to need no more of the shared pages than it must: README, "Linux guests".
 CPU = "--qemu=-cpu qemu64,+tsc-deadline"
 JOBS = "--jobs=show,threads,clock,smc,disk,net"
 # name: (arguments of over_nodes.py, seconds, only with --full)
