@@ -31,7 +31,6 @@ enum {
     COH_UNIT_ACTIONS = 160,               /* upper bound of the actions of one unit of work */
     COH_SCAN_MAX = 256,                   /* cache entries that the clock hand passes in one step */
     COH_ATTEMPT_MAX = 4,                  /* the bound of a page set doubles this often at most */
-    COH_TRUST_MAX = 5,                    /* 2^this: a page comes ahead so often without a fault */
 };
 #define COH_ID_LIMIT       (UINT64_C(1) << 48)
 #define COH_PAGES_MAX      (UINT64_C(1) << 36)
@@ -105,13 +104,9 @@ struct coh_vcpu {
     uint64_t opened, last_mapped;
     uint64_t page[COH_PAGE_SET_MAX];
     uint64_t lost[COH_PAGE_SET_MAX]; /* of the set that expired last */
-    uint64_t fresh;                  /* bit i: nobody had page[i] before */
-    uint64_t last[COH_PAGE_SET_MAX]; /* what came last in the sets that ended, oldest first */
-    struct coh_trust {
-        uint8_t level, unused; /* 0..COH_TRUST_MAX; fetched ahead so often since a fault on it */
-    } trust[COH_PAGE_SET_MAX]; /* of last[] */
-    uint64_t last_writable;    /* bit i: last[i] was mapped writable */
-    uint8_t last_n, ahead_n;   /* ahead_n: so many of last[] are still to be asked for */
+    uint64_t last[COH_PAGE_SET_MAX]; /* of the set that ended last, however it ended */
+    uint64_t last_writable;          /* bit i: last[i] was mapped writable */
+    uint8_t last_n, ahead_n;         /* ahead_n: so many of last[] are still to be asked for */
 };
 
 struct coh_list {
@@ -316,8 +311,7 @@ void coh_on_take_own(struct coh *c, struct coh_ctx *x);
 
 /* residency.c */
 void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page);
-bool coh_hold_next(struct coh *c, uint8_t vcpu, uint64_t *ret_page, bool *ret_write);
-void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus, bool ahead);
+void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus);
 void coh_hold_expire(struct coh *c);
 void coh_hold_idle(struct coh *c, uint8_t vcpu);
 uint64_t coh_hold_deadline(const struct coh *c);

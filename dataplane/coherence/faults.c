@@ -191,11 +191,12 @@ bool coh_ahead_run(struct coh *c)
         return true;
     }
     uint8_t vcpu = (uint8_t)bit64_first(c->ahead);
-    uint64_t page;
-    bool write;
-    if (!coh_hold_next(c, vcpu, &page, &write))
-        return true;
-    struct coh_ctx x = coh_ctx_of(c, page);
+    struct coh_vcpu *v = &c->vcpu[vcpu];
+    uint32_t i = --v->ahead_n;
+    if (i == 0)
+        c->ahead &= ~bit64(vcpu);
+    struct coh_ctx x = coh_ctx_of(c, v->last[i]);
+    bool write = (v->last_writable & bit64(i)) != 0;
     x.vcpu = vcpu;
     if (x.e->state == COH_I || (x.e->state == COH_S && write))
         start(c, &x, write);
@@ -210,7 +211,7 @@ void coh_satisfied(struct coh *c, struct coh_ctx *x, bool writable)
         return;
     uint64_t done = writable ? r->waiters : r->waiters & ~r->write_waiters;
     uint64_t granted = r->waiters;
-    bool ahead = r->started == 0;
+    bool ahead = r->started == 0 && granted == 0; /* nobody waits: nothing to hold it for */
     r->waiters &= ~done;
     r->other = !writable && r->write_other;
     if (writable) {
@@ -224,8 +225,8 @@ void coh_satisfied(struct coh *c, struct coh_ctx *x, bool writable)
         if (v->fault_page == x->page)
             v->outstanding = false;
     }
-    if (!ahead || granted != 0) /* else nobody waits: nothing to hold it for */
-        coh_hold_granted(c, x, granted, ahead);
+    if (!ahead)
+        coh_hold_granted(c, x, granted);
 }
 
 static void give_up_waiters(struct coh *c, struct coh_ctx *x)

@@ -17,14 +17,11 @@
  * outlasts the others for long enough to collect all its pages. The draw makes one stand out soon;
  * the last factor keeps equal levels from ending alike.
  *
- * The pages that came last to a vCPU in its sets are remembered. When it faults on one of them, the
- * others that were lost meanwhile are asked for in the same step and held like it: one at a time
- * they would take as many round trips as there are pages, and other nodes would take the first ones
- * back before the last had come. Under nested paging every access is such a set: the walk needs
- * four page-table pages and the page. Whether a page that came ahead was used nobody sees: after
- * two times it is left out, and a fault on it brings it back for twice as many, up to
- * 2^COH_TRUST_MAX. A page that nobody had before is not remembered: only this vCPU wants it, so
- * far.
+ * A set that ended is remembered. When the vCPU faults on one of its pages, the others that were
+ * lost meanwhile are asked for in the same step: one at a time they would take as many round trips
+ * as there are pages, and other nodes would take the first ones back before the last had come.
+ * Under nested paging every access is such a set: the walk needs four page-table pages and the
+ * page.
  */
 #include <string.h>
 
@@ -114,64 +111,15 @@ static void set_drop_page(struct coh *c, uint64_t page)
     let_go(c, r);
 }
 
-static uint32_t find_page(const uint64_t *pages, uint32_t n, uint64_t page)
-{
-    uint32_t i = 0;
-    while (i < n && pages[i] != page)
-        i++;
-    return i;
-}
-
-/* Removes last[i]. */
-static void forget(struct coh_vcpu *v, uint32_t i)
-{
-    uint64_t below = v->last_writable & (bit64(i) - 1);
-    uint32_t behind = v->last_n - i - 1u;
-    memmove(&v->last[i], &v->last[i + 1], behind * sizeof(v->last[0]));
-    memmove(&v->trust[i], &v->trust[i + 1], behind * sizeof(v->trust[0]));
-    v->last_writable = below | (v->last_writable >> 1 & ~(bit64(i) - 1));
-    v->last_n--;
-}
-
-/* Puts the page behind the others of last[]; the oldest gives way. */
-static void remember(struct coh_vcpu *v, uint64_t page, bool writable)
-{
-    uint32_t i = find_page(v->last, v->last_n, page);
-    struct coh_trust trust = {.level = 1};
-    if (i < v->last_n) {
-        trust = v->trust[i];
-        forget(v, i);
-    } else if (i == COH_PAGE_SET_MAX) {
-        forget(v, 0);
-    }
-    uint32_t n = v->last_n++;
-    v->last[n] = page;
-    v->trust[n] = trust;
-    v->last_writable = (v->last_writable & ~bit64(n)) | (writable ? bit64(n) : 0);
-}
-
 static void set_remember(struct coh *c, struct coh_vcpu *v)
 {
-    for (uint32_t i = 0; i < v->n; i++)
-        if ((v->fresh & bit64(i)) == 0)
-            remember(v, v->page[i], c->cache[v->page[i]].state == COH_M);
-}
-
-static bool trusted(const struct coh_trust *t)
-{
-    return t->unused < 1u << t->level;
-}
-
-/* A fault shows that a page is used; one on a page that was left out, that it was used before. */
-static void learn(struct coh_vcpu *v, uint64_t page, bool ahead)
-{
-    uint32_t i = find_page(v->last, v->last_n, page);
-    if (i == v->last_n)
-        return;
-    struct coh_trust *t = &v->trust[i];
-    if (!ahead && !trusted(t) && t->level < COH_TRUST_MAX)
-        t->level++;
-    t->unused = (uint8_t)(ahead ? t->unused + trusted(t) : 0);
+    v->last_writable = 0;
+    for (uint32_t i = 0; i < v->n; i++) {
+        v->last[i] = v->page[i];
+        if (c->cache[v->page[i]].state == COH_M)
+            v->last_writable |= bit64(i);
+    }
+    v->last_n = v->n;
 }
 
 static void set_end(struct coh *c, uint8_t vcpu, bool quiet)
@@ -196,7 +144,7 @@ static void set_end(struct coh *c, uint8_t vcpu, bool quiet)
     v->n = 0;
 }
 
-static void set_add(struct coh *c, uint8_t vcpu, struct coh_rec *r, bool ahead)
+static void set_add(struct coh *c, uint8_t vcpu, struct coh_rec *r)
 {
     struct coh_vcpu *v = &c->vcpu[vcpu];
     if (!v->open) {
@@ -208,41 +156,17 @@ static void set_add(struct coh *c, uint8_t vcpu, struct coh_rec *r, bool ahead)
         c->open_sets |= bit64(vcpu);
     }
     v->last_mapped = c->now;
-    learn(v, r->page, ahead);
-    if (find_page(v->page, v->n, r->page) < v->n)
-        return;
+    for (uint32_t i = 0; i < v->n; i++)
+        if (v->page[i] == r->page)
+            return;
     r->set_refs++;
     if (v->n == COH_PAGE_SET_MAX) { /* more pages than an instruction needs: the oldest gives way */
         uint64_t oldest = v->page[0];
         memmove(&v->page[0], &v->page[1], (COH_PAGE_SET_MAX - 1) * sizeof(v->page[0]));
-        v->fresh >>= 1;
         v->n--;
         set_drop_page(c, oldest);
     }
-    v->fresh = (v->fresh & ~bit64(v->n)) | (r->zero ? bit64(v->n) : 0);
     v->page[v->n++] = r->page;
-}
-
-/* The vCPU needs this page: if it was among the last ones, it needs the others as well. */
-static void ask(struct coh *c, uint8_t vcpu, uint64_t page)
-{
-    struct coh_vcpu *v = &c->vcpu[vcpu];
-    if (find_page(v->last, v->last_n, page) == v->last_n)
-        return;
-    v->ahead_n = v->last_n;
-    c->ahead |= bit64(vcpu);
-}
-
-/* The next page that is needed again; false: a fault is to show first that it is. */
-bool coh_hold_next(struct coh *c, uint8_t vcpu, uint64_t *ret_page, bool *ret_write)
-{
-    struct coh_vcpu *v = &c->vcpu[vcpu];
-    uint32_t i = --v->ahead_n;
-    if (i == 0)
-        c->ahead &= ~bit64(vcpu);
-    *ret_page = v->last[i];
-    *ret_write = (v->last_writable & bit64(i)) != 0;
-    return trusted(&v->trust[i]);
 }
 
 void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page)
@@ -259,24 +183,24 @@ void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page)
         if (v->attempt < COH_ATTEMPT_MAX)
             v->attempt++;
     }
-    ask(c, vcpu, page);
+    for (uint32_t i = 0; i < v->last_n && v->ahead_n == 0; i++)
+        if (v->last[i] == page) {
+            v->ahead_n = v->last_n;
+            v->last_n = 0;
+            c->ahead |= bit64(vcpu);
+        }
 }
 
-/* The page was mapped for a fault, of these vCPUs or of other threads; ahead: for none yet. A vCPU
- * whose fault is over goes on: what it lost while it waited for this page is asked for now. */
-void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus, bool ahead)
+/* The page was mapped for a fault, of these vCPUs or of other threads. */
+void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus)
 {
     if (c->cfg.hold_ns == 0)
         return;
     if (c->hold_used == COH_HOLD_MAX && !x->r->holding)
         hold_end_first(c);
     hold_append(c, x->r, vcpus);
-    for (uint64_t left = vcpus; left != 0; left &= left - 1) {
-        uint8_t vcpu = (uint8_t)bit64_first(left);
-        set_add(c, vcpu, x->r, ahead);
-        if (!ahead)
-            ask(c, vcpu, x->page);
-    }
+    for (uint64_t left = vcpus; left != 0; left &= left - 1)
+        set_add(c, (uint8_t)bit64_first(left), x->r);
 }
 
 /* ---- time

@@ -131,20 +131,28 @@ static uint64_t address_of(const struct ram_block *b, uint64_t page)
     return b->hva + (page - b->base_page) * RAM_PAGE;
 }
 
+/* The VMM has unmapped its RAM, as some do before they end: no mapping is there to be changed. */
+static int unless_unmapped(int rc)
+{
+    return rc == -ENOENT ? 0 : rc;
+}
+
 int ram_map(const struct ram *r, uint64_t page, bool writable, bool upgrade)
 {
     const struct ram_block *b = ram_block_of(r, page);
     if (b == NULL)
         return -EFAULT;
     if (upgrade && writable)
-        return uffd_unprotect(b->uffd, address_of(b, page), RAM_PAGE); /* race 4 */
-    return uffd_map(b->uffd, address_of(b, page), RAM_PAGE, writable);
+        return unless_unmapped(uffd_unprotect(b->uffd, address_of(b, page), RAM_PAGE)); /* race 4 */
+    return unless_unmapped(uffd_map(b->uffd, address_of(b, page), RAM_PAGE, writable));
 }
 
 int ram_protect(const struct ram *r, uint64_t page)
 {
     const struct ram_block *b = ram_block_of(r, page);
-    return b == NULL ? -EFAULT : uffd_protect(b->uffd, address_of(b, page), RAM_PAGE);
+    if (b == NULL)
+        return -EFAULT;
+    return unless_unmapped(uffd_protect(b->uffd, address_of(b, page), RAM_PAGE));
 }
 
 void ram_zero(const struct ram *r, uint64_t page)
