@@ -311,7 +311,7 @@ void coh_on_take_own(struct coh *c, struct coh_ctx *x);
 
 /* residency.c */
 void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page);
-void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus);
+void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus, bool ahead);
 void coh_hold_expire(struct coh *c);
 void coh_hold_idle(struct coh *c, uint8_t vcpu);
 uint64_t coh_hold_deadline(const struct coh *c);

@@ -211,7 +211,7 @@ void coh_satisfied(struct coh *c, struct coh_ctx *x, bool writable)
         return;
     uint64_t done = writable ? r->waiters : r->waiters & ~r->write_waiters;
     uint64_t granted = r->waiters;
-    bool ahead = r->started == 0 && granted == 0; /* nobody waits: nothing to hold it for */
+    bool ahead = r->started == 0;
     r->waiters &= ~done;
     r->other = !writable && r->write_other;
     if (writable) {
@@ -225,8 +225,8 @@ void coh_satisfied(struct coh *c, struct coh_ctx *x, bool writable)
         if (v->fault_page == x->page)
             v->outstanding = false;
     }
-    if (!ahead)
-        coh_hold_granted(c, x, granted);
+    if (!ahead || granted != 0) /* else nobody waits: nothing to hold it for */
+        coh_hold_granted(c, x, granted, ahead);
 }
 
 static void give_up_waiters(struct coh *c, struct coh_ctx *x)

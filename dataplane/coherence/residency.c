@@ -20,8 +20,9 @@
  * A set that ended is remembered. When the vCPU faults on one of its pages, the others that were
  * lost meanwhile are asked for in the same step: one at a time they would take as many round trips
  * as there are pages, and other nodes would take the first ones back before the last had come.
- * Under nested paging every access is such a set: the walk needs four page-table pages and the
- * page.
+ * They are asked for again when that fault is over: while the vCPU waited for the one page, others
+ * took what it still had. Under nested paging every access is such a set: the walk needs four
+ * page-table pages and the page.
  */
 #include <string.h>
 
@@ -169,6 +170,18 @@ static void set_add(struct coh *c, uint8_t vcpu, struct coh_rec *r)
     v->page[v->n++] = r->page;
 }
 
+/* The vCPU needs this page: if it was in the set that ended last, it needs the others as well. */
+static void ask(struct coh *c, uint8_t vcpu, uint64_t page)
+{
+    struct coh_vcpu *v = &c->vcpu[vcpu];
+    for (uint32_t i = 0; i < v->last_n; i++)
+        if (v->last[i] == page) {
+            v->ahead_n = v->last_n;
+            c->ahead |= bit64(vcpu);
+            return;
+        }
+}
+
 void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page)
 {
     if (vcpu >= COH_VCPUS_MAX)
@@ -183,24 +196,22 @@ void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page)
         if (v->attempt < COH_ATTEMPT_MAX)
             v->attempt++;
     }
-    for (uint32_t i = 0; i < v->last_n && v->ahead_n == 0; i++)
-        if (v->last[i] == page) {
-            v->ahead_n = v->last_n;
-            v->last_n = 0;
-            c->ahead |= bit64(vcpu);
-        }
+    ask(c, vcpu, page);
 }
 
-/* The page was mapped for a fault, of these vCPUs or of other threads. */
-void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus)
+/* The page was mapped for a fault, of these vCPUs or of other threads; ahead: for none yet. */
+void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus, bool ahead)
 {
     if (c->cfg.hold_ns == 0)
         return;
     if (c->hold_used == COH_HOLD_MAX && !x->r->holding)
         hold_end_first(c);
     hold_append(c, x->r, vcpus);
-    for (uint64_t left = vcpus; left != 0; left &= left - 1)
+    for (uint64_t left = vcpus; left != 0; left &= left - 1) {
         set_add(c, (uint8_t)bit64_first(left), x->r);
+        if (!ahead)
+            ask(c, (uint8_t)bit64_first(left), x->page);
+    }
 }
 
 /* ---- time

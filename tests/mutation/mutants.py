@@ -32,7 +32,7 @@ MUTANTS = (
     (
         "ahead-writes-all",
         "what a vCPU only read is fetched ahead for writing",
-        [(COH + "residency.c", "    *ret_write = (v->last_writable & bit64(i)) != 0;\n", "    *ret_write = i < 64;\n")],
+        [(COH + "faults.c", "    bool write = (v->last_writable & bit64(i)) != 0;\n", "    bool write = i < 64;\n")],
         [],
     ),
     (
