@@ -218,6 +218,7 @@ struct coh_counters {
     uint64_t drop[COH_DROPS];
     uint64_t tx[WIRE_KIND_LIMIT], rx[WIRE_KIND_LIMIT];   /* messages by kind, to and from others */
     uint64_t ahead;                                      /* requests for a set's other pages, without a fault */
+    uint64_t migratory;                                  /* reads that asked as writes do */
     uint64_t deferred, held, hold_expired;               /* parked; parked for residency; sets whose bound passed */
     uint64_t evict_puts, evict_putm, evict_puto, put_stale, punches;
     uint64_t txn_full;                                   /* faults that waited for a free transaction */

@@ -30,6 +30,7 @@ enum {
     COH_SELF_MAX = 128,                   /* messages to self queued within one step */
     COH_UNIT_ACTIONS = 160,               /* upper bound of the actions of one unit of work */
     COH_SCAN_MAX = 256,                   /* cache entries that the clock hand passes in one step */
+    COH_MIGRATORY_MAX = 3,                /* fits its field */
     COH_ATTEMPT_MAX = 4,                  /* the bound of a page set doubles this often at most */
 };
 #define COH_ID_LIMIT       (UINT64_C(1) << 48)
@@ -44,7 +45,8 @@ struct coh_entry { /* cache side, one per page */
     uint64_t tracked : 1; /* a record exists */
     uint64_t ref : 2;     /* clock: passes of the hand that the page survives */
     uint64_t taking : 1;  /* IS_P because this home took a PUT: needs no record, but is not idle */
-    uint64_t spare : 5;
+    uint64_t migratory : 2; /* so many reads to come ask for the page as a write does */
+    uint64_t spare : 3;
 };
 struct coh_dir {      /* home side, one per page homed here */
     uint64_t sharers; /* the owner included */

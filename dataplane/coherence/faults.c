@@ -83,12 +83,30 @@ bool coh_pending_run(struct coh *c)
 /* ---- requests
  * -------------------------------------------------------------------------------------- */
 
+/* Migratory data (a lock, a counter, a list's head) is read and then written by one node after the
+ * other; as two requests that costs two round trips a turn. A page that was read and upgraded here
+ * is asked for as a write does by the next reads, a few times: then one plain read finds out
+ * whether it still is one. A read by another node, while it is writable here, takes one off. (After
+ * Cox and Fowler, ISCA 1993, and Stenström et al., ISCA 1993; there the directory decides, here
+ * each reader does by itself, so that nothing is added to messages.) */
+static bool as_write(struct coh *c, struct coh_entry *e)
+{
+    if (e->migratory == 0)
+        return false;
+    e->migratory--;
+    c->counters.migratory++;
+    return true;
+}
+
 /* Sends GETS or GETM for a page in I or S. */
 void coh_request(struct coh *c, struct coh_ctx *x, bool write)
 {
     struct coh_rec *r = x->r;
     bool upgrade = x->e->state == COH_S;
     PANDO_CHECK(r->own && (x->e->state == COH_I || (upgrade && write)));
+    bool exclusive = write || as_write(c, x->e);
+    if (upgrade)
+        x->e->migratory = COH_MIGRATORY_MAX;
     r->txn = coh_new_txn(c);
     r->acked = 0;
     r->count_known = false;
@@ -99,8 +117,8 @@ void coh_request(struct coh *c, struct coh_ctx *x, bool write)
     else
         c->counters.ahead++;
     coh_frame_take(c, x->e);
-    coh_set_state(c, x, upgrade ? COH_SM_AD : write ? COH_IM_AD : COH_IS_D);
-    struct wire_msg m = {.kind = write ? WIRE_GETM : WIRE_GETS,
+    coh_set_state(c, x, upgrade ? COH_SM_AD : exclusive ? COH_IM_AD : COH_IS_D);
+    struct wire_msg m = {.kind = exclusive ? WIRE_GETM : WIRE_GETS,
                          .vm = c->cfg.vm,
                          .requester = c->cfg.self,
                          .page = x->page,

@@ -161,6 +161,8 @@ void coh_on_downgrade(struct coh *c, struct coh_ctx *x)
         return;
     coh_serve_begin(c, x);
     coh_act(c, COH_ACT_PROTECT, x->page);
+    if (x->e->migratory > 0)
+        x->e->migratory--;
     coh_set_state(c, x, COH_MS_P);
 }
 

@@ -337,6 +337,62 @@ static void test_check_finds(void **state)
     cw_free(w);
 }
 
+/* Reads and then writes the page; returns how many requests that took. */
+static uint64_t read_and_write(struct cw *w, uint8_t node)
+{
+    const uint64_t *faults = coh_counters(w->node[node].coh)->faults;
+    uint64_t before = faults[COH_FAULT_READ] + faults[COH_FAULT_WRITE] + faults[COH_FAULT_UPGRADE];
+    cw_fault(w, node, 0, 0, false);
+    cw_settle(w);
+    cw_read(w, node, 0);
+    if (w->node[node].map[0] != CW_RW) {
+        cw_fault(w, node, 0, 0, true);
+        cw_settle(w);
+    }
+    cw_write(w, node, 0);
+    return faults[COH_FAULT_READ] + faults[COH_FAULT_WRITE] + faults[COH_FAULT_UPGRADE] - before;
+}
+
+/* Read and written by one node after the other: most turns are one request. */
+static void test_migratory(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(3, 1);
+    struct cw *w = cw_new(&cfg);
+    uint64_t requests = 0;
+    for (uint32_t turn = 0; turn < 30; turn++)
+        requests += read_and_write(w, (uint8_t)(turn % 3));
+    assert_in_range(requests, 30, 45);
+    cw_check_end(w);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
+/* When nobody writes any more, the readers soon share it. */
+static void test_migratory_no_more(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(3, 1);
+    struct cw *w = cw_new(&cfg);
+    for (uint32_t turn = 0; turn < 30; turn++)
+        read_and_write(w, (uint8_t)(turn % 3));
+    uint32_t reads = 0;
+    for (uint32_t quiet = 0; quiet < 3; reads++) {
+        uint8_t node = (uint8_t)(reads % 3);
+        if (w->node[node].map[0] != CW_NONE) {
+            quiet++;
+            continue;
+        }
+        quiet = 0;
+        cw_fault(w, node, 0, 0, false);
+        cw_settle(w);
+    }
+    assert_in_range(reads, 3, 3 * 3 * 3);
+    cw_check_end(w);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_refusals),  cmocka_unit_test(test_refused_answers),
         cmocka_unit_test(test_peer_down), cmocka_unit_test(test_ids_used_up),
         cmocka_unit_test(test_no_frame),  cmocka_unit_test(test_check_finds),
+        cmocka_unit_test(test_migratory), cmocka_unit_test(test_migratory_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
