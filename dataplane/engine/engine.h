@@ -30,6 +30,7 @@
 #include <sys/types.h>
 
 #include "dataplane/base/hist.h"
+#include "dataplane/base/topk.h"
 #include "dataplane/base/pool.h"
 #include "dataplane/clock/clock.h"
 #include "dataplane/coherence/coherence.h"
@@ -206,6 +207,7 @@ struct engine {
 
     struct engine_counters count;
     struct hist latency[COH_FAULT_KINDS];
+    struct topk hot; /* pages, by faults that ended with a mapping here */
     char violation[256];
 };
 

@@ -11,6 +11,8 @@
 
 #include "dataplane/engine/engine.h"
 
+enum { SUMMARY_HOT_PAGES = 10 };
+
 static void put(json_t *o, const char *key, uint64_t value)
 {
     json_object_set_new(o, key, json_integer((json_int_t)value));
@@ -165,6 +167,7 @@ static json_t *coherence(const struct engine *e)
     put(o, "deferred", c->deferred);
     put(o, "deferred_high", c->deferred_high);
     put(o, "ahead", c->ahead);
+    put(o, "migratory", c->migratory);
     put(o, "held", c->held);
     put(o, "hold_expired", c->hold_expired);
     put(o, "evict_puts", c->evict_puts);
@@ -173,6 +176,24 @@ static json_t *coherence(const struct engine *e)
     put(o, "put_stale", c->put_stale);
     put(o, "punches", c->punches);
     return o;
+}
+
+/* By page number, the hottest first: its faults here are "faults" at least and up to "over" more.
+ */
+static json_t *hot_pages(const struct engine *e)
+{
+    struct topk_entry most[SUMMARY_HOT_PAGES];
+    uint32_t n = topk_most(&e->hot, most, SUMMARY_HOT_PAGES);
+    json_t *all = json_object();
+    for (uint32_t i = 0; i < n; i++) {
+        char key[32];
+        json_t *o = json_object();
+        snprintf(key, sizeof(key), "0x%llx", (unsigned long long)most[i].key);
+        put(o, "faults", most[i].count - most[i].over);
+        put(o, "over", most[i].over);
+        json_object_set_new(all, key, o);
+    }
+    return all;
 }
 
 static json_t *peers(const struct engine *e)
@@ -296,6 +317,7 @@ static json_t *everything(const struct engine *e)
     json_object_set_new(o, "fault_filter", fault_filter(e));
     json_object_set_new(o, "port", port(e));
     json_object_set_new(o, "coherence", coherence(e));
+    json_object_set_new(o, "hot_pages", hot_pages(e));
     json_object_set_new(o, "peers", peers(e));
     json_object_set_new(o, "loop", loop(e));
     json_object_set_new(o, "copies", copies(e));

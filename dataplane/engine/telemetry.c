@@ -58,9 +58,11 @@ static int on_command(const char *cmd, const char *params, struct rte_tel_data *
     static const struct {
         const char *cmd, *section;
     } map[] = {
-        {"/pando/faults", "faults"},       {"/pando/peers", "peers"},     {"/pando/rings", "rings"},
-        {"/pando/coherence", "coherence"}, {"/pando/classes", "classes"}, {"/pando/drops", "drops"},
-        {"/pando/counters", "loop"},       {"/pando/clock", "clock"},     {"/pando/summary", NULL},
+        {"/pando/faults", "faults"},   {"/pando/peers", "peers"},
+        {"/pando/rings", "rings"},     {"/pando/coherence", "coherence"},
+        {"/pando/classes", "classes"}, {"/pando/drops", "drops"},
+        {"/pando/counters", "loop"},   {"/pando/clock", "clock"},
+        {"/pando/hot", "hot_pages"},   {"/pando/summary", NULL},
     };
     (void)params;
     for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
@@ -97,6 +99,7 @@ int telemetry_open(struct engine *e)
         {"/pando/rings", "Rings of the VM's process, interrupts, wake-ups"},
         {"/pando/coherence", "Resident pages, evictions, checks"},
         {"/pando/classes", "Messages, frames and bytes by class"},
+        {"/pando/hot", "The ten pages that this node faults on most"},
         {"/pando/clock", "The guest clock: state, rate, bounds"},
         {"/pando/drops", "Why frames and messages were refused"},
     };

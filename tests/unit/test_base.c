@@ -14,6 +14,7 @@
 #include "dataplane/base/pool.h"
 #include "dataplane/base/prng.h"
 #include "dataplane/base/text.h"
+#include "dataplane/base/topk.h"
 
 static uint32_t crc(const void *p, size_t len)
 {
@@ -199,6 +200,48 @@ static void texts(void **state)
     assert_string_equal(b, "0x0");
 }
 
+/* Few keys: exact, and in order. */
+static void topk_exact(void **state)
+{
+    (void)state;
+    struct topk t = {0};
+    struct topk_entry most[5];
+    assert_int_equal(topk_most(&t, most, 5), 0);
+    for (uint64_t key = 1; key <= 20; key++)
+        for (uint64_t n = 0; n < key % 10; n++)
+            topk_add(&t, key);
+    assert_int_equal(topk_most(&t, most, 5), 5);
+    static const uint64_t keys[] = {9, 19, 8, 18, 7};
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(most[i].key, keys[i]);
+        assert_int_equal(most[i].count, keys[i] % 10);
+        assert_int_equal(most[i].over, 0);
+    }
+    assert_int_equal(topk_most(&t, most, 0), 0);
+}
+
+/* Ten hot keys among many others: they come out first, and the bounds hold. */
+static void topk_bounds(void **state)
+{
+    (void)state;
+    struct topk t = {0};
+    struct topk_entry most[10];
+    struct prng r = {.state = 7};
+    uint64_t truth[10] = {0};
+    for (uint32_t i = 0; i < 100000; i++) {
+        uint64_t x = prng_next(&r) % 40;
+        if (x < 10)
+            truth[x]++;
+        topk_add(&t, x < 10 ? x : 1000 + prng_next(&r) % 5000);
+    }
+    assert_int_equal(topk_most(&t, most, 10), 10);
+    for (uint32_t i = 0; i < 10; i++) {
+        assert_in_range(most[i].key, 0, 9);
+        assert_true(most[i].count >= truth[most[i].key]);
+        assert_true(most[i].count - most[i].over <= truth[most[i].key]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +252,8 @@ int main(void)
         cmocka_unit_test(pools),
         cmocka_unit_test(random_numbers),
         cmocka_unit_test(texts),
+        cmocka_unit_test(topk_exact),
+        cmocka_unit_test(topk_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
