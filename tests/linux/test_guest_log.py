@@ -8,6 +8,7 @@ import tempfile
 import unittest
 
 import guest_log
+import symbols
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOOD = """\
@@ -134,6 +135,24 @@ class JobsTest(unittest.TestCase):
         self.assertEqual(self.shell("options disk", cmdline=line).split(), [])
         self.assertEqual(self.shell("option clock break none", cmdline=line), "tsc\n")
         self.assertEqual(self.shell("option clock only none", cmdline=line), "none\n")
+
+
+class TestSymbols(unittest.TestCase):
+    def test_pages(self):
+        found = symbols.Symbols(
+            """\
+0000000000000000 A fixed_percpu_data
+ffffffff81000000 T _text
+ffffffff82a10000 D init_top_pgt
+ffffffff82a11ff0 d two_pages
+ffffffff82a13008 d another
+ffffffff82a13010 d a_third
+ffffffff82a20000 B _end
+ffffffffc0000000 t module_init	[virtio_blk]
+""".splitlines()
+        )
+        names = [found.of_page(p) for p in (0x2A10, 0x2A11, 0x2A12, 0x2A13, 0x2A20, 0x9999, 1)]
+        self.assertEqual(names, ["init_top_pgt", "two_pages", "two_pages+", "another and 1 more", "", "", ""])
 
 
 if __name__ == "__main__":

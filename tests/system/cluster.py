@@ -114,7 +114,7 @@ class Cluster:
             argv += ["--cmdline", self.o.cmdline]
         return argv + [guest]
 
-    def start_bare(self, guest):
+    def start_plain(self, guest):
         self.vmm = self.spawn("vmm", self.vmm_argv(guest))
 
     def start_dataplanes(self):
@@ -149,8 +149,8 @@ class Cluster:
         return sockets, netns
 
     def start(self, guest):
-        if self.o.bare:
-            self.start_bare(guest)
+        if self.o.plain:
+            self.start_plain(guest)
             return
         sockets, netns = self.start_dataplanes()
         if self.ended() or self.stopping:
@@ -240,7 +240,7 @@ class Cluster:
         self.watch(result)
         self.finish(result)
         result.seconds = time.monotonic() - start
-        if not self.o.bare:
+        if not self.o.plain:
             run_dir = self.space.path("run")
             result.left = sorted(os.listdir(run_dir)) if os.path.isdir(run_dir) else []
             result.summaries = [self.read_json(f"summary{n}.json") for n in range(self.o.nodes)]

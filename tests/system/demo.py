@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""./dev demo: one guest over several nodes on this machine, its console live, a summary at the
-end.
+"""./dev demo --bare: bare-metal guests over several nodes on this machine, each one VM, their
+console live, a summary at the end. (Without --bare: linux_demo.py.)
 """
 import argparse
 import json
@@ -43,7 +43,7 @@ class Screen:
 
 def picture(o):
     """Which vCPU lives where, and what joins the nodes."""
-    if o.bare:
+    if o.plain:
         return [f"one KVM on this host, without Pando: vCPUs 0..{o.vcpus - 1}, {o.ram} MiB"]
     boxes = []
     for n in range(o.nodes):
@@ -124,7 +124,8 @@ def show(name, o, result, wrong, screen):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./dev demo --bare", description=__doc__)
+    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)  # who asked for it
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object as the last line of standard output"
@@ -142,7 +143,7 @@ def main():
 
     screen.say(
         screen.bold
-        + ("One guest on plain KVM" if o.bare else "One guest over several nodes")
+        + ("One guest on plain KVM" if o.plain else "One guest over several nodes")
         + f"{screen.plain}: {o.vcpus} vCPUs, {o.ram} MiB"
     )
     for line in picture(o):

@@ -143,7 +143,7 @@ def kill_harness(build):
     """
     hugepages = set(listing("/dev/hugepages"))
     here = os.path.dirname(os.path.abspath(__file__))
-    argv = [sys.executable, os.path.join(here, "demo.py"), "--build", build] + options(
+    argv = [sys.executable, os.path.join(here, "demo.py"), "--bare", "--build", build] + options(
         "af_packet"
     ).words()
     p = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

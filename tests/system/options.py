@@ -25,7 +25,7 @@ class Options:
     poll: str = "sleep"
     homes: str = "interleave"
     check: bool = True
-    bare: bool = False  # plain KVM, without Pando: what the guest does on one host
+    plain: bool = False  # plain KVM, without Pando: what the guest does on one host
     guest: str = ""  # file, or name of one of ours; "": the demonstration
     cmdline: str = ""
     timeout: int = 120  # seconds for the guest
@@ -52,7 +52,7 @@ class Options:
 
     def command(self):
         """The same run as a command to type."""
-        return shlex.join(["./dev", "demo"] + self.words())
+        return shlex.join(["./dev", "demo", "--bare"] + self.words())
 
     def resident_mib(self):
         """The limit of each node; rounded up, and never so small that the nodes together cannot
@@ -170,7 +170,7 @@ def add_arguments(parser):
         action="store_false",
         help="do not check invariants after each step",
     )
-    add("--bare", action="store_true", help="plain KVM, without Pando")
+    add("--plain", action="store_true", help="plain KVM, without Pando")
     add(
         "--guest",
         default="",
@@ -212,7 +212,7 @@ def problem(o):
         (1 <= o.nodes <= 64, f"--nodes {o.nodes}; allowed: 1..64"),
         (1 <= o.vcpus <= 64, f"--vcpus {o.vcpus}; allowed: 1..64"),
         (
-            o.nodes <= o.vcpus or o.bare,
+            o.nodes <= o.vcpus or o.plain,
             f"--nodes {o.nodes} with --vcpus {o.vcpus}; allowed: a vCPU on every node",
         ),
         (2 <= o.ram <= 65536, f"--ram {o.ram}; allowed: 2..65536 MiB"),

@@ -98,7 +98,7 @@ def class_rows(summaries):
 
 def text(result, o):
     """The summary that a person reads, as lines."""
-    if o.bare:
+    if o.plain:
         return [
             f"vCPUs: {o.vcpus}, all on this host's KVM; exits: {count_words(exits(result.vmm))}"
         ]
@@ -148,7 +148,7 @@ def exits(vmm):
 def problem(result, o):
     """What the summaries of a passed run must show, or what is wrong. A distributed run that moved
     no page, or a lossy one that lost nothing, has tested nothing."""
-    if o.bare:
+    if o.plain:
         return None
     for n, s in enumerate(result.summaries):
         if not s:

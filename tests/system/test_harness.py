@@ -43,12 +43,12 @@ class OptionsTest(unittest.TestCase):
             Options(),
             Options(nodes=3, vcpus=6, fabric="af_packet", loss=2.5, dup=1, seed=7, guest="sweep"),
             Options(
-                cmdline="size=16 turns=1", check=False, bare=True, poll="busy", resident_pct=40
+                cmdline="size=16 turns=1", check=False, plain=True, poll="busy", resident_pct=40
             ),
         ):
             words = shlex.split(o.command())
-            self.assertEqual(words[:2], ["./dev", "demo"])
-            self.assertEqual(options.from_arguments(parser.parse_args(words[2:])), o)
+            self.assertEqual(words[:3], ["./dev", "demo", "--bare"])
+            self.assertEqual(options.from_arguments(parser.parse_args(words[3:])), o)
 
     def test_generated_configurations_load(self):
         program = cluster.find_program(BUILD, "pando-config")

@@ -131,6 +131,14 @@ void on_every_cpu(void (*f)(unsigned i))
     on_threads(ncpus, f);
 }
 
+/* There may be fewer real CPUs than threads, and over hosts a CPU that looks often takes pages from
+ * the one it waits for. */
+static void sleep_longer(struct spin *s)
+{
+    s->sleep_us = s->sleep_us == 0 ? 100 : s->sleep_us < 10000 ? 2 * s->sleep_us : s->sleep_us;
+    usleep(s->sleep_us);
+}
+
 void spin_once(struct spin *s, const char *what)
 {
     __builtin_ia32_pause();
@@ -139,7 +147,7 @@ void spin_once(struct spin *s, const char *what)
     if (s->turns < 16 * 1024)
         sched_yield();
     else
-        usleep(100); /* there may be fewer real CPUs than threads: others need this one */
+        sleep_longer(s);
     if (!s->since)
         s->since = now_ns();
     else if (now_ns() - s->since > opt.patience * 1000000000ull)

@@ -53,7 +53,7 @@ void on_threads(unsigned n, void (*f)(unsigned i));
 
 /* Waits, spinning; a wait that is too long is a failure that says what it waited for. */
 struct spin {
-    unsigned turns;
+    unsigned turns, sleep_us;
     uint64_t since;
 };
 void spin_once(struct spin *s, const char *what);

@@ -26,6 +26,8 @@ uptime_s() { cut -d ' ' -f 1 /proc/uptime; }
 since() { echo "$1 $(uptime_s)" | awk '{ printf "%.1f", $2 - $1 }'; }
 say() { echo "$*" >"$PANDO_DETAIL"; }
 fail() { say "$*"; echo "FAIL: $*"; exit 1; }
+# everywhere PROGRAM ...: on all CPUs that are up, also those that isolcpus= keeps processes from.
+everywhere() { taskset -c "$(cat /sys/devices/system/cpu/online)" "$@"; }
 cpus() { grep -c '^processor' /proc/cpuinfo; }
 
 # Lines of a kernel's log (dmesg -r: <level>[time] words) that a machine that is right does not

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where the Linux guest runs: on this machine's own KVM if that is nested paging by hardware, else
+in the lab VM. over_nodes.py does the work at either place."""
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+for part in ("lab", "system"):
+    sys.path.insert(0, os.path.join(ROOT, "tests", part))
+import doctor  # noqa: E402
+import image  # noqa: E402
+import lab  # noqa: E402
+import procs  # noqa: E402
+
+LAB_START_SECONDS = 60  # until its job begins, with what it needs to end
+
+
+class Place:
+    """lab: in the lab VM; why: in words."""
+
+    def __init__(self):
+        for check in (doctor.check_root, doctor.check_kvm, doctor.check_virtualisation, doctor.check_uffd):
+            state, text, _ = check()
+            if state != doctor.OK:
+                self.lab, self.why = True, text
+                return
+        self.lab, self.why = False, text
+
+
+def prepare(build, stress=False):
+    """Downloads and makes the guest's files; image.ImageError if that is not possible."""
+    image.kernel(image.META)
+    image.initrd("stress" if stress else "small", image.META, build)
+
+
+def run(place, words, out, seconds, build, on_line):
+    """over_nodes.py with these arguments; returns (its result or None, what is wrong or None)."""
+    os.makedirs(out, exist_ok=True)
+    result_file = os.path.join(out, "result.json")
+    if os.path.exists(result_file):
+        os.unlink(result_file)
+    words = [*words, "--build", build, f"--seconds={seconds - (LAB_START_SECONDS if place.lab else 0)}"]
+    try:
+        status = (in_lab if place.lab else here)(words, out, seconds, build, on_line)
+    except lab.LabError as e:
+        return None, str(e)
+    try:
+        with open(result_file, encoding="utf-8") as f:
+            result = json.load(f)
+    except (OSError, ValueError) as e:
+        return None, f"status {status} and no result: {e}"
+    return result, result["problem"] or (f"status {status}" if status else None)
+
+
+def in_lab(words, out, seconds, build, on_line):
+    job = f"rm -f $OUT/result.json; export PANDO_LINUX_CACHE={image.CACHE}\n"
+    job += f"python3 tests/linux/over_nodes.py {shlex.join([*words, '--pin', '--result', '/run/out/result.json'])}\n"
+    return lab.run_job(job, out, seconds, on_line=on_line, build=build)
+
+
+def here(words, out, seconds, build, on_line):
+    argv = [sys.executable, os.path.join(HERE, "over_nodes.py"), *words, "--result", os.path.join(out, "result.json")]
+    p = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    with p:
+        for line in p.stdout:
+            on_line(line.rstrip("\n"))
+    return p.returncode

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`./dev test system`: Debian's kernel over several nodes under Debian's QEMU and `pando run`, on this
+machine's KVM or, where that is none by hardware, each case in a fresh lab VM; tests/linux/over_nodes.py
+does the work. In the lab VM the CPUs of other nodes come up from userspace (over_nodes.py --slow)."""
+import dataclasses
+import functools
+import os
+import sys
+import time
+
+import outcome
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "linux"))
+import image  # noqa: E402
+import lab  # noqa: E402  (place.py makes it known)
+import place as places  # noqa: E402
+
+
+@dataclasses.dataclass
+class Case:
+    homes: str  # node of each vCPU
+    jobs: str
+    seconds: int  # in the lab VM
+    full: bool = False  # only with --full
+    nodes: int = 2
+    cpu: str = "qemu64,+tsc-deadline"
+    more: tuple = ()  # further arguments of over_nodes.py
+
+    def words(self, place):
+        words = [f"--nodes={self.nodes}", f"--homes={self.homes}", f"--jobs={self.jobs}", f"--qemu=-cpu {self.cpu}"]
+        return words + list(self.more) + (["--slow"] if place.lab else ["--words=tsc=reliable"])
+
+
+CASES = {
+    "1-node": Case("0", "show,threads,clock,smc,disk,net", 240, full=True, nodes=1),
+    "memory-elsewhere": Case("0", "show,threads,clock,smc,disk,net", 300),
+    "2-nodes": Case("0,1", "show,threads", 400),
+}
+
+
+def console(line):
+    """What people want to see live: everything but the two kernels' own lines."""
+    if not line.removeprefix("guest| ").lstrip().startswith("["):
+        print("     " + line, flush=True)
+
+
+def traffic(result):
+    """Faults and messages of all nodes, for the line of the result."""
+    faults, messages = 0, 0
+    for node in result["nodes"]:
+        faults += sum(kind["n"] for kind in (node.get("faults") or {}).values())
+        messages += sum(kind["tx"] for kind in (node.get("messages") or {}).values())
+    return f"userspace after {result['userspace_s']} s of guest time, {faults} page faults, {messages} coherence messages"
+
+
+def run_case(name, case, place, build):
+    out = os.path.join(lab.CACHE, "linux-" + name)
+    result, wrong = places.run(place, case.words(place), out, case.seconds, build, console)
+    return wrong, traffic(result) if result and not wrong else ""
+
+
+def main():
+    parser = outcome.parser(__doc__)
+    parser.add_argument("--only", default="", help="a part of a case's name")
+    parser.add_argument("--full", action="store_true", help="all of them")
+    args = parser.parse_args()
+    build, start, place = os.path.abspath(args.build), time.monotonic(), places.Place()
+    print(f"     in the lab VM: {place.why}" if place.lab else f"     on this machine's KVM: {place.why}")
+    try:
+        places.prepare(build)
+    except image.ImageError as e:
+        outcome.report(args.tally, "system/image", "fail", time.monotonic() - start, str(e))
+        return 3
+    results = []
+    for name, case in CASES.items():
+        if args.only not in name:
+            continue
+        if case.full and not args.full and not args.only:
+            outcome.report(args.tally, f"system/{name}", "skip", 0, "only with --full: it takes minutes")
+            continue
+        test = functools.partial(run_case, name, case, place, build)
+        results.append(outcome.run(args.tally, f"system/{name}", test))
+    return outcome.status(results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
