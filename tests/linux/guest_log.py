@@ -29,6 +29,7 @@ class GuestLog:
     """Fed line by line; says at any time what is known.
 
     userspace_s   seconds after the kernel's start at which /init ran, or None
+    boots, due    how often it did, and should
     jobs          names as announced
     running       the job that has begun and not ended, or None
     passed        {job: (seconds, words)}
@@ -36,8 +37,9 @@ class GuestLog:
     crash         (kind, line) of the first bad line of the kernel, or None
     done          all jobs have ended"""
 
-    def __init__(self):
-        self.userspace_s, self.jobs, self.running = None, [], None
+    def __init__(self, boots=1):
+        self.userspace_s, self.boots, self.due = None, 0, boots
+        self.jobs, self.running = [], None
         self.passed, self.failed, self.seconds = {}, {}, {}
         self.crash, self.done = None, False
 
@@ -55,7 +57,8 @@ class GuestLog:
 
     def result(self, words):
         if found := re.match(r"userspace after ([\d.]+) s", words):
-            self.userspace_s = float(found[1])
+            self.userspace_s, self.boots = float(found[1]), self.boots + 1
+            self.jobs, self.passed, self.running, self.done = [], {}, None, False  # of this boot
         elif found := re.match(r"jobs(.*)", words):
             self.jobs = found[1].split()
         elif found := re.match(r"begin (\S+)", words):
@@ -92,7 +95,9 @@ class GuestLog:
             return f"job {self.running} did not end"
         if self.missing():
             return f"jobs without a result: {', '.join(self.missing())}"
-        return None if self.done else "the guest did not say that it is done"
+        if not self.done:
+            return "the guest did not say that it is done"
+        return None if self.boots == self.due else f"the guest came up {self.boots} times, not {self.due}"
 
     def text(self):
         """For people: a line a job."""
@@ -102,8 +107,8 @@ class GuestLog:
         return "\n".join(lines + [self.problem() or f"all {len(self.passed)} jobs passed"])
 
 
-def parse(lines):
-    log = GuestLog()
+def parse(lines, boots=1):
+    log = GuestLog(boots)
     for line in lines:
         log.feed(line)
     return log

@@ -24,8 +24,8 @@ GUEST = "guest| "  # in front of what the guest and QEMU say
 # the others come up from userspace, when idle CPUs have no tick any more. Its memory of the early boot
 # is at home where it is used, and unbound work stays on the first node.
 SLOW_WORDS = "quiet nokaslr tsc=reliable nowatchdog maxcpus={first} isolcpus=managed_irq,domain,{others}"
-RTO_US = 20000  # transport.rto_min_us: an emulated node answers late, and is not to be asked again for that
-HOLD_US = 25000  # coherence.hold_us where nothing else is said: enough under an emulator, too
+SLOW_RTO = ", rto_min_us: 20000, rto_max_us: 200000"  # an emulated node answers late
+SLOW_HOLD_US = 25000  # coherence.hold_us there
 
 
 def cluster(args, run_dir):
@@ -33,14 +33,16 @@ def cluster(args, run_dir):
     base, extra = divmod(args.mem, args.nodes)
     nodes = [f"- {{id: {n}, name: n{n}, range_mib: {base + (n < extra)}}}" for n in range(args.nodes)]
     ppm = round(args.loss * 10000)
+    hold_us = args.hold_us or (SLOW_HOLD_US if args.slow else 0)
+    hold = f", hold_us: {hold_us}, hold_max_us: {2 * hold_us}" if hold_us else ""
     return "\n".join([
         "cluster: linux",
         f"run_dir: {run_dir}",
         f"vm: {{ram_mib: {args.mem}, vcpus: {len(args.homes)}, homes: range, vcpu_homes: {args.homes}}}",
         "nodes:", *nodes,
         f"fabric: {{type: {args.fabric}, faults: {{seed: {args.seed}, drop_ppm: {ppm}}}}}",
-        f"transport: {{heartbeat_ms: 100, dead_ms: 20000, rto_min_us: {RTO_US}, rto_max_us: {10 * RTO_US}}}",
-        f"coherence: {{check: true, hold_us: {args.hold_us}, hold_max_us: {2 * args.hold_us}}}",
+        f"transport: {{heartbeat_ms: 100, dead_ms: 20000{SLOW_RTO if args.slow else ''}}}",
+        f"coherence: {{check: true{hold}}}",
         "poll: {mode: sleep}",
     ]) + "\n"  # fmt: skip
 
@@ -103,8 +105,8 @@ def arguments():
     parser.add_argument("--jobs", default="show")
     parser.add_argument("--words", default="", help="more for the kernel's command line")
     parser.add_argument("--qemu", default="", help="more for QEMU's command line")
-    parser.add_argument("--reboot", action="store_true", help="a reset starts the guest again")
-    parser.add_argument("--hold-us", type=int, default=HOLD_US)
+    parser.add_argument("--reboot", action="store_true", help="a reset starts the guest again, with pando.end=reboot once")
+    parser.add_argument("--hold-us", type=int, default=0, help="0: what is right for the place")
     parser.add_argument("--slow", action="store_true", help="the host is an emulator: CPUs of other nodes come up late")
     parser.add_argument("--pin", action="store_true", help="each node on one CPU of its own: as hosts are")
     parser.add_argument("--bare", action="store_true", help="neither disk nor network")
@@ -148,7 +150,7 @@ def main():
         disk = None if args.bare else disk_image.make(os.path.join(scratch, "disk"), 16, seed=int(start * 1e6))
         port = None if args.bare else smoke.free_port()
         qemu = qemu_argv(args, kernel, initrd, disk, port)
-        log, status = smoke.run(pando_argv(args, config, summaries, qemu), port, args.seconds, True, GUEST)
+        log, status = smoke.run(pando_argv(args, config, summaries, qemu), port, args.seconds, True, GUEST, 1 + args.reboot)
         nodes = [node_summary(os.path.join(summaries, f"summary{n}.json")) for n in range(args.nodes)]
     problem = log.problem() or wrong(status, nodes)
     print("\n" + log.text() + (f"\n{problem}" if problem else ""))

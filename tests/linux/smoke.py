@@ -62,7 +62,8 @@ def qemu_argv(args, kernel, initrd, disk, port):
     words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs} {BRIEF} {args.words}"
     words += "" if args.bare else " pando.need=disk,net"
     words += f" {TCG_WORDS}" if args.accel == "tcg" else ""
-    argv = ["qemu-system-x86_64", *machine(args), "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]
+    argv = ["qemu-system-x86_64", *machine(args), "-nodefaults", "-display", "none", "-serial", "stdio"]
+    argv += [] if args.reboot else ["-no-reboot"]
     argv += ["-kernel", kernel, "-initrd", initrd, "-append", words]
     if disk:
         argv += ["-drive", f"file={disk},format=raw,if=none,id=d0,cache=none", "-device", "virtio-blk-pci,drive=d0"]
@@ -90,10 +91,10 @@ class Client(threading.Thread):
             self.words = str(e)
 
 
-def run(argv, port, seconds, show, prefix=""):
+def run(argv, port, seconds, show, prefix="", boots=1):
     """One boot; returns what the guest's console said, and the exit status. prefix: in front of each line
     that is shown, for who must tell this kernel's lines from another one's."""
-    log, client = guest_log.GuestLog(), Client(port)
+    log, client = guest_log.GuestLog(boots), Client(port)
     qemu = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=in_child
     )
@@ -130,6 +131,7 @@ def arguments():
     parser.add_argument("--words", default="", help="more for the kernel's command line")
     parser.add_argument("--stress", action="store_true", help="the image with stress-ng")
     parser.add_argument("--bare", action="store_true", help="neither disk nor network")
+    parser.add_argument("--reboot", action="store_true", help="a reset starts the guest again, with pando.end=reboot once")
     parser.add_argument("--verbose", action="store_true", help="the kernel's own lines too")
     parser.add_argument("--kernel", default=image.META, metavar="META")
     parser.add_argument("--build", default=os.path.join(image.ROOT, "build"))
@@ -149,7 +151,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=image.CACHE) as scratch:
         disk = None if args.bare else disk_image.make(os.path.join(scratch, "disk"), 16, seed=int(start * 1e6))
         port = None if args.bare else free_port()
-        log, status = run(qemu_argv(args, kernel, initrd, disk, port), port, args.seconds, args.verbose)
+        log, status = run(qemu_argv(args, kernel, initrd, disk, port), port, args.seconds, args.verbose, boots=1 + args.reboot)
     print("\n" + log.text())
     print(f"smoke: {time.monotonic() - start:.0f} s, status {status}")
     return 1 if log.problem() or status != 0 else 0

@@ -137,6 +137,14 @@ class JobsTest(unittest.TestCase):
         self.assertEqual(self.shell("option clock only none", cmdline=line), "none\n")
 
 
+class TestBoots(unittest.TestCase):
+    def test_a_second_boot_is_its_own(self):
+        self.assertIsNone(guest_log.parse(GOOD + GOOD, 2).problem())
+        self.assertIn("2 times", guest_log.parse(GOOD + GOOD).problem())
+        self.assertIn("1 times", guest_log.parse(GOOD, 2).problem())
+        self.assertIn("did not end", guest_log.parse(GOOD + GOOD[:5], 2).problem())
+
+
 class TestSymbols(unittest.TestCase):
     def test_pages(self):
         found = symbols.Symbols(
