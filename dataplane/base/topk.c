@@ -22,7 +22,7 @@ void topk_add(struct topk *t, uint64_t key)
 
 static bool before(const struct topk_entry *a, const struct topk_entry *b)
 {
-    uint64_t sure_a = a->count - a->over, sure_b = b->count - b->over;
+    uint64_t sure_a = topk_sure(a), sure_b = topk_sure(b);
     return sure_a != sure_b ? sure_a > sure_b : a->key < b->key;
 }
 

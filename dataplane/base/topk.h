@@ -18,6 +18,13 @@ struct topk_entry {
     uint64_t key, count, over;
 };
 
+/* The least that the key's count can be. Also right for an entry that its owner changes meanwhile.
+ */
+static inline uint64_t topk_sure(const struct topk_entry *e)
+{
+    return e->over < e->count ? e->count - e->over : 0;
+}
+
 struct topk { /* begins as all zero */
     struct topk_entry entry[TOPK_ENTRIES];
     uint32_t used;

@@ -15,7 +15,8 @@
  *  2. Data value: a read returns the last write in the order of the directory.
  *  3. A mapping changes only through an action of this core, and the core learns of its completion by
  *     COH_EV_MAPPED / PROTECTED / UNMAPPED. Nothing maps as a side effect.
- *  4. Reads move no ownership: after a downgrade the old writer stays owner (the data source).
+ *  4. GETS moves no ownership: after a downgrade the old writer stays owner (the data source). A read of a page
+ *     that is read and then written in turns may ask by GETM (faults.c); its MAP is writable, its fault READ.
  *  5. Invalidations leave together; acks go straight to the requester; a write is granted only after
  *     all of them.
  *  6. Versions and transaction ids have 48 bits and never wrap (2^48 at one a microsecond: 8.9 years;

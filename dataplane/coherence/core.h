@@ -46,7 +46,8 @@ struct coh_entry { /* cache side, one per page */
     uint64_t ref : 2;     /* clock: passes of the hand that the page survives */
     uint64_t taking : 1;  /* IS_P because this home took a PUT: needs no record, but is not idle */
     uint64_t migratory : 2; /* so many reads to come ask for the page as a write does */
-    uint64_t spare : 3;
+    uint64_t guessed : 1; /* the last request was such a read: M does not say that it was written */
+    uint64_t spare : 2;
 };
 struct coh_dir {      /* home side, one per page homed here */
     uint64_t sharers; /* the owner included */

@@ -84,11 +84,11 @@ bool coh_pending_run(struct coh *c)
  * -------------------------------------------------------------------------------------- */
 
 /* Migratory data (a lock, a counter, a list's head) is read and then written by one node after the
- * other; as two requests that costs two round trips a turn. A page that was read and upgraded here
- * is asked for as a write does by the next reads, a few times: then one plain read finds out
- * whether it still is one. A read by another node, while it is writable here, takes one off. (After
- * Cox and Fowler, ISCA 1993, and Stenström et al., ISCA 1993; there the directory decides, here
- * each reader does by itself, so that nothing is added to messages.) */
+ * other; as two requests that costs two round trips a turn. After a fault had to upgrade a page,
+ * its next reads here ask as a write does, a few times: then one plain read finds out whether it is
+ * still written. A plain read by another node, while the page is writable here, takes one off.
+ * (After Cox and Fowler, ISCA 1993, and Stenström et al., ISCA 1993; there the directory decides,
+ * here each reader does by itself, so that nothing is added to messages.) */
 static bool as_write(struct coh *c, struct coh_entry *e)
 {
     if (e->migratory == 0)
@@ -105,7 +105,8 @@ void coh_request(struct coh *c, struct coh_ctx *x, bool write)
     bool upgrade = x->e->state == COH_S;
     PANDO_CHECK(r->own && (x->e->state == COH_I || (upgrade && write)));
     bool exclusive = write || as_write(c, x->e);
-    if (upgrade)
+    x->e->guessed = exclusive && !write;
+    if (upgrade && r->started != 0)
         x->e->migratory = COH_MIGRATORY_MAX;
     r->txn = coh_new_txn(c);
     r->acked = 0;

@@ -117,7 +117,8 @@ static void set_remember(struct coh *c, struct coh_vcpu *v)
     v->last_writable = 0;
     for (uint32_t i = 0; i < v->n; i++) {
         v->last[i] = v->page[i];
-        if (c->cache[v->page[i]].state == COH_M)
+        const struct coh_entry *e = &c->cache[v->page[i]];
+        if (e->state == COH_M && !e->guessed)
             v->last_writable |= bit64(i);
     }
     v->last_n = v->n;

@@ -50,7 +50,8 @@ struct pando_config {
         uint8_t vcpu_home[256]; /* given by list, or dealt out in equal runs over the nodes */
         uint8_t vmm_node;
         enum config_home homes;
-        uint8_t interleave_shift; /* log2 pages */
+        uint8_t interleave_shift;                   /* log2 pages */
+        uint32_t tick_rest_times, tick_rest_max_ms; /* vkvm/run.c: a slow tick */
     } vm;
 
     uint32_t node_count;

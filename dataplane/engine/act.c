@@ -46,7 +46,8 @@ static void act_map(struct engine *e, const struct coh_action *a)
     if (a->started != 0) {
         e->now = engine_now();
         hist_add(&e->latency[a->fault], e->now - a->started);
-        topk_add(&e->hot, a->page);
+        if (a->fault != COH_FAULT_SPURIOUS)
+            topk_add(&e->hot, a->page);
     }
     if (!a->again)
         push_done(e, a->page, COH_EV_MAPPED);

@@ -201,7 +201,9 @@ void control_welcome(struct engine *e)
                          .ram_pages_max = e->cfg->vm.ram_pages,
                          .segment_size = e->shared_size,
                          .nice = e->cfg->poll.nice,
-                         .slice_us = e->cfg->poll.slice_us};
+                         .slice_us = e->cfg->poll.slice_us,
+                         .tick_rest_times = e->cfg->vm.tick_rest_times,
+                         .tick_rest_max_ms = e->cfg->vm.tick_rest_max_ms};
     memcpy(m.vcpu_home, e->cfg->vm.vcpu_home, sizeof(m.vcpu_home));
     welcome_cores(e, &m);
     int fds[] = {e->segment_fd, e->doorbell_fd};

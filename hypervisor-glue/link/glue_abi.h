@@ -28,7 +28,7 @@
 #include "dataplane/wire/wire.h"
 
 enum {
-    GLUE_ABI_VERSION = 3,
+    GLUE_ABI_VERSION = 4,
     GLUE_RING_ENTRIES = 128, /* per direction; a power of two */
     GLUE_SIDE_SLOTS =
         8, /* per direction; a power of two: payload messages in flight in one channel */
@@ -60,10 +60,10 @@ struct glue_ctl {
     uint32_t status;                /* BYE */
     uint32_t node, nodes, vmm_node; /* WELCOME */
     uint32_t vcpus;                 /* WELCOME: vCPUs of the VM */
-    uint64_t ram_pages_max; /* WELCOME: coherence units that the cluster was configured for */
-    uint64_t segment_size;  /* WELCOME */
-    uint32_t block;         /* RAM: index, 0..GLUE_RAM_BLOCKS-1, each once, in order */
-    uint32_t reserved;
+    uint64_t ram_pages_max;   /* WELCOME: coherence units that the cluster was configured for */
+    uint64_t segment_size;    /* WELCOME */
+    uint32_t block;           /* RAM: index, 0..GLUE_RAM_BLOCKS-1, each once, in order */
+    uint32_t tick_rest_times; /* WELCOME, as the next: of vkvm/run.c */
     uint64_t
         base_page;  /* RAM: first coherence unit of the block: right behind the previous block */
     uint64_t pages; /* RAM */
@@ -73,7 +73,7 @@ struct glue_ctl {
     int32_t agent_core;     /* WELCOME: CPU of the agent thread; -1: not pinned */
     int32_t nice;           /* WELCOME: of the agent thread, with its slice (host/thread.h) */
     uint32_t slice_us;
-    uint32_t reserved2;
+    uint32_t tick_rest_max_ms;
     char text[GLUE_ERROR_TEXT];
 };
 

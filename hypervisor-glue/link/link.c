@@ -111,6 +111,8 @@ static int greet(struct link *l, int sock, char *err)
     l->agent_core = c.agent_core;
     l->agent_nice = c.nice;
     l->agent_slice_us = c.slice_us;
+    l->tick_rest_times = c.tick_rest_times;
+    l->tick_rest_max_ms = c.tick_rest_max_ms;
     l->doorbell = fds[1];
     fds[1] = -1;
 out:

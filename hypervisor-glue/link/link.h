@@ -44,6 +44,7 @@ struct link {
     int16_t vcpu_core[256]; /* -1: not pinned */
     int32_t agent_core, agent_nice;
     uint32_t agent_slice_us;
+    uint32_t tick_rest_times, tick_rest_max_ms;
     struct link_block block[GLUE_RAM_BLOCKS];
     _Atomic uint32_t blocks;
     _Atomic uint32_t stopping; /* no vCPU enters the guest again */

@@ -37,6 +37,8 @@ struct vcpu *vcpu_create(struct vm *vm, uint32_t id, int *ret_errno)
         return NULL;
     v->vm = vm;
     v->id = id;
+    v->tick.rest_times = vm->link.tick_rest_times;
+    v->tick.rest_max_ns = vm->link.tick_rest_max_ms * UINT64_C(1000000);
     v->here = vm->link.vcpu_home[id] == vm->link.node;
     v->remote = !vm->vmm;
     v->chan = link_chan(&vm->link, id);

@@ -48,10 +48,9 @@ enum {
     VKVM_RUN_UNION = offsetof(struct kvm_run, padding) + sizeof(((struct kvm_run *)0)->padding),
     VKVM_PIO_OFFSET = 4096, /* where KVM puts port data in the vCPU's mapping */
     VKVM_RUN_PAGES = 3,
-    VKVM_TICK_LATE_NS = 1000000,   /* a timer interrupt that waits longer for the one before ... */
-    VKVM_TICK_NEAR_NS = 20000000,  /* ... which was taken at most so long before it fired */
-    VKVM_TICK_REST_TIMES = 3,      /* is followed by so many times the wait without one */
-    VKVM_TICK_REST_NS = 200000000, /* the longest rest */
+    VKVM_TICK_LATE_NS = 1000000, /* a timer interrupt that waits longer for the one before ... */
+    VKVM_TICK_NEAR_NS =
+        20000000, /* ... which was taken at most so long before it, is followed by a rest */
     VKVM_POLL_NS =
         20000000, /* a signal between the last look and the sleep is noticed after this */
 };
@@ -78,6 +77,7 @@ struct vcpu;
 /* A guest whose timer interrupt takes longer than the timer's period would do nothing else. */
 struct tick {
     uint64_t fired, accepted; /* ns; of the timer's interrupt: into the IRR, into the guest */
+    uint64_t rest_times, rest_max_ns; /* vm.tick_rest_times, vm.tick_rest_max_ms */
 };
 
 struct vm {

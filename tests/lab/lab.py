@@ -15,6 +15,7 @@ import argparse
 import collections
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -60,6 +61,7 @@ until grep -q held /run/held; do sleep 0.1; done
 echo 1 >/sys/devices/system/cpu/cpu1/online
 [ ! -x {heartbeat} ] || {heartbeat} /dev/ttyS1 &
 """
+OWN = ("/tmp/", "/var/tmp/", "/run/")  # tests/lab/init
 MEMORY_MIB, CPUS = 3072, 2
 
 
@@ -76,6 +78,13 @@ def check_programs():
     missing = [package for program, package in PROGRAMS.items() if not shutil.which(program, path=path)]
     if missing:
         raise LabError(f"the lab VM needs packages: apt-get install {' '.join(sorted(set(missing)))}")
+
+
+def check_place(build):
+    """The lab sees this machine's directories, but for those that it needs to write to."""
+    for path in (ROOT, os.path.abspath(build), CACHE):
+        if path.startswith(OWN):
+            raise LabError(f"{path}: the lab VM has its own {', '.join(OWN)}; move the project elsewhere, such as /root")
 
 
 def emulator():
@@ -206,6 +215,7 @@ def run_job(script, out, seconds=600, on_line=None, files=(), build="build"):
     """Runs a shell script in the lab; OUT is where its files come and go. Returns its exit status;
     LabError if the lab itself did not get that far."""
     check_programs()
+    check_place(build)
     on_line = on_line or (lambda line: print(line, flush=True))
     os.makedirs(CACHE, exist_ok=True)
     os.makedirs(out, exist_ok=True)
@@ -215,7 +225,7 @@ def run_job(script, out, seconds=600, on_line=None, files=(), build="build"):
         shutil.copy(name, out)
     with open(os.path.join(out, "job.sh"), "w", encoding="utf-8") as f:
         prepare = PREPARE.format(heartbeat=f"{build}/tests/lab/lab-heartbeat")
-        f.write(f"export OUT=/run/out\ncd {ROOT}\n{prepare}\n{script}")
+        f.write(f"export OUT=/run/out\ncd {shlex.quote(ROOT)} || exit\n{prepare}\n{script}")
     words, env = emulator()
     for number in range(1, ATTEMPTS + 1):
         attempt = Attempt(out, seconds, on_line)

@@ -57,6 +57,8 @@ class GuestLog:
 
     def result(self, words):
         if found := re.match(r"userspace after ([\d.]+) s", words):
+            if self.boots and not self.done:
+                self.failed["boot"] = f"the guest came up again in the middle of boot {self.boots}"
             self.userspace_s, self.boots = float(found[1]), self.boots + 1
             self.jobs, self.passed, self.running, self.done = [], {}, None, False  # of this boot
         elif found := re.match(r"jobs(.*)", words):

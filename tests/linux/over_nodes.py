@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Boots the Linux guest as one VM over several nodes of this machine, under Debian's QEMU and `pando
-run`; needs root and a KVM that runs Linux (tests/system/linux_tests.py: in the lab VM).
+run`; needs root and a KVM that runs Linux (place.py knows where one is).
 
     over_nodes.py [--nodes N] [--homes 0,1] [--jobs a,b] [--machine q35] [--result FILE] ...
 
@@ -23,22 +23,26 @@ GUEST = "guest| "  # in front of what the guest and QEMU say
 # Where an exit costs hundreds of microseconds: the kernel boots on the first node's CPUs, and those of
 # the others come up from userspace, when idle CPUs have no tick any more. Its memory of the early boot
 # is at home where it is used, and unbound work stays on the first node.
-SLOW_WORDS = "quiet nokaslr tsc=reliable nowatchdog maxcpus={first} isolcpus=managed_irq,domain,{others}"
+SLOW_WORDS = "quiet nokaslr tsc=reliable nowatchdog maxcpus={first} isolcpus=managed_irq,domain,{others} rcu_nocbs={others}"
+SLOW_BRIEF = "pando.clock=seconds:60 pando.hotplug=rounds:1 " + " ".join(
+    f"pando.{job}=seconds:1" for job in ("threads", "ipi", "litmus", "smc")
+)
 SLOW_RTO = ", rto_min_us: 20000, rto_max_us: 200000"  # an emulated node answers late
+SLOW_REST = ", tick_rest_times: 20, tick_rest_max_ms: 2000"
 SLOW_HOLD_US = 25000  # coherence.hold_us there
 
 
 def cluster(args, run_dir):
-    """The cluster's configuration: the guest's RAM in equal parts, homed where its NUMA node is."""
-    base, extra = divmod(args.mem, args.nodes)
-    nodes = [f"- {{id: {n}, name: n{n}, range_mib: {base + (n < extra)}}}" for n in range(args.nodes)]
+    """The cluster's configuration: the guest's RAM homed where its NUMA node is."""
+    nodes = [f"- {{id: {n}, name: n{n}, range_mib: {mib}}}" for n, mib in enumerate(args.ranges)]
     ppm = round(args.loss * 10000)
     hold_us = args.hold_us or (SLOW_HOLD_US if args.slow else 0)
+    rest = SLOW_REST if args.slow else ""
     hold = f", hold_us: {hold_us}, hold_max_us: {2 * hold_us}" if hold_us else ""
     return "\n".join([
         "cluster: linux",
         f"run_dir: {run_dir}",
-        f"vm: {{ram_mib: {args.mem}, vcpus: {len(args.homes)}, homes: range, vcpu_homes: {args.homes}}}",
+        f"vm: {{ram_mib: {args.mem}, vcpus: {len(args.homes)}, homes: range, vcpu_homes: {args.homes}{rest}}}",
         "nodes:", *nodes,
         f"fabric: {{type: {args.fabric}, faults: {{seed: {args.seed}, drop_ppm: {ppm}}}}}",
         f"transport: {{heartbeat_ms: 100, dead_ms: 20000{SLOW_RTO if args.slow else ''}}}",
@@ -56,8 +60,10 @@ def pando_argv(args, config, summaries, qemu):
 
 
 def qemu_argv(args, kernel, initrd, disk, port):
-    words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs} {smoke.BRIEF} {args.words}"
+    words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs}"
+    words += f" {SLOW_BRIEF if args.slow else smoke.BRIEF} {args.words}"
     words += "" if args.bare else " pando.need=disk,net"
+    words += f" pando.cpus={len(args.homes)}" + (" pando.end=reboot" if args.reboot else "")
     argv = ["qemu-system-x86_64", "-machine", args.machine, "-m", str(args.mem), "-nodefaults", "-display", "none"]
     argv += ["-serial", "stdio", "-kernel", kernel, "-initrd", initrd, "-append", words] + shlex.split(args.qemu)
     argv += [] if args.reboot else ["-no-reboot"]
@@ -69,17 +75,25 @@ def qemu_argv(args, kernel, initrd, disk, port):
     return argv
 
 
+KEPT = ("node", "seconds", "faults", "messages", "classes", "coherence", "clock", "drops", "hot_pages", "fault_filter")
+
+
 def node_summary(path):
     try:
         with open(path, encoding="utf-8") as f:
             s = json.load(f)
     except (OSError, ValueError):
         return {}
-    return {k: s.get(k) for k in ("node", "seconds", "faults", "messages", "classes", "coherence", "clock", "drops", "hot_pages")}
+    return {k: s.get(k) for k in KEPT}
 
 
-def wrong(status, nodes):
-    """What is the matter with the run itself, whatever the guest says; None: nothing."""
+def total(nodes, part, counter):
+    return sum(group.get(counter, 0) for node in nodes for group in (node.get(part) or {}).values())
+
+
+def wrong(status, nodes, loss):
+    """What is the matter with the run itself, whatever the guest says; None: nothing. A VM over several
+    nodes whose pages did not travel, or that lost no frame where some should be, has tested nothing."""
     if status != 0:
         return f"pando run ended with status {status}"
     for n, node in enumerate(nodes):
@@ -90,6 +104,10 @@ def wrong(status, nodes):
             return f"node {n}: invariant violated: {coherence['violation']}"
         if not coherence["checks"]:
             return f"node {n} checked nothing"
+    if len(nodes) > 1 and not (total(nodes, "messages", "tx") and total(nodes, "faults", "n")):
+        return "no page went from node to node"
+    if loss and not (total(nodes, "classes", "retransmit") and sum(n["fault_filter"]["dropped"] for n in nodes)):
+        return "no frame was lost and sent again"
     return None
 
 
@@ -98,6 +116,7 @@ def arguments():
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--homes", default="0,1", help="node of each vCPU")
     parser.add_argument("--mem", type=int, default=256, metavar="MIB")
+    parser.add_argument("--ranges", default="", metavar="MIB,MIB", help="RAM of each node; default: equal parts of --mem")
     parser.add_argument("--machine", default="q35")
     parser.add_argument("--fabric", default="shm")
     parser.add_argument("--loss", type=float, default=0, metavar="PCT")
@@ -105,7 +124,7 @@ def arguments():
     parser.add_argument("--jobs", default="show")
     parser.add_argument("--words", default="", help="more for the kernel's command line")
     parser.add_argument("--qemu", default="", help="more for QEMU's command line")
-    parser.add_argument("--reboot", action="store_true", help="a reset starts the guest again, with pando.end=reboot once")
+    parser.add_argument("--reboot", action="store_true", help="the guest reboots once, then it ends")
     parser.add_argument("--hold-us", type=int, default=0, help="0: what is right for the place")
     parser.add_argument("--slow", action="store_true", help="the host is an emulator: CPUs of other nodes come up late")
     parser.add_argument("--pin", action="store_true", help="each node on one CPU of its own: as hosts are")
@@ -113,11 +132,14 @@ def arguments():
     parser.add_argument("--stress", action="store_true", help="the image with stress-ng")
     parser.add_argument("--kernel", default=image.META, metavar="META")
     parser.add_argument("--build", default=os.path.join(image.ROOT, "build"))
-    parser.add_argument("--limit", type=int, default=180, help="seconds a job")
+    parser.add_argument("--limit", type=int, default=0, help="seconds a job")
     parser.add_argument("--seconds", type=int, default=600, help="for all")
     parser.add_argument("--result", help="file for the result, as JSON")
     args = parser.parse_args()
     args.homes = [int(n) for n in args.homes.split(",")]
+    base, extra = divmod(args.mem, args.nodes)
+    args.ranges = [int(n) for n in args.ranges.split(",") if n] or [base + (n < extra) for n in range(args.nodes)]
+    args.limit = args.limit or (args.seconds // 2 if args.slow else 180)
     if args.slow:
         slow(args)
     return args
@@ -152,7 +174,7 @@ def main():
         qemu = qemu_argv(args, kernel, initrd, disk, port)
         log, status = smoke.run(pando_argv(args, config, summaries, qemu), port, args.seconds, True, GUEST, 1 + args.reboot)
         nodes = [node_summary(os.path.join(summaries, f"summary{n}.json")) for n in range(args.nodes)]
-    problem = log.problem() or wrong(status, nodes)
+    problem = log.problem() or wrong(status, nodes, args.loss)
     print("\n" + log.text() + (f"\n{problem}" if problem else ""))
     seconds = round(time.monotonic() - start, 1)
     result = {

@@ -14,27 +14,27 @@ for part in ("lab", "system"):
 import doctor  # noqa: E402
 import image  # noqa: E402
 import lab  # noqa: E402
-import procs  # noqa: E402
+import smoke  # noqa: E402
 
 LAB_START_SECONDS = 60  # until its job begins, with what it needs to end
 
 
 class Place:
-    """lab: in the lab VM; why: in words."""
+    """lab: in the lab VM; why: in words, with what would change that."""
 
     def __init__(self):
-        for check in (doctor.check_root, doctor.check_kvm, doctor.check_virtualisation, doctor.check_uffd):
-            state, text, _ = check()
-            if state != doctor.OK:
-                self.lab, self.why = True, text
-                return
-        self.lab, self.why = False, text
+        state, self.why, _ = doctor.check_virtualisation()
+        self.lab = state != doctor.OK
+        for check in (doctor.check_root, doctor.check_kvm, doctor.check_uffd):
+            state, text, remedy = check()
+            if not self.lab and state != doctor.OK:
+                self.lab, self.why = True, f"{text}; to have it on this machine's own KVM: {remedy}"
 
 
-def prepare(build, stress=False):
+def prepare(build):
     """Downloads and makes the guest's files; image.ImageError if that is not possible."""
     image.kernel(image.META)
-    image.initrd("stress" if stress else "small", image.META, build)
+    image.initrd("small", image.META, build)
 
 
 def run(place, words, out, seconds, build, on_line):
@@ -57,14 +57,14 @@ def run(place, words, out, seconds, build, on_line):
 
 
 def in_lab(words, out, seconds, build, on_line):
-    job = f"rm -f $OUT/result.json; export PANDO_LINUX_CACHE={image.CACHE}\n"
+    job = f"rm -f $OUT/result.json; export PANDO_LINUX_CACHE={shlex.quote(image.CACHE)}\n"
     job += f"python3 tests/linux/over_nodes.py {shlex.join([*words, '--pin', '--result', '/run/out/result.json'])}\n"
     return lab.run_job(job, out, seconds, on_line=on_line, build=build)
 
 
 def here(words, out, seconds, build, on_line):
     argv = [sys.executable, os.path.join(HERE, "over_nodes.py"), *words, "--result", os.path.join(out, "result.json")]
-    p = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    p = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=smoke.in_child)
     with p:
         for line in p.stdout:
             on_line(line.rstrip("\n"))

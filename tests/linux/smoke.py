@@ -61,6 +61,7 @@ def machine(args):
 def qemu_argv(args, kernel, initrd, disk, port):
     words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs} {BRIEF} {args.words}"
     words += "" if args.bare else " pando.need=disk,net"
+    words += f" pando.cpus={args.cpus}" + (" pando.end=reboot" if args.reboot else "")
     words += f" {TCG_WORDS}" if args.accel == "tcg" else ""
     argv = ["qemu-system-x86_64", *machine(args), "-nodefaults", "-display", "none", "-serial", "stdio"]
     argv += [] if args.reboot else ["-no-reboot"]
@@ -105,7 +106,8 @@ def run(argv, port, seconds, show, prefix="", boots=1):
         for raw in qemu.stdout:
             line = guest_log.ANSI.sub("", raw.decode("utf-8", "replace")).rstrip("\n")
             log.feed(line)
-            if re.match("echo: listening", line) and not client.is_alive():
+            if re.match("echo: listening", line):
+                client = Client(port)  # each boot listens anew
                 client.start()
             if show or not re.match(r"\[ *\d+\.\d+\]", line):
                 print(prefix + line, flush=True)
@@ -131,7 +133,7 @@ def arguments():
     parser.add_argument("--words", default="", help="more for the kernel's command line")
     parser.add_argument("--stress", action="store_true", help="the image with stress-ng")
     parser.add_argument("--bare", action="store_true", help="neither disk nor network")
-    parser.add_argument("--reboot", action="store_true", help="a reset starts the guest again, with pando.end=reboot once")
+    parser.add_argument("--reboot", action="store_true", help="the guest reboots once, then it ends")
     parser.add_argument("--verbose", action="store_true", help="the kernel's own lines too")
     parser.add_argument("--kernel", default=image.META, metavar="META")
     parser.add_argument("--build", default=os.path.join(image.ROOT, "build"))

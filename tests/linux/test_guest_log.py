@@ -143,6 +143,7 @@ class TestBoots(unittest.TestCase):
         self.assertIn("2 times", guest_log.parse(GOOD + GOOD).problem())
         self.assertIn("1 times", guest_log.parse(GOOD, 2).problem())
         self.assertIn("did not end", guest_log.parse(GOOD + GOOD[:5], 2).problem())
+        self.assertIn("in the middle", guest_log.parse(GOOD[:5] + GOOD, 2).problem())
 
 
 class TestSymbols(unittest.TestCase):

@@ -35,7 +35,7 @@ def console(kernel, build, bare):
     """What the guest says on its console, and what is wrong."""
     said = []
     o = Options(
-        nodes=2, vcpus=2, ram=64, guest=kernel, cmdline=CMDLINE, bare=bare, timeout=SECONDS
+        nodes=2, vcpus=2, ram=64, guest=kernel, cmdline=CMDLINE, plain=bare, timeout=SECONDS
     )
 
     def on_line(process, stream, text):

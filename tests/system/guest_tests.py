@@ -25,17 +25,29 @@ class Case:
     full: bool = False  # only with --full
     nodes: int = 2
     cpu: str = "qemu64,+tsc-deadline"
+    devices: bool = False  # a disk and a network interface
     more: tuple = ()  # further arguments of over_nodes.py
 
     def words(self, place):
         words = [f"--nodes={self.nodes}", f"--homes={self.homes}", f"--jobs={self.jobs}", f"--qemu=-cpu {self.cpu}"]
-        return words + list(self.more) + (["--slow"] if place.lab else ["--words=tsc=reliable"])
+        words += [] if self.devices else ["--bare"]
+        return words + list(self.more) + (["--slow"] if place.lab else [])
 
 
+XAPIC = "qemu64,-x2apic,+tsc-deadline"
 CASES = {
-    "1-node": Case("0", "show,threads,clock,smc,disk,net", 240, full=True, nodes=1),
-    "memory-elsewhere": Case("0", "show,threads,clock,smc,disk,net", 300),
-    "2-nodes": Case("0,1", "show,threads", 400),
+    "2-nodes": Case("0,0,1,1", "show,threads", 600),
+    "memory-elsewhere": Case("0", "show,threads,clock,smc,disk,net", 400, devices=True, more=("--ranges=0,256",)),
+    "1-node": Case("0", "show,threads,clock,smc,disk,net", 300, full=True, nodes=1, devices=True),
+    "4-nodes": Case("0,1,2,3", "show,threads", 1800, full=True, nodes=4),
+    "clock": Case("0,1", "clock", 600, full=True),
+    "memory-order": Case("0,1", "litmus,smc", 900, full=True),
+    "shootdown": Case("0,1", "ipi", 900, full=True),
+    "hotplug": Case("0,1", "hotplug", 900, full=True),
+    "devices": Case("0,1", "disk,net", 900, full=True, devices=True),
+    "xapic": Case("0,1", "show,threads", 600, full=True, cpu=XAPIC),
+    "loss": Case("0,1", "show,threads", 900, full=True, more=("--loss=1",)),
+    "reboot": Case("0,1", "show", 900, full=True, more=("--reboot",)),
 }
 
 

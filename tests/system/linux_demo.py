@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -21,7 +22,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests", "linux"))
 import guest_log  # noqa: E402
 import image  # noqa: E402
-import over_nodes  # noqa: E402
 import place as places  # noqa: E402
 import symbols  # noqa: E402
 
@@ -29,7 +29,7 @@ GUEST = re.compile(r"guest\| ?")
 SILENCE_SECONDS = 15
 # What a line says about how far it is.
 STAGES = (
-    (re.compile(r"pando run: waiting"), "the firmware and the kernel's first second"),
+    (re.compile(r"pando run: waiting"), "the firmware, then the guest's kernel"),
     (re.compile(r"\[ *0\.0+\] Linux version"), "the guest's kernel"),
     (re.compile(r"pando-guest: userspace"), "the guest's init"),
 )
@@ -97,6 +97,13 @@ def arguments():
     problem = options.problem(o)
     if not problem and args.ram < 64 * args.nodes + 64:
         problem = f"--ram {args.ram}; allowed: {64 * args.nodes + 64} MiB or more for {args.nodes} nodes"
+    jobs = os.listdir(os.path.join(ROOT, "tests", "linux", "jobs"))
+    unknown = [job for job in args.jobs.split(",") if job not in jobs or "." in job]
+    if not problem and unknown:
+        known = " ".join(sorted(job for job in jobs if "." not in job))
+        problem = f"--jobs: there is no job '{unknown[0]}'; there are: {known}"
+    if not problem and args.timeout and not 120 <= args.timeout <= 86400:
+        problem = f"--timeout {args.timeout}; allowed: 120..86400 s"
     if problem:
         parser.error(problem)
     return args, o
@@ -107,12 +114,13 @@ def words_of(args, o, place):
     homes = ",".join(str(o.home(v)) for v in range(o.vcpus))
     words = [f"--nodes={o.nodes}", f"--homes={homes}", f"--mem={o.ram}", f"--machine={args.machine}"]
     words += [f"--fabric={o.fabric}", f"--loss={o.loss:g}", f"--seed={o.seed}", "--bare"]
-    words += [f"--jobs={args.jobs}", f"--words={args.kernel_words}"]
+    more = f"{args.kernel_words} nokaslr" if args.symbols else args.kernel_words
+    words += [f"--jobs={args.jobs}", f"--words={more}"]
     return words + (["--slow"] if place.lab else [])
 
 
 def hot_pages(nodes, names):
-    """The ten pages that travelled most, as a table."""
+    """The ten pages that vCPUs waited for most often, as a table."""
     faults = {}
     for node in nodes:
         for page, count in (node.get("hot_pages") or {}).items():
@@ -149,6 +157,7 @@ def main():
         print(f"./dev demo: --symbols: {e}", file=sys.stderr)
         return 2
     screen = demo.Screen(sys.stderr if args.json else sys.stdout)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     place, build, start = places.Place(), os.path.abspath(args.build), time.monotonic()
     seconds = args.timeout or (2400 if place.lab else 300)
     screen.say(f"{screen.bold}Debian's kernel over {o.nodes} nodes{screen.plain}: {o.vcpus} vCPUs, {o.ram} MiB")
@@ -165,6 +174,8 @@ def main():
             result, wrong = places.run(place, words_of(args, o, place), out, seconds, build, progress.line)
     except image.ImageError as e:
         result, wrong = None, str(e)
+    except KeyboardInterrupt:
+        result, wrong = None, "stopped by a signal"
     seconds = time.monotonic() - start
     show(screen, result, wrong, o, seconds, names)
     if args.json:

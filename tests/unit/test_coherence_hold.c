@@ -360,6 +360,36 @@ static void test_a_set_keeps_its_modes(void **state)
     cw_free(w);
 }
 
+/* Two nodes that wrote the pages of their sets and now only read them soon share them. */
+static void test_a_set_of_reads_is_shared(void **state)
+{
+    (void)state;
+    struct coh_config cfg = cw_config(2, 4);
+    cfg.hold_ns = HOLD_NS;
+    cfg.hold_max_ns = HOLD_MAX_NS;
+    struct cw *w = cw_new(&cfg);
+    uint32_t last_fault = 0;
+    for (uint32_t round = 0; round < 40; round++)
+        for (uint32_t p = 0; p < 4; p++) {
+            uint8_t node = (uint8_t)(round % 2);
+            if (state_at(w, node, p) == COH_I) {
+                cw_fault(w, node, 0, p, false);
+                last_fault = round;
+            }
+            cw_settle(w);
+            pass(w, p == 3 ? 4 * HOLD_MAX_NS : HOLD_NS / 4);
+            if (round < 4 && state_at(w, node, p) == COH_S) {
+                cw_fault(w, node, 0, p, true);
+                cw_settle(w);
+            }
+        }
+    assert_in_range(last_fault, 4, 20);
+    for (uint32_t p = 0; p < 8; p++)
+        assert_int_equal(state_at(w, (uint8_t)(p / 4), p % 4), COH_S);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
 static struct cw *two_nodes(uint32_t pages)
 {
     struct coh_config cfg = cw_config(2, pages);
@@ -444,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_not_in_a_fault),
         cmocka_unit_test(test_a_set_comes_together),
         cmocka_unit_test(test_a_set_keeps_its_modes),
+        cmocka_unit_test(test_a_set_of_reads_is_shared),
         cmocka_unit_test(test_lost_while_waiting),
         cmocka_unit_test(test_zero_pages_come_in_groups),
         cmocka_unit_test(test_two_same_order),

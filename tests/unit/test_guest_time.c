@@ -158,6 +158,8 @@ static void msrs_of_the_clock(void **state)
 
 enum { TICK_VECTOR = 0xEC };
 
+#define REST_MAX_NS (200 * MS)
+
 static void new_tick(struct vcpu *v)
 {
     struct lapic_config config = {.bsp = true};
@@ -167,6 +169,8 @@ static void new_tick(struct vcpu *v)
     assert_int_equal(lapic_create(&v->lapic, &config), 0);
     lapic_mmio_write(&v->lapic, 0, LAPIC_SVR, 4, 0x1FF, &out);
     lapic_mmio_write(&v->lapic, 0, LAPIC_LVT_TIMER, 4, TICK_VECTOR, &out);
+    v->tick.rest_times = 3;
+    v->tick.rest_max_ns = REST_MAX_NS;
 }
 
 /* When the timer, with its deadline at `at`, would fire. */
@@ -215,7 +219,14 @@ static void a_slow_tick_rests(void **state)
     assert_int_not_equal(out.events & LAPIC_EV_TIMER, 0);
     tick_fired(&v, 28 * MS);
     tick_accepted(&v, TICK_VECTOR, 3000 * MS);
-    assert_int_equal(next_tick(&v, 3001 * MS), 3000 * MS + VKVM_TICK_REST_NS);
+    assert_int_equal(next_tick(&v, 3001 * MS), 3000 * MS + REST_MAX_NS);
+    v.tick.rest_times = 0; /* off */
+    tick_fired(&v, 3004 * MS);
+    tick_accepted(&v, TICK_VECTOR, 6000 * MS);
+    assert_int_equal(next_tick(&v, 6001 * MS), 6001 * MS);
+    lapic_timer_rest(&v.lapic, 9000 * MS);
+    lapic_reset(&v.lapic, &out);
+    assert_int_equal(v.lapic.timer_rest_ns, 0); /* a CPU that comes up has none from before */
 }
 
 int main(void)
