@@ -13,7 +13,6 @@ import outcome
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "linux"))
 import image  # noqa: E402
-import lab  # noqa: E402  (place.py makes it known)
 import place as places  # noqa: E402
 
 
@@ -67,7 +66,7 @@ def traffic(result):
 
 
 def run_case(name, case, place, build):
-    out = os.path.join(lab.CACHE, "linux-" + name)
+    out = os.path.join(places.lab.CACHE, "linux-" + name)
     result, wrong = places.run(place, case.words(place), out, case.seconds, build, console)
     return wrong, traffic(result) if result and not wrong else ""
 
