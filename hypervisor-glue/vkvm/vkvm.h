@@ -48,9 +48,8 @@ enum {
     VKVM_RUN_UNION = offsetof(struct kvm_run, padding) + sizeof(((struct kvm_run *)0)->padding),
     VKVM_PIO_OFFSET = 4096, /* where KVM puts port data in the vCPU's mapping */
     VKVM_RUN_PAGES = 3,
-    VKVM_TICK_LATE_NS = 1000000, /* a timer interrupt that waits longer for the one before ... */
-    VKVM_TICK_NEAR_NS =
-        20000000, /* ... which was taken at most so long before it, is followed by a rest */
+    VKVM_TICK_LATE_NS = 1000000,  /* a timer interrupt that waits longer than this ... */
+    VKVM_TICK_NEAR_NS = 20000000, /* ... this soon after the one before is followed by a rest */
     VKVM_POLL_NS =
         20000000, /* a signal between the last look and the sleep is noticed after this */
 };

@@ -13,6 +13,7 @@ import outcome
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "linux"))
 import image  # noqa: E402
+import over_nodes  # noqa: E402
 import place as places  # noqa: E402
 
 
@@ -58,10 +59,7 @@ def console(line):
 
 def traffic(result):
     """Faults and messages of all nodes, for the line of the result."""
-    faults, messages = 0, 0
-    for node in result["nodes"]:
-        faults += sum(kind["n"] for kind in (node.get("faults") or {}).values())
-        messages += sum(kind["tx"] for kind in (node.get("messages") or {}).values())
+    faults, messages = (over_nodes.total(result["nodes"], *what) for what in (("faults", "n"), ("messages", "tx")))
     return f"userspace after {result['userspace_s']} s of guest time, {faults} page faults, {messages} coherence messages"
 
 
