@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dataplane/base/check.h"
+#include "dataplane/base/page_table.h"
 #include "dataplane/engine/engine.h"
 
 static void push_done(struct engine *e, uint64_t page, enum coh_event_type type)
@@ -32,6 +33,15 @@ static void edge_failed(struct engine *e, const char *what, uint64_t page, int r
     engine_stop(e, false, "node %u: the VM's process is gone", e->self); /* if it said nothing */
 }
 
+/* A fault has ended with a mapping of the page. */
+static void count_page(struct engine *e, uint64_t page, uint8_t fault)
+{
+    const void *frame = ram_frame(&e->ram, page);
+    topk_add(&e->hot, page);
+    if (frame != NULL && page_table_like(frame, e->cfg->vm.ram_pages + ENGINE_LOW_FRAMES))
+        e->count.page_tables[fault]++;
+}
+
 static void act_map(struct engine *e, const struct coh_action *a)
 {
     if (a->zero || a->writable)
@@ -47,7 +57,7 @@ static void act_map(struct engine *e, const struct coh_action *a)
         e->now = engine_now();
         hist_add(&e->latency[a->fault], e->now - a->started);
         if (a->fault != COH_FAULT_SPURIOUS)
-            topk_add(&e->hot, a->page);
+            count_page(e, a->page, a->fault);
     }
     if (!a->again)
         push_done(e, a->page, COH_EV_MAPPED);

@@ -47,16 +47,17 @@
 
 enum {
     ENGINE_ERROR_MAX = 512,
-    ENGINE_RX_BURSTS = 2,     /* bursts of PORT_BURST frames a round */
-    ENGINE_TX_FRAMES = 64,    /* frames sent a round */
-    ENGINE_GLUE_ENTRIES = 16, /* entries taken from one channel a round */
-    ENGINE_TICKS = 8,         /* coherence ticks a round */
-    ENGINE_BUFFERS = 64,      /* payloads of the glue on their way to peers */
-    ENGINE_FDS = 16,          /* descriptors ready at a time */
-    ENGINE_GONE_MS = 100,     /* between two looks for peers whose process has ended */
-    ENGINE_STALL_MS = 250,    /* a round that took longer: this node did not run */
-    ENGINE_LINGER_MS = 300,   /* at the end: for peers to hear of it, at most */
-    ENGINE_LAST_MS = 20,      /* after the last frame, beyond a heartbeat (peers_finished) */
+    ENGINE_RX_BURSTS = 2,        /* bursts of PORT_BURST frames a round */
+    ENGINE_TX_FRAMES = 64,       /* frames sent a round */
+    ENGINE_GLUE_ENTRIES = 16,    /* entries taken from one channel a round */
+    ENGINE_TICKS = 8,            /* coherence ticks a round */
+    ENGINE_BUFFERS = 64,         /* payloads of the glue on their way to peers */
+    ENGINE_FDS = 16,             /* descriptors ready at a time */
+    ENGINE_GONE_MS = 100,        /* between two looks for peers whose process has ended */
+    ENGINE_STALL_MS = 250,       /* a round that took longer: this node did not run */
+    ENGINE_LINGER_MS = 300,      /* at the end: for peers to hear of it, at most */
+    ENGINE_LOW_FRAMES = 1 << 20, /* guest page frames below 4 GiB: RAM, devices, holes */
+    ENGINE_LAST_MS = 20,         /* after the last frame, beyond a heartbeat (peers_finished) */
 };
 
 /* Why something that the glue or a peer said changed nothing (the transport and the coherence core
@@ -111,6 +112,7 @@ struct engine_counters {
         page_bytes_out; /* copied by us: frame -> guest page, guest page -> frame */
     uint64_t put_bytes, puts_not_copied, data_not_copied, glue_bytes, backlog_high, tx_no_room,
         violations;
+    uint64_t page_tables[COH_FAULT_KINDS]; /* faults whose page is laid out like a page table */
 };
 
 /* A message under way from one (peer, class). */

@@ -39,6 +39,7 @@ static json_t *faults(const struct engine *e)
         json_t *o = json_object();
         put(o, "n", h->count);
         put(o, "started", c->faults[k]);
+        put(o, "page_tables", e->count.page_tables[k]);
         put_us(o, "p50_us", hist_quantile(h, 500));
         put_us(o, "p90_us", hist_quantile(h, 900));
         put_us(o, "p99_us", hist_quantile(h, 990));

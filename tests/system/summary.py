@@ -63,7 +63,7 @@ def us(value):
 
 
 def fault_rows(summaries):
-    rows = [("page faults", "node", "count", "p50 us", "p99 us", "max us")]
+    rows = [("page faults", "node", "count", "p50 us", "p99 us", "max us", "of page tables")]
     for kind in KINDS:
         for s in summaries:
             f = get(s, "faults", kind, default={})
@@ -76,6 +76,7 @@ def fault_rows(summaries):
                         us(get(f, "p50_us")),
                         us(get(f, "p99_us")),
                         us(get(f, "max_us")),
+                        get(f, "page_tables"),
                     )
                 )
     return rows

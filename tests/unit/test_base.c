@@ -11,6 +11,7 @@
 #include "dataplane/base/check.h"
 #include "dataplane/base/crc32c.h"
 #include "dataplane/base/hist.h"
+#include "dataplane/base/page_table.h"
 #include "dataplane/base/pool.h"
 #include "dataplane/base/prng.h"
 #include "dataplane/base/text.h"
@@ -242,6 +243,40 @@ static void topk_bounds(void **state)
     }
 }
 
+/* What a page of a guest with 256 MiB may hold. */
+static void page_tables(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t first, rest;
+        bool like;
+    } page[] = {
+        {0, 0, false},                                   /* fresh */
+        {0x2e0a067, 0, true},                            /* one table below */
+        {0x8000000002e0a163, 0x8000000002e0b163, true},  /* data, not executable */
+        {0x80000000000000e3, 0x2e00000000000e3, false},  /* frame 0; bits 52 to 56 */
+        {0xfee0011b, 0x1000063, true},                   /* a device below 4 GiB */
+        {0x2e0a067, 0x2e0a120, true},                    /* PROT_NONE beside it */
+        {0x2e0a120, 0x2e0a120, false},                   /* nothing present */
+        {0x2e0a067, 0x5000000000002, false},             /* a swap entry: not told apart */
+        {0x110000001, 0, false},                         /* above all RAM */
+        {0xffff888001234001, 0xffff888001234567, false}, /* odd pointers of the kernel */
+        {1, 3, false},                                   /* small odd numbers */
+        {UINT64_MAX, UINT64_MAX, false},
+        {0x6c6c6548206f2021, 0x21646c726f77206f, false}, /* text */
+    };
+    uint64_t frames = (UINT64_C(4) << 30 | UINT64_C(256) << 20) / 4096;
+    for (uint32_t k = 0; k < sizeof(page) / sizeof(page[0]); k++) {
+        uint64_t words[512] = {0};
+        for (uint32_t i = 0; i < 512; i += 7)
+            words[i] = i == 0 ? page[k].first : page[k].rest;
+        assert_int_equal(page_table_like(words, frames), page[k].like);
+    }
+    uint64_t last[512] = {[511] = 0x2e0a067};
+    assert_true(page_table_like(last, frames));
+    assert_false(page_table_like(last, 0x2e0a));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +289,7 @@ int main(void)
         cmocka_unit_test(texts),
         cmocka_unit_test(topk_exact),
         cmocka_unit_test(topk_bounds),
+        cmocka_unit_test(page_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
