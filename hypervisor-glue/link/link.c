@@ -61,14 +61,14 @@ static int welcome_check(const struct glue_ctl *w, unsigned nfds, char *err)
     return 0;
 }
 
-static int start_thread(void *(*body)(void *), struct link *l)
+int link_start_thread(void *(*body)(void *), void *arg)
 {
     sigset_t all, old;
     pthread_t thread;
     /* The VMM's signals are for the VMM's threads. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&thread, NULL, body, l);
+    int rc = pthread_create(&thread, NULL, body, arg);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc == 0)
         pthread_detach(thread);
@@ -135,9 +135,9 @@ int link_connect(struct link *l, const char *path, enum glue_role role, char err
     int rc = greet(l, sock, err);
     l->sock = sock;
     if (rc == 0)
-        rc = start_thread(link_control, l);
+        rc = link_start_thread(link_control, l);
     if (rc == 0)
-        rc = start_thread(link_agent, l);
+        rc = link_start_thread(link_agent, l);
     if (rc != 0)
         raw_close(sock);
     return rc;

@@ -61,6 +61,9 @@ struct link {
  */
 int link_connect(struct link *l, const char *path, enum glue_role role, char err[LINK_ERROR_MAX]);
 
+/* A detached thread on which no signal of the process is handled. 0 or -errno. */
+int link_start_thread(void *(*body)(void *), void *arg);
+
 /* Hands the next RAM block to the dataplane; *l's block entry is filled. */
 int link_ram(struct link *l, void *hva, uint64_t pages, int memfd, int uffd,
              char err[LINK_ERROR_MAX]);

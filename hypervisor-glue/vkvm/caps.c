@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hypervisor-glue/vkvm/cpuid_common.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 enum {
@@ -80,7 +81,9 @@ int caps_check(int fd, struct vm *vm, uintptr_t cap)
 {
     if (cap == KVM_CAP_SPLIT_IRQCHIP || cap == KVM_CAP_IRQCHIP || cap == KVM_CAP_MP_STATE)
         return 1;
-    if (cap == KVM_CAP_SIGNAL_MSI)
+    if (cap == KVM_CAP_SIGNAL_MSI || cap == KVM_CAP_IOEVENTFD || cap == KVM_CAP_IRQFD)
+        return 1;
+    if (cap == KVM_CAP_IOEVENTFD_NO_LENGTH || cap == KVM_CAP_IOEVENTFD_ANY_LENGTH)
         return 1;
     if (cap == KVM_CAP_ADJUST_CLOCK)
         return KVM_CLOCK_TSC_STABLE;
@@ -127,6 +130,31 @@ int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user
     }
     list->nent = kept;
     return rc;
+}
+
+int caps_common_cpuid(struct vm *vm, struct kvm_cpuid2 *list)
+{
+    const struct kvm_cpuid2 *other = (const void *)vm->reply;
+    int rc = 0;
+    pthread_mutex_lock(&vm->lock);
+    for (uint32_t n = 0; n < vm->link.nodes && rc >= 0; n++) {
+        if (n == vm->link.node)
+            continue;
+        rc = vm_cmd(vm, n, VMC_CPUID, 0, NULL, 0, "KVM_GET_SUPPORTED_CPUID");
+        if (rc < 0)
+            break;
+        if (vm->reply_len < sizeof(*other) ||
+            other->nent > (vm->reply_len - sizeof(*other)) / sizeof(other->entries[0]))
+            rc = -EPROTO;
+        else
+            rc = cpuid_intersect(list, other);
+        if (rc == -EXDEV)
+            say("the processors of nodes %u and %u are of different vendors: no guest can run on "
+                "both",
+                vm->link.node, n);
+    }
+    pthread_mutex_unlock(&vm->lock);
+    return rc < 0 ? -EINVAL : 0;
 }
 
 bool caps_user_msr(int vm_fd)

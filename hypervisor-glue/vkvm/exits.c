@@ -84,6 +84,17 @@ static void report_shutdown(struct vcpu *v)
         e.exception.error_code);
 }
 
+/* A device's access: the VMM's, unless nobody has to look at it. */
+static int for_vmm(struct vcpu *v)
+{
+    if (eventfds_take(v->vm, v->run)) {
+        v->exits_here++;
+        return 0;
+    }
+    v->exits_vmm++;
+    return 1;
+}
+
 int exits_handle(struct vcpu *v)
 {
     struct kvm_run *run = v->run;
@@ -92,7 +103,7 @@ int exits_handle(struct vcpu *v)
     case KVM_EXIT_MMIO:
         v->io_pending = true;
         if (!lapic_mmio_claims(&v->lapic, run->mmio.phys_addr))
-            break;
+            return for_vmm(v);
         v->exits_here++;
         return apic_page(v);
     case KVM_EXIT_X86_RDMSR:
@@ -102,7 +113,7 @@ int exits_handle(struct vcpu *v)
         return model_msr(v);
     case KVM_EXIT_IO:
         v->io_pending = true;
-        break;
+        return for_vmm(v);
     case KVM_EXIT_HLT:
         if (nmi_waits(v))
             return 0;

@@ -35,7 +35,7 @@ static int await(struct vcpu *v, struct glue_entry *e, uint64_t nanoseconds, boo
 
 /* A kick is the VMM's flag, or, as with KVM, any signal that is handled while KVM_RUN waits. The
  * flag of a signal that comes between the look and the sleep is seen after VKVM_POLL_NS. */
-int proxy_run(struct vcpu *v)
+static int next_exit(struct vcpu *v)
 {
     struct link *l = &v->vm->link;
     uint64_t run = ++v->run_number;
@@ -60,9 +60,17 @@ int proxy_run(struct vcpu *v)
         rc = 0;
         if (e.kind != WIRE_IO_EXIT || e.arg != run)
             continue;
-        v->exits_vmm++;
         return exit_wire_unpack(v->run, v->payload, e.len);
     }
+    return rc;
+}
+
+int proxy_run(struct vcpu *v)
+{
+    int rc = next_exit(v);
+    for (; rc == 0 && eventfds_take(v->vm, v->run); rc = next_exit(v))
+        v->exits_here++;
+    v->exits_vmm++;
     return rc;
 }
 

@@ -28,6 +28,8 @@ int vm_init(struct vm *vm, int kvm_fd, enum glue_role role, const char *socket)
     vm->run_size = (size_t)size;
     vm->user_msr = caps_user_msr(vm->fd);
     rc = kick_install();
+    if (rc == 0)
+        rc = eventfds_init(&vm->eventfds);
     return rc == 0 ? routing_init(vm) : rc;
 }
 
@@ -36,6 +38,8 @@ static void leave(int status, void *arg)
     struct vm *vm = arg;
     link_bye(&vm->link, status);
 }
+
+static struct vm *_Atomic the_vm; /* of this process, once it is there */
 
 static int create_vm(int kvm_fd, uintptr_t type, struct vm **ret_vm)
 {
@@ -54,8 +58,22 @@ static int create_vm(int kvm_fd, uintptr_t type, struct vm **ret_vm)
     if (rc != 0)
         return rc; /* its threads may still look at *vm */
     on_exit(leave, vm);
+    atomic_store(&the_vm, vm);
     *ret_vm = vm;
     return vm->fd;
+}
+
+/* Asked before KVM_CREATE_VM the answer is this host's alone: the VM's other nodes are not known
+ * yet.
+ */
+static int supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list)
+{
+    struct vm *vm = atomic_load(&the_vm);
+    int rc = caps_supported_cpuid(fd, nr, list, caps_probe_user_msr(fd));
+    if (rc < 0 || vm == NULL || nr != (uint32_t)KVM_GET_SUPPORTED_CPUID)
+        return rc;
+    int others = caps_common_cpuid(vm, list);
+    return others < 0 ? others : rc;
 }
 
 int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)
@@ -68,7 +86,7 @@ int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)
         return caps_check(fd, NULL, arg);
     case (uint32_t)KVM_GET_SUPPORTED_CPUID:
     case (uint32_t)KVM_GET_EMULATED_CPUID:
-        return caps_supported_cpuid(fd, nr, (struct kvm_cpuid2 *)arg, caps_probe_user_msr(fd));
+        return supported_cpuid(fd, nr, (struct kvm_cpuid2 *)arg);
     case (uint32_t)KVM_CREATE_VM:
         return create_vm(fd, arg, ret_vm);
     default:

@@ -7,16 +7,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hypervisor-glue/vkvm/cpuid_common.h"
 #include "hypervisor-glue/vkvm/vcpud.h"
 
+enum { HIDDEN_MAX = 32, KEY_HIDE = 0x100 };
+
 static struct vm vm;
+static const char *hidden[HIDDEN_MAX]; /* --hide-cpu */
+static unsigned hiddens;
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     const char **socket = state->input;
+    struct kvm_cpuid2 none = {0};
     switch (key) {
     case 's':
         *socket = arg;
+        return 0;
+    case KEY_HIDE:
+        if (cpuid_hide(&none, arg) != 0)
+            argp_error(state,
+                       "--hide-cpu %s: allowed is LEAF.SUBLEAF.REGISTER.BIT, such as 7.0.ebx.5",
+                       arg);
+        if (hiddens == HIDDEN_MAX)
+            argp_error(state, "--hide-cpu: at most %d", HIDDEN_MAX);
+        hidden[hiddens++] = arg;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected '%s'", arg);
@@ -39,23 +54,45 @@ static int start_vcpu(uint32_t id)
     return -rc;
 }
 
+/* What this host's processors offer to guests. */
+static int supported_cpuid(uint8_t *out, uint32_t size)
+{
+    struct kvm_cpuid2 *list = (void *)out;
+    *list =
+        (struct kvm_cpuid2){.nent = (size - sizeof(*list)) / (uint32_t)sizeof(list->entries[0])};
+    int rc = caps_supported_cpuid(vm.kvm_fd, (uint32_t)KVM_GET_SUPPORTED_CPUID, list, vm.user_msr);
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0; i < hiddens; i++)
+        cpuid_hide(list, hidden[i]);
+    return (int)(sizeof(*list) + list->nent * sizeof(list->entries[0]));
+}
+
 static void serve(const struct glue_entry *e, const uint8_t *payload)
 {
     struct glue_entry r = {
         .kind = WIRE_VM_REP, .node = e->node, .chan = WIRE_CHAN_VM, .seq = e->seq};
+    static _Alignas(8) uint8_t answer[GLUE_SIDE_SIZE];
+    int len = 0;
     pthread_mutex_lock(&vm.lock);
-    int rc = vm_exec(&vm, e, payload);
+    int rc =
+        e->op == VMC_CPUID ? supported_cpuid(answer, sizeof(answer)) : vm_exec(&vm, e, payload);
+    if (e->op == VMC_CPUID && rc > 0)
+        len = rc;
     if (rc == 0 && e->op == VMC_VCPU)
         rc = start_vcpu((uint32_t)e->arg);
     pthread_mutex_unlock(&vm.lock);
     r.arg = rc < 0 ? (uint64_t)-rc : 0;
-    link_send_vm(&vm.link, &r, NULL, 0);
+    link_send_vm(&vm.link, &r, answer, (uint32_t)len);
 }
 
 int main(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {"socket", 's', "PATH", 0, "the glue socket of this node's pando-dataplane", 0}, {0}};
+        {"socket", 's', "PATH", 0, "the glue socket of this node's pando-dataplane", 0},
+        {"hide-cpu", KEY_HIDE, "LEAF.SUBLEAF.REGISTER.BIT", 0,
+         "a CPUID feature of this host that the guest is not to get, as if the host lacked it", 0},
+        {0}};
     static const struct argp argp = {.options = options,
                                      .parser = parse,
                                      .doc = "Runs the vCPUs of a Pando VM that are at home on this "

@@ -3,12 +3,14 @@
  * The virtual KVM: what the preload library and pando-vcpud have in common. EDGE.
  *
  *   preload.c      the interposed libc calls
- *   system_fd.c    /dev/kvm itself;  caps.c  what it says that it can do
+ *   system_fd.c    /dev/kvm itself;  caps.c  what it says that it can do;  cpuid_common.c  of what
+ *                  all hosts can
  *   ioctls.c       the allow-list and sizes
  *   vm_fd.c        ioctls of the VM
  *   vm_cmd.c       VM-wide changes, sent;  vm_exec.c  carried out
  *   memslots.c     guest RAM and ROM
  *   routing.c      interrupt messages -> vCPUs
+ *   eventfds.c     eventfds that stand for a guest's write or for an interrupt;  doorbells.c
  *   vcpu_fd.c      ioctls of a vCPU, at home or by proxy
  *   proxy.c        a vCPU that lives elsewhere
  *   run.c          the run loop at home;  exits.c  what it handles without the VMM
@@ -19,8 +21,8 @@
  *
  * Functions return >= 0 or -errno, as the ioctl would.
  * Locks, in this order: vm->lock (VM-wide changes, one at a time), vcpu->lock (as KVM's
- * vcpu->mutex: one ioctl of a vCPU at a time, KVM_RUN included), routing.lock, link->vm_lock. A
- * vCPU's channel belongs to whoever holds vcpu->lock.
+ * vcpu->mutex: one ioctl of a vCPU at a time, KVM_RUN included), eventfds.irq_lock, routing.lock,
+ * link->vm_lock. A vCPU's channel belongs to whoever holds vcpu->lock.
  */
 #ifndef PANDO_VKVM_H
 #define PANDO_VKVM_H
@@ -36,11 +38,13 @@
 #include "hypervisor-glue/lapic/lapic.h"
 #include "hypervisor-glue/link/link.h"
 #include "hypervisor-glue/link/raw.h"
+#include "hypervisor-glue/vkvm/doorbells.h"
 #include "hypervisor-glue/vkvm/guest_clock.h"
 
 enum {
     VKVM_GSIS = 1024,
     VKVM_SLOTS = 512,
+    VKVM_IRQFDS = 256,
     VKVM_ROM_MAX = 16 << 20,
     VKVM_CMD_SECONDS = 30, /* a node that does not answer a VM-wide change */
     VKVM_KICKED = 2,       /* kvm_run.immediate_exit as our own kick sets it; the VMM writes 1 */
@@ -71,6 +75,21 @@ struct vkvm_slot {
     uint64_t rom_size;
 };
 
+struct irq_eventfd {
+    uint32_t gsi;
+    int vmm_fd, fd; /* the VMM's number for it; our own descriptor, -1: not in use */
+};
+
+struct eventfds {
+    pthread_mutex_t doorbell_lock; /* a leaf */
+    struct doorbells doorbells;
+    pthread_mutex_t irq_lock;
+    struct irq_eventfd irq[VKVM_IRQFDS];
+    int epoll;
+    bool thread;
+    uint64_t rung, raised;
+};
+
 struct vcpu;
 
 /* A guest whose timer interrupt takes longer than the timer's period would do nothing else. */
@@ -90,9 +109,11 @@ struct vm {
     struct routing routing;
     pthread_mutex_t slot_lock; /* of slot[]; a leaf */
     struct vkvm_slot slot[VKVM_SLOTS];
+    struct eventfds eventfds; /* of the VMM's process */
     struct guest_clock clock;
     uint32_t cmd_seq;
-    uint8_t reply[GLUE_SIDE_SIZE]; /* payload of the last reply on the VM's channel */
+    uint8_t reply[GLUE_SIDE_SIZE]; /* payload of the last reply on the VM's channel ... */
+    uint32_t reply_len;            /* ... and its length */
 };
 
 struct vcpu_reset { /* as the kernel made it: what INIT brings back */
@@ -161,6 +182,8 @@ int ioctl_unknown(enum ioctl_scope scope, uint32_t nr);
 int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm);
 int caps_check(int fd, struct vm *vm, uintptr_t cap);
 int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user_msr);
+/* Takes out of the VMM's node's list what another node of the VM does not offer. */
+int caps_common_cpuid(struct vm *vm, struct kvm_cpuid2 *list);
 /* Asks for exits on the MSRs of the local APIC and of the guest's clock. */
 bool caps_user_msr(int vm_fd);
 /* Whether this KVM hands such MSRs to user space, tried out on a VM of its own. */
@@ -182,7 +205,7 @@ int memslots_write(struct vm *vm, uint64_t gpa, const void *bytes, uint32_t len)
 struct vcpu *vcpu_create(struct vm *vm, uint32_t id, int *ret_errno);
 
 /* ---- vm_cmd.c, vm_exec.c --- */
-enum vm_cmd { VMC_IOCTL = 1, VMC_MEMORY, VMC_ROM, VMC_VCPU, VMC_CLOCK };
+enum vm_cmd { VMC_IOCTL = 1, VMC_MEMORY, VMC_ROM, VMC_VCPU, VMC_CLOCK, VMC_CPUID };
 struct vmc_memory { /* VMC_MEMORY; block UINT32_MAX: bytes sent by VMC_ROM before; size 0: remove */
     uint32_t slot, flags;
     uint64_t gpa, size;
@@ -211,6 +234,15 @@ int routing_gsi(struct vm *vm, uint32_t gsi, int level);
 int routing_set(struct vm *vm, const struct kvm_irq_routing *table);
 /* The vCPU's address is in every node's table when this returns. */
 int routing_announce(struct vcpu *v);
+
+/* ---- eventfds.c: errors as KVM's --- */
+int eventfds_init(struct eventfds *e);
+int eventfds_io(struct vm *vm, const struct kvm_ioeventfd *io);
+int eventfds_irq(struct vm *vm, const struct kvm_irqfd *irq);
+/* True if the exit in *run is a write that rings a doorbell; it has been rung, and the vCPU goes
+ * on.
+ */
+bool eventfds_take(struct vm *vm, const struct kvm_run *run);
 
 /* ---- vcpu_fd.c, proxy.c --- */
 int vcpu_ioctl(struct vcpu *v, uint32_t nr, uintptr_t arg);

@@ -33,6 +33,7 @@ static int take_replies(struct vm *vm, uint64_t waiting, uint32_t seq, const cha
             (waiting >> e.node & 1) == 0)
             continue; /* of an earlier change that was given up */
         waiting &= ~(UINT64_C(1) << e.node);
+        vm->reply_len = e.len;
         if (e.arg != 0) {
             int err = e.arg < 4096 ? (int)e.arg : EPROTO;
             say("%s: refused by node %u: %s%s%.*s", what, e.node, strerror(err),

@@ -104,6 +104,10 @@ int vm_ioctl(struct vm *vm, uint32_t nr, uintptr_t arg)
     }
     case (uint32_t)KVM_SET_CLOCK: /* guest_clock.h */
         return 0;
+    case (uint32_t)KVM_IOEVENTFD:
+        return eventfds_io(vm, (const struct kvm_ioeventfd *)arg);
+    case (uint32_t)KVM_IRQFD:
+        return eventfds_irq(vm, (const struct kvm_irqfd *)arg);
     case (uint32_t)KVM_SET_GSI_ROUTING:
         return routing_set(vm, (const struct kvm_irq_routing *)arg);
     default:

@@ -6,9 +6,13 @@
  * Every vCPU runs 16-bit code out of the RAM that was filled beforehand, reads the ROM, and tells
  * by port what it saw; then it spins, is kicked out by a signal whose handler sets immediate_exit,
  * as QEMU does, and takes a level-triggered MSI, whose EOI the VMM must see; then it halts, is
- * woken by an NMI, and takes an interrupt of the PIC when the VMM is told that it can.
+ * woken by an NMI, and takes an interrupt of the PIC when the VMM is told that it can; then it
+ * rings doorbells (KVM_IOEVENTFD), of which the VMM must see no exit, and is interrupted by an
+ * eventfd (KVM_IRQFD).
  *
- *   slots_vmm [private]   private: RAM is anonymous memory, which must be refused
+ *   slots_vmm                all of it
+ *   slots_vmm private        RAM is anonymous memory, which must be refused
+ *   slots_vmm lacks ECX      only: a node lacks these bits of CPUID 1's ECX, this host has them
  * Exit status 0: all as expected.
  */
 #include <errno.h>
@@ -22,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -38,9 +43,13 @@ enum {
     HANDLER_AT = 0x3100,
     WAITS_AT = 0x3200,
     NMI_AT = 0x3300,
-    PIC_AT = 0x3400
+    PIC_AT = 0x3400,
+    RINGS_AT = 0x3500,
+    IRQ_AT = 0x3600
 };
-enum { PORT = 0x80, APIC_VECTOR = 0x51, PIC_VECTOR = 0x60, KICKS = 20 };
+enum { PORT = 0x80, APIC_VECTOR = 0x51, PIC_VECTOR = 0x60, IRQ_VECTOR = 0x61, KICKS = 20 };
+enum { BELL_PORT = 0x90, IRQ_GSI = 30 };
+#define BELL_MMIO UINT64_C(0xC0000000)
 
 static int vm_fd, run_size;
 static int vcpu_fd[VCPUS];
@@ -74,6 +83,17 @@ static const uint8_t waits[] = {0xFA, 0xF4, 0xB8, 0x11, 0x11, 0xE7, 0x80, 0xFB, 
 /* mov ax,...; out 0x80,ax; iret */
 static const uint8_t nmi_handler[] = {0xB8, 0x22, 0x22, 0xE7, 0x80, 0xCF};
 static const uint8_t pic_handler[] = {0xB8, 0x33, 0x33, 0xE7, 0x80, 0xCF};
+
+/* mov ax,0x1234; out 0x90,ax; inc ax; out 0x90,ax; dec ax; out 0x90,ax; out 0x90,al;
+ * mov dword [0xC0000000],7; mov word [0xC0000000],7; sti; L: hlt; jmp L */
+static const uint8_t rings[] = {
+    0xB8, 0x34, 0x12, 0xE7, 0x90, 0x40, 0xE7, 0x90, 0x48, 0xE7, 0x90, 0xE6, 0x90,
+    0x66, 0x67, 0xC7, 0x05, 0x00, 0x00, 0x00, 0xC0, 0x07, 0x00, 0x00, 0x00, 0x67,
+    0xC7, 0x05, 0x00, 0x00, 0x00, 0xC0, 0x07, 0x00, 0xFB, 0xF4, 0xEB, 0xFD,
+};
+/* mov dword [0xFEE000B0],0 (EOI); mov ax,0x4444; out 0x80,ax; iret */
+static const uint8_t irq_handler[] = {0x66, 0x67, 0xC7, 0x05, 0xB0, 0x00, 0xE0, 0xFE, 0x00,
+                                      0x00, 0x00, 0x00, 0xB8, 0x44, 0x44, 0xE7, 0x80, 0xCF};
 
 static int slot(uint32_t id, uint32_t flags, uint64_t gpa, uint64_t size, const void *at)
 {
@@ -285,6 +305,133 @@ static void halt_and_wake(unsigned i)
     CHECK(pthread_join(t, NULL) == 0);
 }
 
+/* ---- doorbells and interrupts by eventfd
+ * ------------------------------------------------------------ */
+
+static int doorbell(int fd, uint64_t addr, uint32_t len, uint64_t match, uint32_t flags)
+{
+    struct kvm_ioeventfd io = {
+        .fd = fd, .addr = addr, .len = len, .datamatch = match, .flags = flags};
+    return ioctl(vm_fd, KVM_IOEVENTFD, &io);
+}
+
+static int irqfd(int fd, uint32_t gsi, uint32_t flags)
+{
+    struct kvm_irqfd irq = {.fd = (uint32_t)fd, .gsi = gsi, .flags = flags};
+    return ioctl(vm_fd, KVM_IRQFD, &irq);
+}
+
+static uint64_t counted(int fd)
+{
+    uint64_t n = 0;
+    return read(fd, &n, sizeof(n)) == (ssize_t)sizeof(n) ? n : 0;
+}
+
+static void signal_fd(int fd)
+{
+    CHECK(write(fd, &(uint64_t){1}, 8) == 8);
+}
+
+/* What KVM refuses is refused, by the same error. */
+static void bad_eventfds(int fd)
+{
+    const uint32_t value = KVM_IOEVENTFD_FLAG_DATAMATCH, gone = KVM_IOEVENTFD_FLAG_DEASSIGN;
+    CHECK(doorbell(fd, BELL_MMIO, 3, 0, 0) < 0 && errno == EINVAL);
+    CHECK(doorbell(fd, BELL_MMIO, 0, 7, value) < 0 && errno == EINVAL);
+    CHECK(doorbell(fd, UINT64_MAX, 4, 0, 0) < 0 && errno == EINVAL);
+    CHECK(doorbell(fd, BELL_MMIO, 4, 0, 1u << 30) < 0 && errno == EINVAL);
+    CHECK(doorbell(vm_fd, BELL_MMIO, 4, 0, 0) < 0 && errno == EINVAL);
+    CHECK(doorbell(-1, BELL_MMIO, 4, 0, 0) < 0 && errno == EBADF);
+    CHECK(doorbell(fd, BELL_MMIO, 4, 0, gone) < 0 && errno == ENOENT);
+    CHECK(irqfd(fd, 5000, 0) < 0 && errno == EINVAL);
+    CHECK(irqfd(fd, IRQ_GSI, KVM_IRQFD_FLAG_RESAMPLE) < 0 && errno == EINVAL);
+    CHECK(irqfd(vm_fd, IRQ_GSI, 0) < 0 && errno == EINVAL);
+    errno = 0;
+}
+
+/* Rings each bell that the code does: by value, by length, by any length; what no bell takes is an
+ * exit as ever. */
+static void *ring_vcpu(void *arg)
+{
+    unsigned i = (unsigned)(uintptr_t)arg;
+    struct kvm_run *run = run_of[i];
+    CHECK(ioctl(vcpu_fd[i], KVM_RUN, 0) == 0); /* out 0x90, 0x1235 */
+    CHECK(run->exit_reason == KVM_EXIT_IO && run->io.port == BELL_PORT && run->io.size == 2);
+    CHECK(ioctl(vcpu_fd[i], KVM_RUN, 0) == 0); /* out 0x90, al */
+    CHECK(run->exit_reason == KVM_EXIT_IO && run->io.port == BELL_PORT && run->io.size == 1);
+    expect_word(i, 0x4444); /* the interrupt: all is rung */
+    return NULL;
+}
+
+static void eventfds(unsigned i)
+{
+    const uint32_t port = KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DATAMATCH;
+    const uint32_t gone = KVM_IOEVENTFD_FLAG_DEASSIGN;
+    int by_value = eventfd(0, EFD_NONBLOCK), any = eventfd(0, EFD_NONBLOCK), irq = eventfd(0, 0);
+    struct { /* struct kvm_irq_routing with its entry */
+        uint32_t nr, flags;
+        struct kvm_irq_routing_entry e;
+    } table = {.nr = 1,
+               .e = {.gsi = IRQ_GSI,
+                     .type = KVM_IRQ_ROUTING_MSI,
+                     .u.msi = {.address_lo = 0xFEE00000u | i << 12, .data = IRQ_VECTOR}}};
+    pthread_t t;
+    CHECK(by_value >= 0 && any >= 0 && irq >= 0);
+    bad_eventfds(any);
+    CHECK(doorbell(by_value, BELL_PORT, 2, 0x1234, port) == 0);
+    CHECK(doorbell(any, BELL_PORT, 2, 0x1234, port) < 0 && errno == EEXIST);
+    CHECK(doorbell(any, BELL_MMIO, 0, 0, 0) == 0);
+    CHECK(ioctl(vm_fd, KVM_SET_GSI_ROUTING, &table) == 0 && irqfd(irq, IRQ_GSI, 0) == 0);
+    CHECK(irqfd(irq, IRQ_GSI, 0) < 0 && errno == EBUSY);
+    start_at(i, RINGS_AT);
+    CHECK(pthread_create(&t, NULL, ring_vcpu, (void *)(uintptr_t)i) == 0);
+    uint64_t rung = 0;
+    for (unsigned ms = 0; rung < 2 && ms < 20000; ms++, usleep(1000))
+        rung += counted(any);
+    CHECK(rung == 2 && counted(by_value) == 2);
+    signal_fd(irq); /* halted by then, or about to */
+    CHECK(pthread_join(t, NULL) == 0);
+    CHECK(irqfd(irq, IRQ_GSI, KVM_IRQFD_FLAG_DEASSIGN) == 0);
+    signal_fd(irq);
+    usleep(20000);
+    CHECK(counted(irq) == 1); /* nobody else reads it any more */
+    CHECK(doorbell(by_value, BELL_PORT, 2, 0x1234, port | gone) == 0);
+    CHECK(doorbell(any, BELL_MMIO, 0, 0, gone) == 0);
+    CHECK(doorbell(any, BELL_MMIO, 0, 0, gone) < 0 && errno == ENOENT);
+    close(by_value), close(any), close(irq);
+}
+
+/* ---- processors of different hosts
+ * ------------------------------------------------------------------ */
+
+static uint32_t supported_ecx(int kvm)
+{
+    static struct { /* struct kvm_cpuid2 with its entries */
+        struct kvm_cpuid2 list;
+        struct kvm_cpuid_entry2 e[256];
+    } all;
+    all.list.nent = 256;
+    CHECK(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &all) == 0);
+    for (uint32_t i = 0; i < all.list.nent; i++)
+        if (all.e[i].function == 1)
+            return all.e[i].ecx;
+    return 0;
+}
+
+/* Before the VM: this host's. After: what both nodes offer, nothing else missing. */
+static int common_cpuid(int kvm, uint32_t lacks)
+{
+    uint32_t here = supported_ecx(kvm);
+    vm_fd = ioctl(kvm, KVM_CREATE_VM, 0);
+    CHECK(vm_fd >= 0);
+    uint32_t both = supported_ecx(kvm);
+    if ((here & lacks) != lacks || both != (here & ~lacks)) {
+        fprintf(stderr, "slots_vmm: CPUID 1 ECX: %#x here, %#x on both\n", here, both);
+        return 7;
+    }
+    return 0;
+}
+
 static void vector(uint8_t *ram, unsigned n, uint16_t at)
 {
     memcpy(ram + n * 4, &at, 2);
@@ -304,9 +451,12 @@ static uint8_t *make_ram(bool private)
     memcpy(ram + WAITS_AT, waits, sizeof(waits));
     memcpy(ram + NMI_AT, nmi_handler, sizeof(nmi_handler));
     memcpy(ram + PIC_AT, pic_handler, sizeof(pic_handler));
+    memcpy(ram + RINGS_AT, rings, sizeof(rings));
+    memcpy(ram + IRQ_AT, irq_handler, sizeof(irq_handler));
     vector(ram, 2, NMI_AT);
     vector(ram, APIC_VECTOR, HANDLER_AT);
     vector(ram, PIC_VECTOR, PIC_AT);
+    vector(ram, IRQ_VECTOR, IRQ_AT);
     return ram;
 }
 
@@ -319,11 +469,14 @@ int main(int argc, char **argv)
     int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     CHECK(rom != MAP_FAILED && kvm >= 0);
     memcpy(rom + 0x1234, &(uint16_t){0xCAFE}, 2);
+    if (argc > 2 && strcmp(argv[1], "lacks") == 0)
+        return common_cpuid(kvm, (uint32_t)strtoul(argv[2], NULL, 16));
     run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
     vm_fd = ioctl(kvm, KVM_CREATE_VM, 0);
     CHECK(run_size > 0 && vm_fd >= 0);
     CHECK(ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_SPLIT_IRQCHIP) == 1);
-    CHECK(ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD) == 0 &&
+    CHECK(ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD) == 1 &&
+          ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD_RESAMPLE) == 0 &&
           ioctl(vm_fd, KVM_ENABLE_CAP, &split) == 0);
     if (private) {
         CHECK(slot(0, 0, 0, ROM_AT, ram) < 0 && errno == EINVAL);
@@ -355,6 +508,8 @@ int main(int argc, char **argv)
         kick_and_interrupt(i);
     for (unsigned i = 0; i < VCPUS; i++)
         halt_and_wake(i);
+    for (unsigned i = 0; i < VCPUS; i++)
+        eventfds(i);
     puts("slots_vmm: all as expected");
     return 0;
 }

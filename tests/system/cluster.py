@@ -98,6 +98,10 @@ class Cluster:
         self.space.record(p.pid)
         return p
 
+    def vcpud_words(self, node):
+        """More for a node's pando-vcpud."""
+        return []
+
     def vmm_argv(self, guest):
         argv = [
             find_program(self.build, "pando-testvmm"),
@@ -158,7 +162,7 @@ class Cluster:
         for n in range(1, self.o.nodes):
             self.spawn(
                 f"vcpud{n}",
-                [find_program(self.build, "pando-vcpud"), "--socket", sockets[n]],
+                [find_program(self.build, "pando-vcpud"), "--socket", sockets[n], *self.vcpud_words(n)],
                 netns=netns[n],
             )
         env = dict(

@@ -6,26 +6,32 @@ import cluster as cl
 import outcome
 from options import Options
 
-CASES = {"slots": [], "private_ram": ["private"]}
+# Node 1's processor is said to lack CMPXCHG16B (CPUID 1, ECX bit 13).
+HIDDEN = ["--hide-cpu", "1.0.ecx.13"]
+# The VMM's arguments, and those of node 1's pando-vcpud.
+CASES = {"slots": ([], []), "private_ram": (["private"], []), "cpuid": (["lacks", "2000"], HIDDEN)}
 TIMEOUT = 60
 
 
 class VmmCluster(cl.Cluster):
     """A cluster whose VMM is not the test VMM."""
 
-    def __init__(self, *args, argv, **kwargs):
+    def __init__(self, *args, argv, vcpud, **kwargs):
         super().__init__(*args, **kwargs)
-        self.argv = argv
+        self.argv, self.vcpud = argv, vcpud
+
+    def vcpud_words(self, node):
+        return self.vcpud
 
     def vmm_argv(self, guest):
         return [cl.find_program(self.build, "slots_vmm")] + self.argv
 
 
-def run_case(argv, build):
+def run_case(argv, vcpud, build):
     lines = []
     o = Options(nodes=2, vcpus=2, ram=8, guest="hello", timeout=TIMEOUT)
     on_line = lambda p, stream, text: lines.append(f"{p.name:>10} | {text}")
-    with VmmCluster(o, build, on_line=on_line, argv=argv) as c:
+    with VmmCluster(o, build, on_line=on_line, argv=argv, vcpud=vcpud) as c:
         result = c.run()
     wrong = None
     if result.status != 0:
@@ -45,8 +51,8 @@ def main():
     args = outcome.parser(__doc__).parse_args()
     return outcome.status(
         [
-            outcome.run(args.tally, f"vmm/{name}", lambda: run_case(argv, args.build))
-            for name, argv in CASES.items()
+            outcome.run(args.tally, f"vmm/{name}", lambda: run_case(argv, vcpud, args.build))
+            for name, (argv, vcpud) in CASES.items()
         ]
     )
 

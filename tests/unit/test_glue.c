@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "hypervisor-glue/link/glue_ring.h"
+#include "hypervisor-glue/vkvm/cpuid_common.h"
 #include "hypervisor-glue/vkvm/exit_wire.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
@@ -403,6 +404,125 @@ static void messages_find_their_way(void **state)
     free(vm);
 }
 
+static struct kvm_ioeventfd bell(uint64_t addr, uint32_t len, uint64_t match, uint32_t flags,
+                                 int fd)
+{
+    return (struct kvm_ioeventfd){
+        .addr = addr, .len = len, .datamatch = match, .flags = flags, .fd = fd};
+}
+
+static int bell_add(struct doorbells *d, struct kvm_ioeventfd io)
+{
+    int rc = doorbells_check(&io);
+    return rc != 0 ? rc : doorbells_add(d, &io, io.fd + 1000);
+}
+
+static void doorbells(void **state)
+{
+    (void)state;
+    static struct doorbells d;
+    const uint32_t port = KVM_IOEVENTFD_FLAG_PIO, value = KVM_IOEVENTFD_FLAG_DATAMATCH;
+    const uint64_t seven = 7, eight = 8;
+    struct kvm_ioeventfd first = bell(0x100, 4, 7, value, 1), any = bell(0x200, 0, 0, 0, 3);
+    assert_int_equal(bell_add(&d, bell(0x100, 3, 0, 0, 9)), -EINVAL);
+    assert_int_equal(bell_add(&d, bell(0x100, 16, 0, 0, 9)), -EINVAL);
+    assert_int_equal(bell_add(&d, bell(0x100, 0, 7, value, 9)), -EINVAL);
+    assert_int_equal(bell_add(&d, bell(UINT64_MAX - 2, 4, 0, 0, 9)), -EINVAL);
+    assert_int_equal(bell_add(&d, bell(0x100, 4, 0, 1u << 3, 9)), -EINVAL); /* of another bus */
+    assert_int_equal(bell_add(&d, first), 0);
+    assert_int_equal(bell_add(&d, first), -EEXIST);
+    assert_int_equal(bell_add(&d, bell(0x100, 4, 0, 0, 2)),
+                     -EEXIST); /* any value is that one, too */
+    assert_int_equal(bell_add(&d, bell(0x100, 0, 0, 0, 2)), -EEXIST);
+    assert_int_equal(bell_add(&d, bell(0x100, 4, 8, value, 2)), 0);
+    assert_int_equal(bell_add(&d, any), 0);
+    assert_int_equal(bell_add(&d, bell(0x100, 4, 7, port | value, 4)), 0);
+    assert_int_equal(doorbells_find(&d, false, 0x100, 4, &seven), 1001);
+    assert_int_equal(doorbells_find(&d, false, 0x100, 4, &eight), 1002);
+    assert_int_equal(doorbells_find(&d, false, 0x100, 2, &seven), -1);
+    assert_int_equal(doorbells_find(&d, false, 0x101, 4, &seven), -1);
+    assert_int_equal(doorbells_find(&d, true, 0x100, 4, &seven), 1004);
+    assert_int_equal(doorbells_find(&d, true, 0x100, 4, &eight), -1);
+    for (uint32_t len = 1; len <= 8; len *= 2)
+        assert_int_equal(doorbells_find(&d, false, 0x200, len, &eight), 1003);
+    struct kvm_ioeventfd other = first;
+    other.fd = 5;
+    assert_int_equal(doorbells_remove(&d, &other), -ENOENT);
+    other = first;
+    other.datamatch = 9;
+    assert_int_equal(doorbells_remove(&d, &other), -ENOENT);
+    assert_int_equal(doorbells_remove(&d, &first), 1001);
+    assert_int_equal(doorbells_find(&d, false, 0x100, 4, &seven), -1);
+    assert_int_equal(doorbells_remove(&d, &first), -ENOENT);
+    assert_int_equal(doorbells_remove(&d, &any), 1003);
+    for (uint32_t i = d.n; i < DOORBELLS_MAX; i++)
+        assert_int_equal(bell_add(&d, bell(0x1000 + i, 1, 0, 0, 6)), 0);
+    assert_int_equal(bell_add(&d, bell(0x10, 1, 0, 0, 6)), -ENOSPC);
+}
+
+struct cpuid_list {
+    struct kvm_cpuid2 head;
+    struct kvm_cpuid_entry2 e[12];
+};
+_Static_assert(offsetof(struct cpuid_list, e) == sizeof(struct kvm_cpuid2), "KVM's layout");
+
+static struct kvm_cpuid_entry2 leaf(uint32_t function, int index, uint32_t a, uint32_t b,
+                                    uint32_t c, uint32_t d)
+{
+    return (struct kvm_cpuid_entry2){.function = function,
+                                     .index = index < 0 ? 0 : (uint32_t)index,
+                                     .flags = index < 0 ? 0 : KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+                                     .eax = a,
+                                     .ebx = b,
+                                     .ecx = c,
+                                     .edx = d};
+}
+
+static void assert_leaf(const struct kvm_cpuid_entry2 *e, uint32_t a, uint32_t b, uint32_t c,
+                        uint32_t d)
+{
+    assert_int_equal(e->eax, a);
+    assert_int_equal(e->ebx, b);
+    assert_int_equal(e->ecx, c);
+    assert_int_equal(e->edx, d);
+}
+
+static void cpuid_of_all(void **state)
+{
+    (void)state;
+    struct cpuid_list a = {
+        {.nent = 10},
+        {leaf(0, -1, 0x1F, 1, 2, 3), leaf(1, -1, 0x306A0, 0x800, 0xFF, 0xF0),
+         leaf(7, 0, 2, 0xFFFF, 3, 1), leaf(7, 2, 1, 1, 1, 1), leaf(0xD, 0, 0xE7, 0xA88, 0xA88, 0),
+         leaf(0xD, 9, 8, 0xA80, 0, 0), leaf(0x14, 0, 1, 2, 3, 4), leaf(0xA, -1, 7, 7, 7, 7),
+         leaf(0x80000008, -1, 0x30342E, 0xFF, 0x7007, 0), leaf(4, 1, 9, 9, 9, 9)}};
+    struct cpuid_list b = {{.nent = 6},
+                           {leaf(0, -1, 0x10, 1, 2, 3), leaf(1, -1, 0x50650, 0x100, 0x3C, 0xFF),
+                            leaf(7, 0, 0, 0x00FF, 7, 0), leaf(0xD, 0, 0x7, 0x340, 0x340, 0),
+                            leaf(0xA, -1, 7, 7, 7, 7), leaf(0x80000008, -1, 0x32302E, 0x0F, 1, 0)}};
+    struct cpuid_list amd = {{.nent = 1}, {leaf(0, -1, 0x20, 4, 5, 6)}}, before = a;
+    assert_int_equal(cpuid_intersect(&a.head, &amd.head), -EXDEV);
+    assert_memory_equal(&a, &before, sizeof(a));
+    assert_int_equal(cpuid_intersect(&a.head, &b.head), 0);
+    assert_leaf(&a.e[0], 0x10, 1, 2, 3);
+    assert_leaf(&a.e[1], 0x306A0, 0x800, 0x3C, 0xF0); /* the model and brand are the VMM's host's */
+    assert_leaf(&a.e[2], 0, 0x00FF, 3, 0);
+    assert_leaf(&a.e[3], 0, 0, 0, 0);
+    assert_leaf(&a.e[4], 0x7, 0x340, 0x340, 0);
+    assert_leaf(&a.e[5], 0, 0, 0, 0); /* a state component that the other lacks */
+    assert_leaf(&a.e[6], 0, 0, 0, 0);
+    assert_leaf(&a.e[7], 7, 7, 7, 7);
+    assert_leaf(&a.e[8], 0x30302E, 0x0F, 0x7007, 0);
+    assert_leaf(&a.e[9], 9, 9, 9, 9);
+    assert_int_equal(cpuid_hide(&a.head, "7.0.ebx.3"), 0);
+    assert_leaf(&a.e[2], 0, 0x00F7, 3, 0);
+    assert_int_equal(cpuid_hide(&a.head, "d.0.eax.0"), 0);
+    assert_leaf(&a.e[4], 0x6, 0x340, 0x340, 0);
+    static const char *const bad[] = {"", "7", "7.0.ebx", "7.0.ebx.32", "7.0.efx.1", "7.0.ebx.1x"};
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(cpuid_hide(&a.head, bad[i]), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +536,8 @@ int main(void)
         cmocka_unit_test(commands_are_checked),
         cmocka_unit_test(memory_commands_are_checked),
         cmocka_unit_test(messages_find_their_way),
+        cmocka_unit_test(doorbells),
+        cmocka_unit_test(cpuid_of_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
