@@ -47,6 +47,7 @@ CASES = {
     "devices": Case("0,1", "disk,net", 900, full=True, devices=True),
     "xapic": Case("0,1", "show,threads", 600, full=True, cpu=XAPIC),
     "loss": Case("0,1", "show,threads", 900, full=True, more=("--loss=1",)),
+    "stress": Case("0,1", "stress", 1500, full=True, more=("--stress",)),
     "reboot": Case("0,1", "show", 900, full=True, more=("--reboot",)),
 }
 

@@ -28,6 +28,20 @@ say() { echo "$*" >"$PANDO_DETAIL"; }
 fail() { say "$*"; echo "FAIL: $*"; exit 1; }
 # everywhere PROGRAM ...: on all CPUs that are up, also those that isolcpus= keeps processes from.
 everywhere() { taskset -c "$(cat /sys/devices/system/cpu/online)" "$@"; }
+# spread NAME: each process of that name that may run on several CPUs, to one, by its number: the scheduler
+# does not move anything to the CPUs of isolcpus= by itself. To be called again for new ones.
+spread() {
+    local pid cpu
+    awk -v name="$1" '
+        FILENAME == "/proc/cpuinfo" { if ($1 == "processor") cpu[n++] = $3; next }
+        $1 == "Name:" { mine = index($2, name) == 1 }
+        $1 == "Pid:" { pid = $2 }
+        $1 == "Cpus_allowed_list:" && mine && $2 ~ /[-,]/ { print cpu[pid % n], pid }
+    ' /proc/cpuinfo /proc/[0-9]*/status 2>/dev/null |
+        while read -r cpu pid; do
+            taskset -pc "$cpu" "$pid" >/dev/null 2>&1
+        done
+}
 cpus() { grep -c '^processor' /proc/cpuinfo; }
 
 # Lines of a kernel's log (dmesg -r: <level>[time] words) that a machine that is right does not
