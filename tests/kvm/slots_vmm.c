@@ -407,12 +407,12 @@ static void eventfds(unsigned i)
 static uint32_t supported_ecx(int kvm)
 {
     static struct { /* struct kvm_cpuid2 with its entries */
-        struct kvm_cpuid2 list;
+        uint32_t nent, padding;
         struct kvm_cpuid_entry2 e[256];
     } all;
-    all.list.nent = 256;
+    all.nent = 256;
     CHECK(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &all) == 0);
-    for (uint32_t i = 0; i < all.list.nent; i++)
+    for (uint32_t i = 0; i < all.nent; i++)
         if (all.e[i].function == 1)
             return all.e[i].ecx;
     return 0;

@@ -460,11 +460,16 @@ static void doorbells(void **state)
     assert_int_equal(bell_add(&d, bell(0x10, 1, 0, 0, 6)), -ENOSPC);
 }
 
-struct cpuid_list {
-    struct kvm_cpuid2 head;
+struct cpuid_list { /* struct kvm_cpuid2 with its entries */
+    uint32_t nent, padding;
     struct kvm_cpuid_entry2 e[12];
 };
 _Static_assert(offsetof(struct cpuid_list, e) == sizeof(struct kvm_cpuid2), "KVM's layout");
+
+static struct kvm_cpuid2 *as_list(struct cpuid_list *l)
+{
+    return (struct kvm_cpuid2 *)(void *)l;
+}
 
 static struct kvm_cpuid_entry2 leaf(uint32_t function, int index, uint32_t a, uint32_t b,
                                     uint32_t c, uint32_t d)
@@ -491,19 +496,21 @@ static void cpuid_of_all(void **state)
 {
     (void)state;
     struct cpuid_list a = {
-        {.nent = 10},
+        10,
+        0,
         {leaf(0, -1, 0x1F, 1, 2, 3), leaf(1, -1, 0x306A0, 0x800, 0xFF, 0xF0),
          leaf(7, 0, 2, 0xFFFF, 3, 1), leaf(7, 2, 1, 1, 1, 1), leaf(0xD, 0, 0xE7, 0xA88, 0xA88, 0),
          leaf(0xD, 9, 8, 0xA80, 0, 0), leaf(0x14, 0, 1, 2, 3, 4), leaf(0xA, -1, 7, 7, 7, 7),
          leaf(0x80000008, -1, 0x30342E, 0xFF, 0x7007, 0), leaf(4, 1, 9, 9, 9, 9)}};
-    struct cpuid_list b = {{.nent = 6},
+    struct cpuid_list b = {6,
+                           0,
                            {leaf(0, -1, 0x10, 1, 2, 3), leaf(1, -1, 0x50650, 0x100, 0x3C, 0xFF),
                             leaf(7, 0, 0, 0x00FF, 7, 0), leaf(0xD, 0, 0x7, 0x340, 0x340, 0),
                             leaf(0xA, -1, 7, 7, 7, 7), leaf(0x80000008, -1, 0x32302E, 0x0F, 1, 0)}};
-    struct cpuid_list amd = {{.nent = 1}, {leaf(0, -1, 0x20, 4, 5, 6)}}, before = a;
-    assert_int_equal(cpuid_intersect(&a.head, &amd.head), -EXDEV);
+    struct cpuid_list amd = {1, 0, {leaf(0, -1, 0x20, 4, 5, 6)}}, before = a;
+    assert_int_equal(cpuid_intersect(as_list(&a), as_list(&amd)), -EXDEV);
     assert_memory_equal(&a, &before, sizeof(a));
-    assert_int_equal(cpuid_intersect(&a.head, &b.head), 0);
+    assert_int_equal(cpuid_intersect(as_list(&a), as_list(&b)), 0);
     assert_leaf(&a.e[0], 0x10, 1, 2, 3);
     assert_leaf(&a.e[1], 0x306A0, 0x800, 0x3C, 0xF0); /* the model and brand are the VMM's host's */
     assert_leaf(&a.e[2], 0, 0x00FF, 3, 0);
@@ -514,13 +521,13 @@ static void cpuid_of_all(void **state)
     assert_leaf(&a.e[7], 7, 7, 7, 7);
     assert_leaf(&a.e[8], 0x30302E, 0x0F, 0x7007, 0);
     assert_leaf(&a.e[9], 9, 9, 9, 9);
-    assert_int_equal(cpuid_hide(&a.head, "7.0.ebx.3"), 0);
+    assert_int_equal(cpuid_hide(as_list(&a), "7.0.ebx.3"), 0);
     assert_leaf(&a.e[2], 0, 0x00F7, 3, 0);
-    assert_int_equal(cpuid_hide(&a.head, "d.0.eax.0"), 0);
+    assert_int_equal(cpuid_hide(as_list(&a), "d.0.eax.0"), 0);
     assert_leaf(&a.e[4], 0x6, 0x340, 0x340, 0);
     static const char *const bad[] = {"", "7", "7.0.ebx", "7.0.ebx.32", "7.0.efx.1", "7.0.ebx.1x"};
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_int_equal(cpuid_hide(&a.head, bad[i]), -EINVAL);
+        assert_int_equal(cpuid_hide(as_list(&a), bad[i]), -EINVAL);
 }
 
 int main(void)
