@@ -15,24 +15,18 @@
  *   slots_vmm lacks ECX      only: a node lacks these bits of CPUID 1's ECX, this host has them
  * Exit status 0: all as expected.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/kvm.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tiny_vmm.h"
+
 enum {
-    VCPUS = 2,
     RAM = 2 << 20,
     ROM = 64 << 10,
     ROM_AT = 0xE0000,
@@ -47,21 +41,9 @@ enum {
     RINGS_AT = 0x3500,
     IRQ_AT = 0x3600
 };
-enum { PORT = 0x80, APIC_VECTOR = 0x51, PIC_VECTOR = 0x60, IRQ_VECTOR = 0x61, KICKS = 20 };
+enum { APIC_VECTOR = 0x51, PIC_VECTOR = 0x60, IRQ_VECTOR = 0x61, KICKS = 20 };
 enum { BELL_PORT = 0x90, IRQ_GSI = 30 };
 #define BELL_MMIO UINT64_C(0xC0000000)
-
-static int vm_fd, run_size;
-static int vcpu_fd[VCPUS];
-static struct kvm_run *run_of[VCPUS];
-
-#define CHECK(expr)                                                                                \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "slots_vmm: line %d: %s: %s\n", __LINE__, #expr, strerror(errno));     \
-            exit(3);                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* mov ax,[0x2000]; out 0x80,ax; mov ax,0xE000; mov ds,ax; mov ax,[0x1234]; out 0x80,ax; mov
  * ax,0xD000; mov ds,ax; mov ax,[0]; out 0x80,ax; inc word [0]; xor ax,ax; mov ds,ax; mov
@@ -94,12 +76,6 @@ static const uint8_t rings[] = {
 /* mov dword [0xFEE000B0],0 (EOI); mov ax,0x4444; out 0x80,ax; iret */
 static const uint8_t irq_handler[] = {0x66, 0x67, 0xC7, 0x05, 0xB0, 0x00, 0xE0, 0xFE, 0x00,
                                       0x00, 0x00, 0x00, 0xB8, 0x44, 0x44, 0xE7, 0x80, 0xCF};
-
-static int slot(uint32_t id, uint32_t flags, uint64_t gpa, uint64_t size, const void *at)
-{
-    struct kvm_userspace_memory_region r = {id, flags, gpa, size, (uintptr_t)at};
-    return ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &r);
-}
 
 static void state_round_trip(unsigned i)
 {
@@ -169,38 +145,14 @@ static void *run_vcpu(void *arg)
 /* ---- kicks and the EOI of a level-triggered interrupt
  * -------------------------------------------- */
 
-static __thread struct kvm_run *own_run;
 static _Atomic unsigned eois;
-
-static void on_signal(int sig)
-{
-    (void)sig;
-    if (own_run != NULL)
-        own_run->immediate_exit = 1;
-}
-
-static void start_at(unsigned i, uint32_t rip)
-{
-    struct kvm_regs r = {.rip = rip, .rsp = 0x8000, .rflags = 2};
-    struct kvm_sregs s;
-    struct kvm_lapic_state lapic;
-    CHECK(ioctl(vcpu_fd[i], KVM_GET_SREGS, &s) == 0);
-    s.ds.base = s.ss.base = s.cs.base = 0;
-    s.ds.selector = s.ss.selector = s.cs.selector = 0;
-    s.ds.limit = 0xFFFFFFFF; /* 16-bit code that reaches the APIC */
-    s.ds.g = 1;
-    CHECK(ioctl(vcpu_fd[i], KVM_SET_SREGS, &s) == 0 && ioctl(vcpu_fd[i], KVM_SET_REGS, &r) == 0);
-    CHECK(ioctl(vcpu_fd[i], KVM_GET_LAPIC, &lapic) == 0);
-    lapic.regs[0xF1] |= 1; /* spurious-interrupt vector register: the APIC is on */
-    memcpy(lapic.regs + 0x350, &(uint32_t){0x700}, 4); /* LINT0: ExtINT */
-    CHECK(ioctl(vcpu_fd[i], KVM_SET_LAPIC, &lapic) == 0);
-}
 
 /* Runs until it was kicked KICKS times and has seen one EOI; each kick ends one KVM_RUN. */
 static void *spin_vcpu(void *arg)
 {
     unsigned i = (unsigned)(uintptr_t)arg, kicked = 0, seen = 0;
     struct kvm_run *run = own_run = run_of[i];
+    atomic_fetch_add(&eois, 0x10000); /* can be kicked */
     while (kicked < KICKS || seen == 0) {
         int rc = ioctl(vcpu_fd[i], KVM_RUN, 0);
         if (rc != 0) {
@@ -241,6 +193,7 @@ static void kick_and_interrupt(unsigned i)
     atomic_store(&eois, 0);
     start_at(i, SPIN_AT);
     CHECK(pthread_create(&t, NULL, spin_vcpu, (void *)(uintptr_t)i) == 0);
+    await(0x10000, "start");
     for (unsigned k = 1; k <= KICKS; k++) {
         if (k == KICKS / 2) {
             CHECK(ioctl(vm_fd, KVM_SIGNAL_MSI, &msi) >= 0);
@@ -248,7 +201,7 @@ static void kick_and_interrupt(unsigned i)
         }
         usleep(k * 300); /* in the guest, on its way there, or not yet */
         pthread_kill(t, SIGUSR1);
-        await(k * 0x10000, "kicks");
+        await((k + 1) * 0x10000, "kicks");
     }
     CHECK(pthread_join(t, NULL) == 0);
 }
@@ -439,11 +392,9 @@ static void vector(uint8_t *ram, unsigned n, uint16_t at)
 
 static uint8_t *make_ram(bool private)
 {
-    int fd = memfd_create("slots-ram", MFD_CLOEXEC);
-    CHECK(fd >= 0 && ftruncate(fd, RAM) == 0);
     uint8_t *ram = private
                        ? mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                       : mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+                       : tiny_ram(RAM);
     CHECK(ram != MAP_FAILED);
     memcpy(ram + CODE_AT, code, sizeof(code)); /* before any slot shows it */
     memcpy(ram + SPIN_AT, spin, sizeof(spin));
@@ -465,19 +416,14 @@ int main(int argc, char **argv)
     bool private = argc > 1 && strcmp(argv[1], "private") == 0;
     uint8_t *ram = make_ram(private);
     uint8_t *rom = mmap(NULL, ROM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {24}};
-    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    CHECK(rom != MAP_FAILED && kvm >= 0);
+    int kvm = tiny_open();
+    CHECK(rom != MAP_FAILED);
     memcpy(rom + 0x1234, &(uint16_t){0xCAFE}, 2);
     if (argc > 2 && strcmp(argv[1], "lacks") == 0)
         return common_cpuid(kvm, (uint32_t)strtoul(argv[2], NULL, 16));
-    run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-    vm_fd = ioctl(kvm, KVM_CREATE_VM, 0);
-    CHECK(run_size > 0 && vm_fd >= 0);
-    CHECK(ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_SPLIT_IRQCHIP) == 1);
+    tiny_create_vm(kvm);
     CHECK(ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD) == 1 &&
-          ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD_RESAMPLE) == 0 &&
-          ioctl(vm_fd, KVM_ENABLE_CAP, &split) == 0);
+          ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD_RESAMPLE) == 0);
     if (private) {
         CHECK(slot(0, 0, 0, ROM_AT, ram) < 0 && errno == EINVAL);
         return 0;
@@ -488,10 +434,7 @@ int main(int argc, char **argv)
     CHECK(slot(3, 0, 0x100000, 1 << 20, ram + (1 << 20)) == 0);
     CHECK(slot(3, 0, 0x100000, 0, NULL) == 0); /* and away again */
     for (unsigned i = 0; i < VCPUS; i++) {
-        vcpu_fd[i] = ioctl(vm_fd, KVM_CREATE_VCPU, i);
-        CHECK(vcpu_fd[i] >= 0);
-        run_of[i] = mmap(NULL, (size_t)run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_fd[i], 0);
-        CHECK(run_of[i] != MAP_FAILED);
+        tiny_create_vcpu(kvm, i);
         state_round_trip(i);
     }
     for (unsigned i = 0; i < VCPUS;
@@ -502,8 +445,6 @@ int main(int argc, char **argv)
               pthread_join(t, NULL) == 0);
         CHECK(*(volatile uint16_t *)(ram + DATA_AT) == 0x4001 + i);
     }
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGUSR1, &action, NULL);
     for (unsigned i = 0; i < VCPUS; i++)
         kick_and_interrupt(i);
     for (unsigned i = 0; i < VCPUS; i++)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A VMM that does what the bare-metal guests' VMM does not (tests/kvm/slots_vmm.c), over two nodes."""
+"""VMMs that do what the bare-metal guests' VMM does not (tests/kvm/*_vmm.c), over two nodes."""
 import sys
 
 import cluster as cl
@@ -8,8 +8,13 @@ from options import Options
 
 # Node 1's processor is said to lack CMPXCHG16B (CPUID 1, ECX bit 13).
 HIDDEN = ["--hide-cpu", "1.0.ecx.13"]
-# The VMM's arguments, and those of node 1's pando-vcpud.
-CASES = {"slots": ([], []), "private_ram": (["private"], []), "cpuid": (["lacks", "2000"], HIDDEN)}
+# The VMM with its arguments, and more for node 1's pando-vcpud.
+CASES = {
+    "slots": (["slots_vmm"], []),
+    "private_ram": (["slots_vmm", "private"], []),
+    "cpuid": (["slots_vmm", "lacks", "2000"], HIDDEN),
+    "storm": (["storm_vmm"], []),
+}
 TIMEOUT = 60
 
 
@@ -24,7 +29,7 @@ class VmmCluster(cl.Cluster):
         return self.vcpud
 
     def vmm_argv(self, guest):
-        return [cl.find_program(self.build, "slots_vmm")] + self.argv
+        return [cl.find_program(self.build, self.argv[0]), *self.argv[1:]]
 
 
 def run_case(argv, vcpud, build):
