@@ -54,8 +54,9 @@ def cluster(args, run_dir):
 def pando_argv(args, config, summaries, qemu):
     argv = [os.path.join(args.build, "hypervisor-glue/run/pando"), "run", "--config", config, "--summary-dir", summaries]
     if args.pin:
+        cpus = sorted(os.sched_getaffinity(0))
         for n in range(args.nodes):
-            argv += ["--on", f"{n}=taskset -c {n % os.cpu_count()}"]
+            argv += ["--on", f"{n}=taskset -c {cpus[n % len(cpus)]}"]
     return argv + ["--", *qemu]
 
 
