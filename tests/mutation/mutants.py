@@ -18,7 +18,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COH, RRDP, CLOCK = "dataplane/coherence/", "dataplane/transport/", "dataplane/clock/"
+COH, RRDP, CLOCK, BASE = "dataplane/coherence/", "dataplane/transport/", "dataplane/clock/", "dataplane/base/"
 
 # name, what it breaks, [(file, text, replacement)], simulator options
 MUTANTS = (
@@ -112,6 +112,30 @@ MUTANTS = (
         "clock-half-the-bound",
         "a clock claims to be nearer than its fastest exchange shows",
         [(CLOCK + "estimate.c", "return s->delay / 2 +", "return s->delay / 8 +")],
+        [],
+    ),
+    (
+        "migratory-for-ever",
+        "a page that was upgraded once is never read as a shared one again",
+        [(COH + "faults.c", "    e->migratory--;\n", "")],
+        [],
+    ),
+    (
+        "guess-is-a-write",
+        "a read that was asked for as a write makes its page one that the vCPU writes",
+        [(COH + "residency.c", " && !e->guessed", "")],
+        [],
+    ),
+    (
+        "topk-fresh-count",
+        "a hot page that takes another's place starts at one",
+        [(BASE + "topk.c", ".count = least->count + 1, .over = least->count}", ".count = 1}")],
+        [],
+    ),
+    (
+        "any-page-a-table",
+        "an entry's reserved bits do not tell a page table from data",
+        [(BASE + "page_table.c", "(entry & CLEAR) != 0 ||", "")],
         [],
     ),
     (
