@@ -2,8 +2,9 @@
 /*
  * KVM_SET_USER_MEMORY_REGION: whose bytes the slot shows decides what it becomes. Shared memfd: a
  * coherent block, one per file, however many slots (at whatever addresses) show parts of it.
- * Private and read-only: bytes sent to every node once. Private and writable: refused, as nobody
- * could keep it coherent.
+ * Private and read-only: bytes sent to every node once. Private and writable: the VMM's node alone
+ * has it, if it is small (a firmware's, as microvm's); from other nodes each access is an exit, and
+ * the VMM reads or writes its memory. Large: refused, as nobody could keep it coherent.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ static int adopt(struct vm *vm, const struct kvm_userspace_memory_region *r)
     char err[LINK_ERROR_MAX];
     int rc = ram_source_find((const void *)(uintptr_t)r->userspace_addr, &source, err);
     if (rc == 0 && !source.shared_file) {
-        if ((r->flags & KVM_MEM_READONLY) != 0)
+        if ((r->flags & KVM_MEM_READONLY) != 0 || r->memory_size <= VKVM_LOCAL_MAX)
             return -ENOENT;
         say("slot %u: guest RAM at %#llx (%llu KiB at host address %#llx) is private memory, which "
             "cannot be shared with "
@@ -123,13 +124,20 @@ int memslots_set(struct vm *vm, const struct kvm_userspace_memory_region *r)
             r->slot, r->flags);
         return -EINVAL;
     }
+    bool local = r->memory_size == 0 && vm->slot[r->slot].local;
     if (r->memory_size != 0) {
         int block = find_block(vm, r->userspace_addr);
         if (block == -ENOENT)
             block = adopt(vm, r);
         if (block < 0 && block != -ENOENT)
             return block;
-        if (block == -ENOENT) {
+        local = block == -ENOENT && (r->flags & KVM_MEM_READONLY) == 0;
+        if (local) {
+            say("slot %u: memory at %#llx (%llu KiB) stays on node %u: other nodes reach it by "
+                "exits",
+                r->slot, (unsigned long long)r->guest_phys_addr,
+                (unsigned long long)r->memory_size >> 10, vm->link.node);
+        } else if (block == -ENOENT) {
             m.block = UINT32_MAX;
             int rc = replicate(vm, r);
             if (rc != 0)
@@ -147,5 +155,8 @@ int memslots_set(struct vm *vm, const struct kvm_userspace_memory_region *r)
     if (rc < 0)
         return rc;
     memslots_note(vm, r);
+    vm->slot[r->slot].local = local && r->memory_size != 0;
+    if (local)
+        return 0;
     return vm_cmd(vm, UINT32_MAX, VMC_MEMORY, 0, &m, sizeof(m), "KVM_SET_USER_MEMORY_REGION");
 }

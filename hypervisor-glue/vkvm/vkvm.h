@@ -46,9 +46,10 @@ enum {
     VKVM_SLOTS = 512,
     VKVM_IRQFDS = 256,
     VKVM_ROM_MAX = 16 << 20,
-    VKVM_CMD_SECONDS = 30, /* a node that does not answer a VM-wide change */
-    VKVM_KICKED = 2,       /* kvm_run.immediate_exit as our own kick sets it; the VMM writes 1 */
-    VKVM_RUN_HEADER = 8,   /* kvm_run's bytes that are input (request_interrupt_window ...) */
+    VKVM_LOCAL_MAX = 256 << 10, /* private memory that only the VMM's node has */
+    VKVM_CMD_SECONDS = 30,      /* a node that does not answer a VM-wide change */
+    VKVM_KICKED = 2,     /* kvm_run.immediate_exit as our own kick sets it; the VMM writes 1 */
+    VKVM_RUN_HEADER = 8, /* kvm_run's bytes that are input (request_interrupt_window ...) */
     VKVM_RUN_UNION = offsetof(struct kvm_run, padding) + sizeof(((struct kvm_run *)0)->padding),
     VKVM_PIO_OFFSET = 4096, /* where KVM puts port data in the vCPU's mapping */
     VKVM_RUN_PAGES = 3,
@@ -71,6 +72,7 @@ struct vkvm_slot {
     uint64_t gpa, size; /* as KVM has it; size 0: not in use */
     uint8_t *hva;
     uint32_t flags;
+    bool local;   /* only this node, the VMM's, has it */
     uint8_t *rom; /* replicated bytes of a read-only slot, on the nodes without VMM */
     uint64_t rom_size;
 };

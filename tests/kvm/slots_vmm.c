@@ -8,7 +8,7 @@
  * as QEMU does, and takes a level-triggered MSI, whose EOI the VMM must see; then it halts, is
  * woken by an NMI, and takes an interrupt of the PIC when the VMM is told that it can; then it
  * rings doorbells (KVM_IOEVENTFD), of which the VMM must see no exit, and is interrupted by an
- * eventfd (KVM_IRQFD).
+ * eventfd (KVM_IRQFD). Last, both use a page of private memory, which only this node has.
  *
  *   slots_vmm                all of it
  *   slots_vmm private        RAM is anonymous memory, which must be refused
@@ -38,12 +38,14 @@ enum {
     WAITS_AT = 0x3200,
     NMI_AT = 0x3300,
     PIC_AT = 0x3400,
+    LOCAL_AT = 0x3480,
     RINGS_AT = 0x3500,
     IRQ_AT = 0x3600
 };
 enum { APIC_VECTOR = 0x51, PIC_VECTOR = 0x60, IRQ_VECTOR = 0x61, KICKS = 20 };
 enum { BELL_PORT = 0x90, IRQ_GSI = 30 };
 #define BELL_MMIO UINT64_C(0xC0000000)
+enum { OWN_PAGE = 0x200000 }; /* private memory of the VMM */
 
 /* mov ax,[0x2000]; out 0x80,ax; mov ax,0xE000; mov ds,ax; mov ax,[0x1234]; out 0x80,ax; mov
  * ax,0xD000; mov ds,ax; mov ax,[0]; out 0x80,ax; inc word [0]; xor ax,ax; mov ds,ax; mov
@@ -65,6 +67,10 @@ static const uint8_t waits[] = {0xFA, 0xF4, 0xB8, 0x11, 0x11, 0xE7, 0x80, 0xFB, 
 /* mov ax,...; out 0x80,ax; iret */
 static const uint8_t nmi_handler[] = {0xB8, 0x22, 0x22, 0xE7, 0x80, 0xCF};
 static const uint8_t pic_handler[] = {0xB8, 0x33, 0x33, 0xE7, 0x80, 0xCF};
+
+/* inc dword [0x200000]; mov ax,0x6666; out 0x80,ax */
+static const uint8_t increments[] = {0x67, 0x66, 0xFF, 0x05, 0x00, 0x00, 0x20,
+                                     0x00, 0xB8, 0x66, 0x66, 0xE7, 0x80};
 
 /* mov ax,0x1234; out 0x90,ax; inc ax; out 0x90,ax; dec ax; out 0x90,ax; out 0x90,al;
  * mov dword [0xC0000000],7; mov word [0xC0000000],7; sti; L: hlt; jmp L */
@@ -258,6 +264,41 @@ static void halt_and_wake(unsigned i)
     CHECK(pthread_join(t, NULL) == 0);
 }
 
+/* ---- small private memory: of this node alone, and right from everywhere
+ * ---------------------------- */
+
+/* Handles what a vCPU of another node asks of the page; returns how many accesses that were. */
+static unsigned serve_own_page(unsigned i, uint8_t *page)
+{
+    struct kvm_run *run = run_of[i];
+    for (unsigned n = 0;; n++) {
+        CHECK(ioctl(vcpu_fd[i], KVM_RUN, 0) == 0);
+        if (run->exit_reason != KVM_EXIT_MMIO)
+            return n;
+        uint64_t at = run->mmio.phys_addr - OWN_PAGE;
+        CHECK(at == 0 && run->mmio.len == 4);
+        if (run->mmio.is_write)
+            memcpy(page + at, run->mmio.data, 4);
+        else
+            memcpy(run->mmio.data, page + at, 4);
+    }
+}
+
+static void own_page(void)
+{
+    uint32_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED);
+    page[0] = 40;
+    CHECK(slot(4, 0, OWN_PAGE, 4096, page) == 0);
+    for (unsigned i = 0; i < VCPUS; i++) {
+        start_at(i, LOCAL_AT);
+        unsigned accesses = serve_own_page(i, (uint8_t *)page); /* vCPU 1 is not of this node */
+        CHECK(run_of[i]->exit_reason == KVM_EXIT_IO && accesses == (i == 0 ? 0 : 2));
+        CHECK(page[0] == 41 + i);
+    }
+    CHECK(slot(4, 0, OWN_PAGE, 0, NULL) == 0);
+}
+
 /* ---- doorbells and interrupts by eventfd
  * ------------------------------------------------------------ */
 
@@ -402,6 +443,7 @@ static uint8_t *make_ram(bool private)
     memcpy(ram + WAITS_AT, waits, sizeof(waits));
     memcpy(ram + NMI_AT, nmi_handler, sizeof(nmi_handler));
     memcpy(ram + PIC_AT, pic_handler, sizeof(pic_handler));
+    memcpy(ram + LOCAL_AT, increments, sizeof(increments));
     memcpy(ram + RINGS_AT, rings, sizeof(rings));
     memcpy(ram + IRQ_AT, irq_handler, sizeof(irq_handler));
     vector(ram, 2, NMI_AT);
@@ -451,6 +493,7 @@ int main(int argc, char **argv)
         halt_and_wake(i);
     for (unsigned i = 0; i < VCPUS; i++)
         eventfds(i);
+    own_page();
     puts("slots_vmm: all as expected");
     return 0;
 }
