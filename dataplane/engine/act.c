@@ -34,12 +34,12 @@ static void edge_failed(struct engine *e, const char *what, uint64_t page, int r
 }
 
 /* A fault has ended with a mapping of the page. */
-static void count_page(struct engine *e, uint64_t page, uint8_t fault)
+static void count_page(struct engine *e, const struct coh_action *a)
 {
-    const void *frame = ram_frame(&e->ram, page);
-    topk_add(&e->hot, page);
+    const void *frame = a->zero ? NULL : ram_frame(&e->ram, a->page);
+    topk_add(&e->hot, a->page);
     if (frame != NULL && page_table_like(frame, e->cfg->vm.ram_pages + ENGINE_LOW_FRAMES))
-        e->count.page_tables[fault]++;
+        e->count.page_tables[a->fault]++;
 }
 
 static void act_map(struct engine *e, const struct coh_action *a)
@@ -53,14 +53,14 @@ static void act_map(struct engine *e, const struct coh_action *a)
         edge_failed(e, "mapping", a->page, rc);
         return;
     }
+    if (!a->again)
+        push_done(e, a->page, COH_EV_MAPPED);
     if (a->started != 0) {
         e->now = engine_now();
         hist_add(&e->latency[a->fault], e->now - a->started);
         if (a->fault != COH_FAULT_SPURIOUS)
-            count_page(e, a->page, a->fault);
+            count_page(e, a);
     }
-    if (!a->again)
-        push_done(e, a->page, COH_EV_MAPPED);
 }
 
 static void act_stop(struct engine *e, const struct coh_action *a)

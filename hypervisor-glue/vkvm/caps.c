@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "hypervisor-glue/vkvm/cpuid_common.h"
@@ -136,7 +137,6 @@ int caps_common_cpuid(struct vm *vm, struct kvm_cpuid2 *list)
 {
     const struct kvm_cpuid2 *other = (const void *)vm->reply;
     int rc = 0;
-    pthread_mutex_lock(&vm->lock);
     for (uint32_t n = 0; n < vm->link.nodes && rc >= 0; n++) {
         if (n == vm->link.node)
             continue;
@@ -148,13 +148,32 @@ int caps_common_cpuid(struct vm *vm, struct kvm_cpuid2 *list)
             rc = -EPROTO;
         else
             rc = cpuid_intersect(list, other);
+        if (rc == -EPROTO)
+            say("node %u: its KVM_GET_SUPPORTED_CPUID is no list of a processor", n);
         if (rc == -EXDEV)
             say("the processors of nodes %u and %u are of different vendors: no guest can run on "
                 "both",
                 vm->link.node, n);
     }
-    pthread_mutex_unlock(&vm->lock);
     return rc < 0 ? -EINVAL : 0;
+}
+
+int caps_check_processors(struct vm *vm)
+{
+    struct { /* struct kvm_cpuid2 with its entries */
+        uint32_t nent, padding;
+        struct kvm_cpuid_entry2 e[256];
+    } *all = calloc(1, sizeof(*all));
+    if (all == NULL)
+        return -ENOMEM;
+    struct kvm_cpuid2 *list = (void *)all;
+    all->nent = 256;
+    int rc =
+        caps_supported_cpuid(vm->kvm_fd, (uint32_t)KVM_GET_SUPPORTED_CPUID, list, vm->user_msr);
+    if (rc >= 0)
+        rc = caps_common_cpuid(vm, list);
+    free(all);
+    return rc;
 }
 
 bool caps_user_msr(int vm_fd)

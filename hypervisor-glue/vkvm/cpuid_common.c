@@ -29,11 +29,25 @@ static const struct {
     {0x80000007, 0, EDX, 0},
     {0x80000008, 0, EBX, 0}, /* EAX: address_bits */
     {0x8000000A, 0, EDX, EAX | EBX},
-    {0x80000021, 0, EAX, 0},
+    {0x80000021, 0, EAX | ECX, 0},
 };
 
-/* Leaves that stay only if the other's are the same. */
-static const uint32_t alike[] = {0xA, 0x14, 0x1D, 0x1E};
+/* Numbers of something: a leaf stays only if the other's is the same; else these bits of leaf 7.0
+ * and of XCR0 (0xD.0 EAX) go with it. */
+static const struct {
+    uint32_t leaf, ebx, edx, xcr0;
+} alike[] = {
+    {0xA, 0, 0, 0},
+    {0x12, 1u << 2, 0, 0},         /* SGX */
+    {0x14, 1u << 25, 0, 0},        /* processor trace */
+    {0x1D, 0, 7u << 22, 3u << 17}, /* tiles: AMX-BF16, -TILE, -INT8; their two components */
+    {0x1E, 0, 7u << 22, 3u << 17},
+};
+
+/* What is the same for all hosts, or only describes one: model, caches, topology, brand. */
+static const uint32_t own[] = {0x2,        0x3,        0x4,        0x5,        0xB,
+                               0x15,       0x16,       0x1F,       0x80000002, 0x80000003,
+                               0x80000004, 0x80000005, 0x80000006, 0x8000001D, 0x8000001E};
 
 static const struct kvm_cpuid_entry2 *find(const struct kvm_cpuid2 *list, uint32_t leaf,
                                            uint32_t subleaf)
@@ -79,16 +93,37 @@ static bool same(const struct kvm_cpuid_entry2 *a, const struct kvm_cpuid_entry2
     return a->eax == b->eax && a->ebx == b->ebx && a->ecx == b->ecx && a->edx == b->edx;
 }
 
-static void common(struct kvm_cpuid_entry2 *e, const struct kvm_cpuid2 *other)
+static bool is_own(uint32_t leaf)
+{
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+        if (leaf == own[i])
+            return true;
+    return leaf >> 28 == 4 && leaf > 0x40000001; /* other hypervisors' */
+}
+
+/* What is to be cleared in 7.0 and 0xD.0 for the leaves that went. */
+struct gone {
+    uint32_t ebx, edx, xcr0;
+};
+
+static void take_away(struct kvm_cpuid_entry2 *e, struct gone *gone)
+{
+    e->eax = e->ebx = e->ecx = e->edx = 0;
+    if (e->function == 0xD && e->index < 32)
+        gone->xcr0 |= 1u << e->index;
+    for (size_t i = 0; i < sizeof(alike) / sizeof(alike[0]); i++)
+        if (e->function == alike[i].leaf) {
+            gone->ebx |= alike[i].ebx;
+            gone->edx |= alike[i].edx;
+            gone->xcr0 |= alike[i].xcr0;
+        }
+}
+
+static void common(struct kvm_cpuid_entry2 *e, const struct kvm_cpuid2 *other, struct gone *gone)
 {
     static const struct kvm_cpuid_entry2 nothing;
     const struct kvm_cpuid_entry2 *found = find(other, e->function, e->index);
     const struct kvm_cpuid_entry2 *o = found != NULL ? found : &nothing;
-    for (size_t i = 0; i < sizeof(alike) / sizeof(alike[0]); i++)
-        if (e->function == alike[i] && !same(e, o))
-            e->eax = e->ebx = e->ecx = e->edx = 0;
-    if (e->function == 0xD && e->index > 1 && found == NULL) /* a state component */
-        e->eax = e->ebx = e->ecx = e->edx = 0;
     if (e->function == 0x80000008)
         address_bits(e, o);
     for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
@@ -97,16 +132,36 @@ static void common(struct kvm_cpuid_entry2 *e, const struct kvm_cpuid2 *other)
             common_features(e, o, features[i].bits, features[i].least);
             return;
         }
+    if (!is_own(e->function) && !same(e, o))
+        take_away(e, gone);
+}
+
+static bool is_a_processor(const struct kvm_cpuid2 *list)
+{
+    return find(list, 0, 0) != NULL && find(list, 1, 0) != NULL &&
+           find(list, 0x80000000, 0) != NULL;
 }
 
 int cpuid_intersect(struct kvm_cpuid2 *list, const struct kvm_cpuid2 *other)
 {
     const struct kvm_cpuid_entry2 *ours = find(list, 0, 0), *theirs = find(other, 0, 0);
-    if (ours != NULL && theirs != NULL &&
+    struct gone gone = {0};
+    if (!is_a_processor(other))
+        return -EPROTO;
+    if (ours != NULL &&
         (ours->ebx != theirs->ebx || ours->ecx != theirs->ecx || ours->edx != theirs->edx))
         return -EXDEV;
     for (uint32_t i = 0; i < list->nent; i++)
-        common(&list->entries[i], other);
+        common(&list->entries[i], other, &gone);
+    for (uint32_t i = 0; i < list->nent; i++) {
+        struct kvm_cpuid_entry2 *e = &list->entries[i];
+        if (e->function == 7 && e->index == 0) {
+            e->ebx &= ~gone.ebx;
+            e->edx &= ~gone.edx;
+        }
+        if (e->function == 0xD && e->index == 0)
+            e->eax &= ~gone.xcr0;
+    }
     return 0;
 }
 

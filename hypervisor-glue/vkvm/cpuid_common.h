@@ -12,9 +12,12 @@
 /*
  * Takes out of list what other does not offer: feature bits (leaves 1, 6, 7, 0xD, 0x40000001,
  * 0x80000001, 0x80000007, 0x80000008, 0x8000000A, 0x80000021), state components, address bits, the
- * highest leaf. The PMU (0xA), processor trace and tiles (0x14, 0x1D, 0x1E) stay only if they are
- * alike. What only describes a host (caches, topology, model) stays the list's own.
- * 0, or -EXDEV: processors of different vendors, on which no guest can run; list is unchanged.
+ * highest leaf. What is a number of something stays only if it is alike, and leaves not known here,
+ * too: the PMU (0xA, 0x80000022), SGX, processor trace and tiles (0x12, 0x14, 0x1D, 0x1E; the bits
+ * that announce them go with them), a state component's place, memory encryption, all that came
+ * later. What only describes a host (caches, topology, model) stays the list's own.
+ * 0, or -EXDEV: processors of different vendors, on which no guest can run; -EPROTO: other is no
+ * processor's list (without leaf 0, 1 or 0x80000000); then list is unchanged.
  */
 int cpuid_intersect(struct kvm_cpuid2 *list, const struct kvm_cpuid2 *other);
 

@@ -3,10 +3,13 @@
  * KVM_IOEVENTFD and KVM_IRQFD, in the VMM's process. A write that rings a doorbell (doorbells.h) is
  * done when its eventfd is signalled: the VMM's vCPU thread does not return from KVM_RUN for it,
  * wherever the vCPU lives. An eventfd that stands for an interrupt is read by a thread of ours,
- * which does what KVM_IRQ_LINE would; the MSI goes to the vCPU's home as ever.
+ * which does what KVM_IRQ_LINE would; the MSI goes to the vCPU's home as ever. One that the VMM
+ * closes without KVM_*_FLAG_DEASSIGN stays until the process ends.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -14,6 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "dataplane/host/thread.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 int eventfds_init(struct eventfds *e)
@@ -38,7 +42,20 @@ static int adopt(int vmm_fd)
     if (strcmp(target, "anon_inode:[eventfd]") != 0)
         return -EINVAL;
     int fd = fcntl(vmm_fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        say("an eventfd of the VMM's cannot be duplicated: %s; raise the limit of open files "
+            "(ulimit -n)",
+            strerror(errno));
     return fd >= 0 ? fd : -errno;
+}
+
+/* Where kcmp is not to be had (a seccomp filter) they are taken for different: nothing that the VMM
+ * still uses is taken away. */
+static bool same_eventfd(int own_fd, int vmm_fd)
+{
+    pid_t self = getpid();
+    return syscall(SYS_kcmp, self, self, KCMP_FILE, (unsigned long)own_fd, (unsigned long)vmm_fd) ==
+           0;
 }
 
 int eventfds_io(struct vm *vm, const struct kvm_ioeventfd *io)
@@ -50,7 +67,9 @@ int eventfds_io(struct vm *vm, const struct kvm_ioeventfd *io)
     if (rc != 0 || (!gone && fd < 0))
         return rc != 0 ? rc : fd;
     pthread_mutex_lock(&e->doorbell_lock);
-    rc = gone ? doorbells_remove(&e->doorbells, io) : doorbells_add(&e->doorbells, io, fd);
+    rc = gone ? doorbells_remove(&e->doorbells, io, same_eventfd)
+              : doorbells_add(&e->doorbells, io, fd);
+    atomic_store_explicit(&e->any, e->doorbells.n != 0, memory_order_relaxed);
     pthread_mutex_unlock(&e->doorbell_lock);
     if (gone && rc >= 0) {
         raw_close(rc);
@@ -61,14 +80,25 @@ int eventfds_io(struct vm *vm, const struct kvm_ioeventfd *io)
     return rc;
 }
 
+/* A counter that is full is a bell that rings already; a write would wait for its reader. */
+static bool can_take(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
+}
+
 /* Rung under the lock: after KVM_IOEVENTFD_FLAG_DEASSIGN nothing rings any more. */
 static bool ring(struct eventfds *e, bool port, uint64_t addr, uint32_t len, const void *data)
 {
     static const uint64_t one = 1;
+    if (!atomic_load_explicit(&e->any, memory_order_relaxed)) /* [K] */
+        return false;
     pthread_mutex_lock(&e->doorbell_lock);
     int fd = doorbells_find(&e->doorbells, port, addr, len, data);
-    bool rung = fd >= 0 && write(fd, &one, sizeof(one)) == (ssize_t)sizeof(one);
-    e->rung += rung;
+    if (fd >= 0 && can_take(fd)) {
+        ssize_t n = write(fd, &one, sizeof(one));
+        (void)n;
+    }
     pthread_mutex_unlock(&e->doorbell_lock);
     return fd >= 0;
 }
@@ -98,15 +128,19 @@ static bool drain(int fd)
     return preadv2(fd, &io, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count);
 }
 
+static void pass_on(struct vm *vm, const struct irq_eventfd *f)
+{
+    if (drain(f->fd))
+        (void)routing_gsi(vm, f->gsi, 1); /* as KVM: without a route it is lost */
+}
+
 /* The lock is held while the interrupt goes out: after KVM_IRQFD_FLAG_DEASSIGN none comes. */
 static void raise_irq(struct vm *vm, uint32_t slot)
 {
     struct eventfds *e = &vm->eventfds;
     pthread_mutex_lock(&e->irq_lock);
-    if (e->irq[slot].fd >= 0 && drain(e->irq[slot].fd)) {
-        e->raised++;
-        (void)routing_gsi(vm, e->irq[slot].gsi, 1); /* as KVM: without a route it is lost */
-    }
+    if (e->irq[slot].fd >= 0)
+        pass_on(vm, &e->irq[slot]);
     pthread_mutex_unlock(&e->irq_lock);
 }
 
@@ -115,6 +149,7 @@ static void *irq_thread(void *arg)
     struct vm *vm = arg;
     struct epoll_event ready[16];
     prctl(PR_SET_NAME, "pando-irqfd");
+    (void)host_thread_priority(0, vm->link.agent_nice, vm->link.agent_slice_us); /* as the agent */
     for (;;) {
         int n = epoll_wait(vm->eventfds.epoll, ready, 16, -1);
         for (int i = 0; i < n; i++)
@@ -123,12 +158,14 @@ static void *irq_thread(void *arg)
     return NULL;
 }
 
-static int irq_remove(struct eventfds *e, const struct kvm_irqfd *irq)
+static int irq_remove(struct vm *vm, const struct kvm_irqfd *irq)
 {
+    struct eventfds *e = &vm->eventfds;
     for (uint32_t i = 0; i < VKVM_IRQFDS; i++) {
         struct irq_eventfd *f = &e->irq[i];
-        if (f->fd < 0 || f->vmm_fd != (int)irq->fd || f->gsi != irq->gsi)
+        if (f->fd < 0 || f->gsi != irq->gsi || !same_eventfd(f->fd, (int)irq->fd))
             continue;
+        pass_on(vm, f); /* what was signalled before */
         epoll_ctl(e->epoll, EPOLL_CTL_DEL, f->fd, NULL);
         raw_close(f->fd);
         f->fd = -1;
@@ -143,24 +180,24 @@ static int irq_add(struct vm *vm, const struct kvm_irqfd *irq)
     for (uint32_t i = VKVM_IRQFDS; i-- > 0;) {
         if (e->irq[i].fd < 0)
             slot = i;
-        else if (e->irq[i].vmm_fd == (int)irq->fd)
+        else if (same_eventfd(e->irq[i].fd, (int)irq->fd))
             return -EBUSY;
     }
     if (slot == VKVM_IRQFDS)
         return -ENOSPC;
-    int rc = e->thread ? 0 : link_start_thread(irq_thread, vm);
-    int fd = rc == 0 ? adopt((int)irq->fd) : rc;
+    int fd = adopt((int)irq->fd);
     if (fd < 0)
         return fd;
-    e->thread = true;
     struct epoll_event ev = {.events = EPOLLIN, .data.u32 = slot};
-    if (epoll_ctl(e->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {
+    int rc = e->thread ? 0 : link_start_thread(irq_thread, vm);
+    e->thread |= rc == 0;
+    if (rc == 0 && epoll_ctl(e->epoll, EPOLL_CTL_ADD, fd, &ev) != 0)
         rc = -errno;
+    if (rc == 0)
+        e->irq[slot] = (struct irq_eventfd){.gsi = irq->gsi, .fd = fd};
+    else
         raw_close(fd);
-        return rc;
-    }
-    e->irq[slot] = (struct irq_eventfd){.gsi = irq->gsi, .vmm_fd = (int)irq->fd, .fd = fd};
-    return 0;
+    return rc;
 }
 
 int eventfds_irq(struct vm *vm, const struct kvm_irqfd *irq)
@@ -171,7 +208,7 @@ int eventfds_irq(struct vm *vm, const struct kvm_irqfd *irq)
     if ((irq->flags & ~(uint32_t)KVM_IRQFD_FLAG_DEASSIGN) != 0 || irq->gsi >= VKVM_GSIS)
         return -EINVAL;
     pthread_mutex_lock(&e->irq_lock);
-    int rc = gone ? irq_remove(e, irq) : irq_add(vm, irq);
+    int rc = gone ? irq_remove(vm, irq) : irq_add(vm, irq);
     pthread_mutex_unlock(&e->irq_lock);
     return rc;
 }

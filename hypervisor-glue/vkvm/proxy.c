@@ -33,28 +33,39 @@ static int await(struct vcpu *v, struct glue_entry *e, uint64_t nanoseconds, boo
     return e->node == l->vcpu_home[v->id] ? 1 : 0;
 }
 
+static int send_kick(struct vcpu *v, uint64_t run)
+{
+    struct glue_entry kick = message(v, WIRE_KICK, 0, run);
+    return link_send(&v->vm->link, v->id, &kick, NULL, 0);
+}
+
 /* A kick is the VMM's flag, or, as with KVM, any signal that is handled while KVM_RUN waits. The
- * flag of a signal that comes between the look and the sleep is seen after VKVM_POLL_NS. */
-static int next_exit(struct vcpu *v)
+ * flag of a signal that comes between the look and the sleep is seen after VKVM_POLL_NS.
+ * *signalled: such a signal has come, also in an earlier run of the same KVM_RUN; then the kick
+ * goes ahead of the run, which so completes its access and enters no guest. */
+static int next_exit(struct vcpu *v, bool *signalled)
 {
     struct link *l = &v->vm->link;
     uint64_t run = ++v->run_number;
-    bool kicked = false, signalled = false;
+    bool kicked = false;
     uint32_t len = exit_wire_result(v->run, v->payload);
     struct glue_entry e =
         message(v, WIRE_IO_DONE,
                 v->run->request_interrupt_window != 0 ? EXIT_WIRE_RUN_WINDOW : EXIT_WIRE_RUN, run);
     atomic_store(&v->chan->tid, (uint32_t)syscall(SYS_gettid));
-    int rc = link_send(l, v->id, &e, v->payload, len);
+    *signalled |= __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) != 0;
+    int rc = *signalled ? send_kick(v, run) : 0;
+    kicked = *signalled;
+    if (rc == 0)
+        rc = link_send(l, v->id, &e, v->payload, len);
     while (rc == 0) {
-        if (!kicked &&
-            (signalled || __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) != 0)) {
-            struct glue_entry kick = message(v, WIRE_KICK, 0, run);
-            rc = link_send(l, v->id, &kick, NULL, 0);
+        *signalled |= __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) != 0;
+        if (!kicked && *signalled) {
+            rc = send_kick(v, run);
             kicked = true; /* once: the home compares run numbers */
             continue;
         }
-        rc = await(v, &e, VKVM_POLL_NS, &signalled);
+        rc = await(v, &e, VKVM_POLL_NS, signalled);
         if (rc != 1)
             continue;
         rc = 0;
@@ -67,10 +78,11 @@ static int next_exit(struct vcpu *v)
 
 int proxy_run(struct vcpu *v)
 {
-    int rc = next_exit(v);
-    for (; rc == 0 && eventfds_take(v->vm, v->run); rc = next_exit(v))
+    bool signalled = false;
+    int rc = next_exit(v, &signalled);
+    for (; rc == 0 && eventfds_take(v->vm, v->run); rc = next_exit(v, &signalled))
         v->exits_here++;
-    v->exits_vmm++;
+    v->exits_vmm += rc == 0;
     return rc;
 }
 

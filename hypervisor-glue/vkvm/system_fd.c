@@ -72,7 +72,9 @@ static int supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list)
     int rc = caps_supported_cpuid(fd, nr, list, caps_probe_user_msr(fd));
     if (rc < 0 || vm == NULL || nr != (uint32_t)KVM_GET_SUPPORTED_CPUID)
         return rc;
+    pthread_mutex_lock(&vm->lock);
     int others = caps_common_cpuid(vm, list);
+    pthread_mutex_unlock(&vm->lock);
     return others < 0 ? others : rc;
 }
 

@@ -44,7 +44,7 @@
 enum {
     VKVM_GSIS = 1024,
     VKVM_SLOTS = 512,
-    VKVM_IRQFDS = 256,
+    VKVM_IRQFDS = VKVM_GSIS,
     VKVM_ROM_MAX = 16 << 20,
     VKVM_LOCAL_MAX = 256 << 10, /* private memory that only the VMM's node has */
     VKVM_CMD_SECONDS = 30,      /* a node that does not answer a VM-wide change */
@@ -79,17 +79,18 @@ struct vkvm_slot {
 
 struct irq_eventfd {
     uint32_t gsi;
-    int vmm_fd, fd; /* the VMM's number for it; our own descriptor, -1: not in use */
+    int fd; /* our own descriptor, -1: not in use */
 };
 
 struct eventfds {
     pthread_mutex_t doorbell_lock; /* a leaf */
     struct doorbells doorbells;
+    _Atomic bool any; /* [K] a doorbell is there; relaxed: an ioctl that adds one returns before
+                         the VMM can expect it to ring, and the lock orders the rest */
     pthread_mutex_t irq_lock;
     struct irq_eventfd irq[VKVM_IRQFDS];
     int epoll;
     bool thread;
-    uint64_t rung, raised;
 };
 
 struct vcpu;
@@ -114,8 +115,10 @@ struct vm {
     struct eventfds eventfds; /* of the VMM's process */
     struct guest_clock clock;
     uint32_t cmd_seq;
-    uint8_t reply[GLUE_SIDE_SIZE]; /* payload of the last reply on the VM's channel ... */
-    uint32_t reply_len;            /* ... and its length */
+    bool processors_checked;
+    _Alignas(
+        8) uint8_t reply[GLUE_SIDE_SIZE]; /* payload of the last reply on the VM's channel ... */
+    uint32_t reply_len;                   /* ... and its length */
 };
 
 struct vcpu_reset { /* as the kernel made it: what INIT brings back */
@@ -184,8 +187,11 @@ int ioctl_unknown(enum ioctl_scope scope, uint32_t nr);
 int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm);
 int caps_check(int fd, struct vm *vm, uintptr_t cap);
 int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user_msr);
-/* Takes out of the VMM's node's list what another node of the VM does not offer. */
+/* Takes out of the VMM's node's list what another node of the VM does not offer. vm->lock is held.
+ */
 int caps_common_cpuid(struct vm *vm, struct kvm_cpuid2 *list);
+/* Whether a guest can run on the processors of all nodes; the same lock. */
+int caps_check_processors(struct vm *vm);
 /* Asks for exits on the MSRs of the local APIC and of the guest's clock. */
 bool caps_user_msr(int vm_fd);
 /* Whether this KVM hands such MSRs to user space, tried out on a VM of its own. */
@@ -237,7 +243,7 @@ int routing_set(struct vm *vm, const struct kvm_irq_routing *table);
 /* The vCPU's address is in every node's table when this returns. */
 int routing_announce(struct vcpu *v);
 
-/* ---- eventfds.c: errors as KVM's --- */
+/* ---- eventfds.c: errors of an assignment as KVM's --- */
 int eventfds_init(struct eventfds *e);
 int eventfds_io(struct vm *vm, const struct kvm_ioeventfd *io);
 int eventfds_irq(struct vm *vm, const struct kvm_irqfd *irq);

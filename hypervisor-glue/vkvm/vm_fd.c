@@ -42,8 +42,11 @@ static int create_vcpu(struct vm *vm, uintptr_t id)
     if (vm->vcpu[id] != NULL)
         return -EEXIST;
     int rc = guest_clock_start(vm);
+    if (rc >= 0 && !vm->processors_checked)
+        rc = caps_check_processors(vm);
     if (rc < 0)
         return rc;
+    vm->processors_checked = true;
     uint32_t home = vm->link.vcpu_home[id];
     if (home != vm->link.node) {
         rc = vm_cmd(vm, home, VMC_VCPU, id, NULL, 0, "KVM_CREATE_VCPU");
@@ -78,6 +81,11 @@ int vm_ioctl(struct vm *vm, uint32_t nr, uintptr_t arg)
     if (info == NULL || info->way == WAY_REFUSE)
         return ioctl_unknown(SCOPE_VM, nr);
     bool line = nr == (uint32_t)KVM_IRQ_LINE || nr == (uint32_t)KVM_IRQ_LINE_STATUS;
+    /* These stay in this process, and QEMU aborts if one fails while it ends in good order. */
+    if (nr == (uint32_t)KVM_IOEVENTFD)
+        return eventfds_io(vm, (const struct kvm_ioeventfd *)arg);
+    if (nr == (uint32_t)KVM_IRQFD)
+        return eventfds_irq(vm, (const struct kvm_irqfd *)arg);
     if (link_stopped(&vm->link))
         return line ? 0 : -EIO;
     switch (nr) { /* what devices call while they run: without the VM's lock */
@@ -104,10 +112,6 @@ int vm_ioctl(struct vm *vm, uint32_t nr, uintptr_t arg)
     }
     case (uint32_t)KVM_SET_CLOCK: /* guest_clock.h */
         return 0;
-    case (uint32_t)KVM_IOEVENTFD:
-        return eventfds_io(vm, (const struct kvm_ioeventfd *)arg);
-    case (uint32_t)KVM_IRQFD:
-        return eventfds_irq(vm, (const struct kvm_irqfd *)arg);
     case (uint32_t)KVM_SET_GSI_ROUTING:
         return routing_set(vm, (const struct kvm_irq_routing *)arg);
     default:

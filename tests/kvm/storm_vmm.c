@@ -40,6 +40,7 @@ static unsigned rounds = 1000;
 static pthread_t runner[VCPUS];
 static _Atomic bool over, storms[3];
 static _Atomic unsigned exits[VCPUS]; /* that each vCPU has come to */
+static _Atomic unsigned finished;     /* vCPUs */
 
 static uint32_t own(unsigned i, uint32_t at)
 {
@@ -98,7 +99,7 @@ static void *kick(void *arg)
             if (seen[i] == atomic_load(&exits[i]))
                 continue;
             seen[i] = atomic_load(&exits[i]);
-            pthread_kill(runner[i], SIGUSR1);
+            pthread_kill(runner[i], SIGUSR1); /* it stays until the storms are over */
             atomic_store(&storms[1], true);
         }
     }
@@ -175,6 +176,9 @@ static void *run_rounds(void *arg)
                 counted, rounds, moved, PATTERN | reg, kicked);
         exit(5);
     }
+    atomic_fetch_add(&finished, 1);
+    while (!atomic_load(&over))
+        usleep(1000);
     return NULL;
 }
 
@@ -220,7 +224,9 @@ static void init_in_a_fault(unsigned i)
         CHECK(pthread_create(&runner[i], NULL, run_until_init, (void *)(uintptr_t)i) == 0);
         for (unsigned ms = 0; *count - before < 2; ms++, usleep(1000))
             CHECK(ms < 20000); /* it runs, and each look takes its page away */
-        usleep(n * 70);
+        for (unsigned k = 0; k < n; k++, usleep(70))
+            count[1] += 1;
+        count[1] += 1; /* the page has just gone */
         CHECK(ioctl(vm_fd, KVM_SIGNAL_MSI, &init) >= 0);
         for (unsigned ms = 0; atomic_load(&exits[i]) != done; ms++, usleep(1000)) {
             CHECK(ms < 20000);
@@ -257,11 +263,13 @@ int main(int argc, char **argv)
     }
     for (unsigned k = 0; k < 3; k++)
         CHECK(pthread_create(&thread[k], NULL, storm[k], NULL) == 0);
-    for (unsigned i = 0; i < VCPUS; i++)
-        CHECK(pthread_join(runner[i], NULL) == 0);
+    while (atomic_load(&finished) < VCPUS)
+        usleep(1000);
     atomic_store(&over, true);
     for (unsigned k = 0; k < 3; k++)
         CHECK(pthread_join(thread[k], NULL) == 0 && atomic_load(&storms[k]));
+    for (unsigned i = 0; i < VCPUS; i++)
+        CHECK(pthread_join(runner[i], NULL) == 0);
     init_in_a_fault(1); /* vCPU 0 would go on at the reset vector */
     puts("storm_vmm: all as expected");
     return 0;

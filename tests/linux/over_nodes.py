@@ -18,12 +18,18 @@ import time
 import disk_image
 import image
 import smoke
+import traffic
 
 GUEST = "guest| "  # in front of what the guest and QEMU say
 # Where an exit costs hundreds of microseconds: the kernel boots on the first node's CPUs, and those of
 # the others come up from userspace, when idle CPUs have no tick any more. Its memory of the early boot
-# is at home where it is used, and unbound work stays on the first node.
-SLOW_WORDS = "quiet nokaslr tsc=reliable nowatchdog maxcpus={first} isolcpus=managed_irq,domain,{others} rcu_nocbs={others}"
+# is at home where it is used, and unbound work stays on the first node. Each memory node's kcompactd looks
+# twice a second whether it should defragment (proactively), on its own node's CPUs: off. What the kernel
+# takes for a stall, after 21 s, is no sign of one there.
+SLOW_WORDS = (
+    "quiet nokaslr tsc=reliable nowatchdog maxcpus={first} isolcpus=managed_irq,domain,{others} rcu_nocbs={others}"
+    " sysctl.vm.compaction_proactiveness=0 rcupdate.rcu_cpu_stall_timeout=300"
+)
 SLOW_BRIEF = "pando.clock=seconds:60 pando.hotplug=rounds:1 " + " ".join(
     f"pando.{job}=seconds:1" for job in ("threads", "ipi", "litmus", "smc")
 )
@@ -124,6 +130,8 @@ def arguments():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", default="show")
     parser.add_argument("--words", default="", help="more for the kernel's command line")
+    parser.add_argument("--without", default="", metavar="A,B", help="--slow: less on it, by the words' beginnings")
+    parser.add_argument("--traffic", action="store_true", help="messages of each job; needs --fabric memif")
     parser.add_argument("--qemu", default="", help="more for QEMU's command line")
     parser.add_argument("--reboot", action="store_true", help="the guest reboots once, then it ends")
     parser.add_argument("--hold-us", type=int, default=0, help="0: what is right for the place")
@@ -152,7 +160,9 @@ def slow(args):
     if first == len(args.homes):
         args.words = f"quiet nokaslr {args.words}"
         return
-    args.words = f"{SLOW_WORDS.format(first=first, others=f'{first}-{len(args.homes) - 1}')} {args.words}"
+    words = SLOW_WORDS.format(first=first, others=f"{first}-{len(args.homes) - 1}").split()
+    without = tuple(filter(None, args.without.split(",")))
+    args.words = " ".join([w for w in words if not (without and w.startswith(without))] + [args.words])
     args.jobs = f"online,{args.jobs}"
 
 
@@ -173,7 +183,10 @@ def main():
         disk = None if args.bare else disk_image.make(os.path.join(scratch, "disk"), 16, seed=int(start * 1e6))
         port = None if args.bare else smoke.free_port()
         qemu = qemu_argv(args, kernel, initrd, disk, port)
-        log, status = smoke.run(pando_argv(args, config, summaries, qemu), port, args.seconds, True, GUEST, 1 + args.reboot)
+        jobs = traffic.Traffic(os.path.join(scratch, "run"))
+        watch = jobs.feed if args.traffic else lambda line: None
+        argv = pando_argv(args, config, summaries, qemu)
+        log, status = smoke.run(argv, port, args.seconds, True, GUEST, 1 + args.reboot, watch)
         nodes = [node_summary(os.path.join(summaries, f"summary{n}.json")) for n in range(args.nodes)]
     problem = log.problem() or wrong(status, nodes, args.loss)
     print("\n" + log.text() + (f"\n{problem}" if problem else ""))
@@ -181,6 +194,7 @@ def main():
     result = {
         "problem": problem, "userspace_s": log.userspace_s, "seconds": seconds,
         "passed": {n: {"seconds": s, "words": w} for n, (s, w) in log.passed.items()}, "failed": log.failed, "nodes": nodes,
+        "traffic": jobs.jobs,
     }  # fmt: skip
     if args.result:
         with open(args.result, "w", encoding="utf-8") as f:

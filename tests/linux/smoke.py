@@ -92,9 +92,9 @@ class Client(threading.Thread):
             self.words = str(e)
 
 
-def run(argv, port, seconds, show, prefix="", boots=1):
+def run(argv, port, seconds, show, prefix="", boots=1, watch=lambda line: None):
     """One boot; returns what the guest's console said, and the exit status. prefix: in front of each line
-    that is shown, for who must tell this kernel's lines from another one's."""
+    that is shown, for who must tell this kernel's lines from another one's. watch: called with each line."""
     log, client = guest_log.GuestLog(boots), Client(port)
     qemu = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=in_child
@@ -106,6 +106,7 @@ def run(argv, port, seconds, show, prefix="", boots=1):
         for raw in qemu.stdout:
             line = guest_log.ANSI.sub("", raw.decode("utf-8", "replace")).rstrip("\n")
             log.feed(line)
+            watch(line)
             if re.match("echo: listening", line):
                 client = Client(port)  # each boot listens anew
                 client.start()

@@ -82,7 +82,7 @@ def arguments():
     add("--build", default="build", help=argparse.SUPPRESS)
     add("--nodes", type=int, default=2, metavar="N", help="nodes, 1..64 (default %(default)s)")
     add("--vcpus", type=int, default=4, metavar="N", help="vCPUs of the guest, dealt out in runs (default %(default)s)")
-    add("--ram", type=int, default=256, metavar="MIB", help="guest RAM (default %(default)s)")
+    add("--ram", type=int, default=0, metavar="MIB", help="guest RAM (default 128 a node)")
     add("--machine", default="q35", help="QEMU's machine type (default %(default)s)")
     add("--fabric", choices=("shm", "memif"), default="shm", help="what joins the nodes (default %(default)s)")
     add("--loss", type=float, default=0.0, metavar="PCT", help="per cent of the frames lost (default 0)")
@@ -93,6 +93,7 @@ def arguments():
     add("--timeout", type=int, default=0, metavar="S", help="seconds for all (default 300, in the lab VM 2400)")
     add("--json", action="store_true", help="one JSON object as the last line of standard output")
     args = parser.parse_args()
+    args.ram = args.ram or 128 * max(args.nodes, 2)
     o = options.Options(nodes=args.nodes, vcpus=args.vcpus, ram=args.ram, fabric=args.fabric, loss=args.loss, seed=args.seed)
     problem = options.problem(o)
     if not problem and args.ram < 64 * args.nodes + 64:

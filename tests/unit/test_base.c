@@ -272,6 +272,10 @@ static void page_tables(void **state)
             words[i] = i == 0 ? page[k].first : page[k].rest;
         assert_int_equal(page_table_like(words, frames), page[k].like);
     }
+    for (uint32_t bit = 52; bit <= 63; bit++) {
+        uint64_t one[512] = {[9] = 0x2e0a067 | UINT64_C(1) << bit};
+        assert_int_equal(page_table_like(one, frames), bit > 56);
+    }
     uint64_t last[512] = {[511] = 0x2e0a067};
     assert_true(page_table_like(last, frames));
     assert_false(page_table_like(last, 0x2e0a));

@@ -417,6 +417,11 @@ static int bell_add(struct doorbells *d, struct kvm_ioeventfd io)
     return rc != 0 ? rc : doorbells_add(d, &io, io.fd + 1000);
 }
 
+static bool by_number(int own_fd, int vmm_fd)
+{
+    return own_fd == vmm_fd + 1000;
+}
+
 static void doorbells(void **state)
 {
     (void)state;
@@ -447,22 +452,30 @@ static void doorbells(void **state)
         assert_int_equal(doorbells_find(&d, false, 0x200, len, &eight), 1003);
     struct kvm_ioeventfd other = first;
     other.fd = 5;
-    assert_int_equal(doorbells_remove(&d, &other), -ENOENT);
+    assert_int_equal(doorbells_remove(&d, &other, by_number), -ENOENT);
     other = first;
     other.datamatch = 9;
-    assert_int_equal(doorbells_remove(&d, &other), -ENOENT);
-    assert_int_equal(doorbells_remove(&d, &first), 1001);
+    assert_int_equal(doorbells_remove(&d, &other, by_number), -ENOENT);
+    assert_int_equal(doorbells_remove(&d, &first, by_number), 1001);
     assert_int_equal(doorbells_find(&d, false, 0x100, 4, &seven), -1);
-    assert_int_equal(doorbells_remove(&d, &first), -ENOENT);
-    assert_int_equal(doorbells_remove(&d, &any), 1003);
-    for (uint32_t i = d.n; i < DOORBELLS_MAX; i++)
-        assert_int_equal(bell_add(&d, bell(0x1000 + i, 1, 0, 0, 6)), 0);
+    assert_int_equal(doorbells_remove(&d, &first, by_number), -ENOENT);
+    assert_int_equal(doorbells_remove(&d, &any, by_number), 1003);
+    for (uint32_t i = d.n; i < DOORBELLS_MAX; i++) /* neither upwards nor downwards */
+        assert_int_equal(
+            bell_add(&d, bell(0x1000 + (i * 40503 & 0xFFFF) * 8, 1, 0, i % 2 ? port : 0, (int)i)),
+            0);
+    for (uint32_t i = DOORBELLS_MAX; i-- > 100;) {
+        uint64_t addr = 0x1000 + (i * 40503 & 0xFFFF) * 8;
+        assert_int_equal(doorbells_find(&d, i % 2, addr, 1, &seven), (int)i + 1000);
+        assert_int_equal(doorbells_find(&d, i % 2 == 0, addr, 1, &seven), -1);
+    }
     assert_int_equal(bell_add(&d, bell(0x10, 1, 0, 0, 6)), -ENOSPC);
+    free(d.entry);
 }
 
 struct cpuid_list { /* struct kvm_cpuid2 with its entries */
     uint32_t nent, padding;
-    struct kvm_cpuid_entry2 e[12];
+    struct kvm_cpuid_entry2 e[16];
 };
 _Static_assert(offsetof(struct cpuid_list, e) == sizeof(struct kvm_cpuid2), "KVM's layout");
 
@@ -495,32 +508,41 @@ static void assert_leaf(const struct kvm_cpuid_entry2 *e, uint32_t a, uint32_t b
 static void cpuid_of_all(void **state)
 {
     (void)state;
-    struct cpuid_list a = {
-        10,
-        0,
-        {leaf(0, -1, 0x1F, 1, 2, 3), leaf(1, -1, 0x306A0, 0x800, 0xFF, 0xF0),
-         leaf(7, 0, 2, 0xFFFF, 3, 1), leaf(7, 2, 1, 1, 1, 1), leaf(0xD, 0, 0xE7, 0xA88, 0xA88, 0),
-         leaf(0xD, 9, 8, 0xA80, 0, 0), leaf(0x14, 0, 1, 2, 3, 4), leaf(0xA, -1, 7, 7, 7, 7),
-         leaf(0x80000008, -1, 0x30342E, 0xFF, 0x7007, 0), leaf(4, 1, 9, 9, 9, 9)}};
-    struct cpuid_list b = {6,
+    struct cpuid_list a = {12,
+                           0,
+                           {leaf(0, -1, 0x1F, 1, 2, 3), leaf(1, -1, 0x306A0, 0x800, 0xFF, 0xF0),
+                            leaf(7, 0, 2, 0x0200FFFF, 3, 1u << 24 | 1), leaf(7, 2, 1, 1, 1, 1),
+                            leaf(0xD, 0, 0x602E7, 0xA88, 0xA88, 0), leaf(0xD, 9, 8, 0xA80, 0, 0),
+                            leaf(0x14, 0, 1, 2, 3, 4), leaf(0x1D, 1, 1, 2, 3, 4),
+                            leaf(0xA, -1, 7, 7, 7, 7),
+                            leaf(0x80000008, -1, 0x30342E, 0xFF, 0x7007, 0), leaf(4, 1, 9, 9, 9, 9),
+                            leaf(0x80000022, -1, 1, 6, 0, 0)}};
+    struct cpuid_list b = {8,
                            0,
                            {leaf(0, -1, 0x10, 1, 2, 3), leaf(1, -1, 0x50650, 0x100, 0x3C, 0xFF),
-                            leaf(7, 0, 0, 0x00FF, 7, 0), leaf(0xD, 0, 0x7, 0x340, 0x340, 0),
-                            leaf(0xA, -1, 7, 7, 7, 7), leaf(0x80000008, -1, 0x32302E, 0x0F, 1, 0)}};
-    struct cpuid_list amd = {1, 0, {leaf(0, -1, 0x20, 4, 5, 6)}}, before = a;
+                            leaf(7, 0, 0, 0x020000FF, 7, 1u << 24),
+                            leaf(0xD, 0, 0x60207, 0x340, 0x340, 0),
+                            leaf(0xD, 9, 8, 0x980, 0, 0), /* at another place */
+                            leaf(0xA, -1, 7, 7, 7, 7), leaf(0x80000008, -1, 0x32302E, 0x0F, 1, 0),
+                            leaf(0x80000000, -1, 0x80000008, 0, 0, 0)}};
+    struct cpuid_list amd = b, before = a, none = {0};
+    amd.e[0] = leaf(0, -1, 0x20, 4, 5, 6);
     assert_int_equal(cpuid_intersect(as_list(&a), as_list(&amd)), -EXDEV);
+    assert_int_equal(cpuid_intersect(as_list(&a), as_list(&none)), -EPROTO);
     assert_memory_equal(&a, &before, sizeof(a));
     assert_int_equal(cpuid_intersect(as_list(&a), as_list(&b)), 0);
     assert_leaf(&a.e[0], 0x10, 1, 2, 3);
     assert_leaf(&a.e[1], 0x306A0, 0x800, 0x3C, 0xF0); /* the model and brand are the VMM's host's */
-    assert_leaf(&a.e[2], 0, 0x00FF, 3, 0);
+    assert_leaf(&a.e[2], 0, 0x00FF, 3, 0); /* no processor trace, no tiles without their leaves */
     assert_leaf(&a.e[3], 0, 0, 0, 0);
     assert_leaf(&a.e[4], 0x7, 0x340, 0x340, 0);
-    assert_leaf(&a.e[5], 0, 0, 0, 0); /* a state component that the other lacks */
+    assert_leaf(&a.e[5], 0, 0, 0, 0);
     assert_leaf(&a.e[6], 0, 0, 0, 0);
-    assert_leaf(&a.e[7], 7, 7, 7, 7);
-    assert_leaf(&a.e[8], 0x30302E, 0x0F, 0x7007, 0);
-    assert_leaf(&a.e[9], 9, 9, 9, 9);
+    assert_leaf(&a.e[7], 0, 0, 0, 0);
+    assert_leaf(&a.e[8], 7, 7, 7, 7);
+    assert_leaf(&a.e[9], 0x30302E, 0x0F, 0x7007, 0);
+    assert_leaf(&a.e[10], 9, 9, 9, 9);
+    assert_leaf(&a.e[11], 0, 0, 0, 0);
     assert_int_equal(cpuid_hide(as_list(&a), "7.0.ebx.3"), 0);
     assert_leaf(&a.e[2], 0, 0x00F7, 3, 0);
     assert_int_equal(cpuid_hide(as_list(&a), "d.0.eax.0"), 0);

@@ -28,18 +28,19 @@ say() { echo "$*" >"$PANDO_DETAIL"; }
 fail() { say "$*"; echo "FAIL: $*"; exit 1; }
 # everywhere PROGRAM ...: on all CPUs that are up, also those that isolcpus= keeps processes from.
 everywhere() { taskset -c "$(cat /sys/devices/system/cpu/online)" "$@"; }
-# spread NAME: each process of that name that may run on several CPUs, to one, by its number: the scheduler
-# does not move anything to the CPUs of isolcpus= by itself. To be called again for new ones.
+# spread NAME: each process whose name begins so and that may run on several CPUs, to one, in turn: the
+# scheduler does not move anything to the CPUs of isolcpus= by itself. To be called again for new ones; the
+# CPUs go to /run/spread, a line each.
 spread() {
     local pid cpu
-    awk -v name="$1" '
+    awk -v name="$1" -v turn="$(wc -l </run/spread)" '
         FILENAME == "/proc/cpuinfo" { if ($1 == "processor") cpu[n++] = $3; next }
         $1 == "Name:" { mine = index($2, name) == 1 }
         $1 == "Pid:" { pid = $2 }
-        $1 == "Cpus_allowed_list:" && mine && $2 ~ /[-,]/ { print cpu[pid % n], pid }
+        $1 == "Cpus_allowed_list:" && mine && $2 ~ /[-,]/ { print cpu[turn++ % n], pid }
     ' /proc/cpuinfo /proc/[0-9]*/status 2>/dev/null |
         while read -r cpu pid; do
-            taskset -pc "$cpu" "$pid" >/dev/null 2>&1
+            taskset -pc "$cpu" "$pid" >/dev/null 2>&1 && echo "$cpu" >>/run/spread
         done
 }
 cpus() { grep -c '^processor' /proc/cpuinfo; }
