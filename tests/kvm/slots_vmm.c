@@ -39,6 +39,7 @@ enum {
     NMI_AT = 0x3300,
     PIC_AT = 0x3400,
     LOCAL_AT = 0x3480,
+    ENDLESS_AT = 0x34C0,
     RINGS_AT = 0x3500,
     IRQ_AT = 0x3600
 };
@@ -71,6 +72,9 @@ static const uint8_t pic_handler[] = {0xB8, 0x33, 0x33, 0xE7, 0x80, 0xCF};
 /* inc dword [0x200000]; mov ax,0x6666; out 0x80,ax */
 static const uint8_t increments[] = {0x67, 0x66, 0xFF, 0x05, 0x00, 0x00, 0x20,
                                      0x00, 0xB8, 0x66, 0x66, 0xE7, 0x80};
+
+/* L: out 0x91,ax; jmp L */
+static const uint8_t endless[] = {0xE7, 0x91, 0xEB, 0xFC};
 
 /* mov ax,0x1234; out 0x90,ax; inc ax; out 0x90,ax; dec ax; out 0x90,ax; out 0x90,al;
  * mov dword [0xC0000000],7; mov word [0xC0000000],7; sti; L: hlt; jmp L */
@@ -426,6 +430,42 @@ static int common_cpuid(int kvm, uint32_t lacks)
     return 0;
 }
 
+/* A guest that does nothing but ring comes out of KVM_RUN at every kick, though no exit is the
+ * VMM's. */
+static void *ring_for_ever(void *arg)
+{
+    unsigned i = (unsigned)(uintptr_t)arg;
+    own_run = run_of[i];
+    for (unsigned k = 0; k <= KICKS; k++) {
+        atomic_fetch_add(&eois, 0x10000); /* can be kicked */
+        if (k == KICKS)
+            break;
+        CHECK(ioctl(vcpu_fd[i], KVM_RUN, 0) != 0 && errno == EINTR && own_run->immediate_exit == 1);
+        own_run->immediate_exit = 0;
+    }
+    own_run = NULL;
+    return NULL;
+}
+
+static void kick_a_ringer(unsigned i)
+{
+    const uint32_t port = KVM_IOEVENTFD_FLAG_PIO;
+    int bell = eventfd(0, EFD_NONBLOCK);
+    pthread_t t;
+    CHECK(bell >= 0 && doorbell(bell, BELL_PORT + 1, 2, 0, port) == 0);
+    atomic_store(&eois, 0);
+    start_at(i, ENDLESS_AT);
+    CHECK(pthread_create(&t, NULL, ring_for_ever, (void *)(uintptr_t)i) == 0);
+    for (unsigned k = 1; k <= KICKS; k++) {
+        await(k * 0x10000, "kicks of a ringer");
+        usleep(k * 200);
+        pthread_kill(t, SIGUSR1);
+    }
+    CHECK(pthread_join(t, NULL) == 0 && counted(bell) > 0);
+    CHECK(doorbell(bell, BELL_PORT + 1, 2, 0, port | KVM_IOEVENTFD_FLAG_DEASSIGN) == 0);
+    close(bell);
+}
+
 static void vector(uint8_t *ram, unsigned n, uint16_t at)
 {
     memcpy(ram + n * 4, &at, 2);
@@ -444,6 +484,7 @@ static uint8_t *make_ram(bool private)
     memcpy(ram + NMI_AT, nmi_handler, sizeof(nmi_handler));
     memcpy(ram + PIC_AT, pic_handler, sizeof(pic_handler));
     memcpy(ram + LOCAL_AT, increments, sizeof(increments));
+    memcpy(ram + ENDLESS_AT, endless, sizeof(endless));
     memcpy(ram + RINGS_AT, rings, sizeof(rings));
     memcpy(ram + IRQ_AT, irq_handler, sizeof(irq_handler));
     vector(ram, 2, NMI_AT);
@@ -491,8 +532,10 @@ int main(int argc, char **argv)
         kick_and_interrupt(i);
     for (unsigned i = 0; i < VCPUS; i++)
         halt_and_wake(i);
-    for (unsigned i = 0; i < VCPUS; i++)
+    for (unsigned i = 0; i < VCPUS; i++) {
         eventfds(i);
+        kick_a_ringer(i);
+    }
     own_page();
     puts("slots_vmm: all as expected");
     return 0;

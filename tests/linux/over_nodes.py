@@ -31,7 +31,7 @@ SLOW_WORDS = (
     " sysctl.vm.compaction_proactiveness=0 rcupdate.rcu_cpu_stall_timeout=300"
 )
 SLOW_BRIEF = "pando.clock=seconds:60 pando.hotplug=rounds:1 " + " ".join(
-    f"pando.{job}=seconds:1" for job in ("threads", "ipi", "litmus", "smc")
+    f"pando.{job}=seconds:1,patience:900" for job in ("threads", "ipi", "litmus", "smc")
 )
 SLOW_RTO = ", rto_min_us: 20000, rto_max_us: 200000"  # an emulated node answers late
 SLOW_REST = ", tick_rest_times: 20, tick_rest_max_ms: 2000"

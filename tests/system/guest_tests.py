@@ -39,7 +39,7 @@ CASES = {
     "2-nodes": Case("0,0,1,1", "show,threads", 600),
     "memory-elsewhere": Case("0", "show,threads,clock,smc,disk,net", 400, devices=True, more=("--ranges=0,256",)),
     "1-node": Case("0", "show,threads,clock,smc,disk,net", 300, full=True, nodes=1, devices=True),
-    "4-nodes": Case("0,1,2,3", "show,threads", 1800, full=True, nodes=4),
+    "4-nodes": Case("0,1,2,3", "show,threads", 1800, full=True, nodes=4, more=("--mem=512",)),
     "clock": Case("0,1", "clock", 600, full=True),
     "memory-order": Case("0,1", "litmus,smc", 900, full=True),
     "shootdown": Case("0,1", "ipi", 900, full=True),
