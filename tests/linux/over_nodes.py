@@ -33,6 +33,7 @@ SLOW_WORDS = (
 SLOW_BRIEF = "pando.clock=seconds:60 pando.hotplug=rounds:1 " + " ".join(
     f"pando.{job}=seconds:1,patience:900" for job in ("threads", "ipi", "litmus", "smc")
 )
+SLOW_MANY = ",rounds:20"  # of threads, on more than two nodes: a page goes round among all of them
 SLOW_RTO = ", rto_min_us: 20000, rto_max_us: 200000"  # an emulated node answers late
 SLOW_REST = ", tick_rest_times: 20, tick_rest_max_ms: 2000"
 SLOW_HOLD_US = 25000  # coherence.hold_us there
@@ -69,6 +70,7 @@ def pando_argv(args, config, summaries, qemu):
 def qemu_argv(args, kernel, initrd, disk, port):
     words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs}"
     words += f" {SLOW_BRIEF if args.slow else smoke.BRIEF} {args.words}"
+    words += f" pando.threads=seconds:1,patience:900{SLOW_MANY}" if args.slow and args.nodes > 2 else ""
     words += "" if args.bare else " pando.need=disk,net"
     words += f" pando.cpus={len(args.homes)}" + (" pando.end=reboot" if args.reboot else "")
     argv = ["qemu-system-x86_64", "-machine", args.machine, "-m", str(args.mem), "-nodefaults", "-display", "none"]
