@@ -86,11 +86,14 @@ def check_programs():
         raise LabError(f"the lab VM needs packages: apt-get install {' '.join(sorted(set(missing)))}")
 
 
-def check_place(build):
-    """The lab sees this machine's directories, but for those that it needs to write to."""
-    for path in (ROOT, os.path.abspath(build), CACHE):
-        if path.startswith(OWN):
-            raise LabError(f"{path}: the lab VM has its own {', '.join(OWN)}; move the project elsewhere, such as /root")
+def kept(build):
+    """The lab sees this machine's directories, but for those that it needs to write to: of these, what it
+    is to see all the same."""
+    paths = sorted({path for path in (ROOT, os.path.abspath(build), os.path.abspath(CACHE)) if path.startswith(OWN)})
+    for path in paths:
+        if not re.fullmatch(r"[-+.,/\w]+", path):
+            raise LabError(f"{path}: allowed in the path of what the lab VM runs are letters, digits and -+.,_/")
+    return [path for path in paths if not any(path.startswith(other + "/") for other in paths)]
 
 
 def emulator():
@@ -130,7 +133,7 @@ def lab_initramfs(kernel):
     return target
 
 
-def qemu_argv(kernel, initrd, out):
+def qemu_argv(kernel, initrd, out, keep=()):
     share = "local,path={},mount_tag={},security_model=none,multidevs=remap{}"
     return [
         "-machine", "q35,hpet=off", "-accel", "tcg,thread=multi", "-cpu", CPU,
@@ -140,7 +143,7 @@ def qemu_argv(kernel, initrd, out):
         "-kernel", os.path.join(kernel, "vmlinuz"), "-initrd", initrd,
         "-virtfs", share.format("/", "host", ",readonly=on"),
         "-virtfs", share.format(out, "out", ""),
-        "-append", KERNEL_WORDS,
+        "-append", f"{KERNEL_WORDS} lab.keep={':'.join(keep)}",
     ]  # fmt: skip
 
 
@@ -221,7 +224,7 @@ def run_job(script, out, seconds=600, on_line=None, files=(), build="build"):
     """Runs a shell script in the lab; OUT is where its files come and go. Returns its exit status;
     LabError if the lab itself did not get that far."""
     check_programs()
-    check_place(build)
+    keep = kept(build)
     on_line = on_line or (lambda line: print(line, flush=True))
     os.makedirs(CACHE, exist_ok=True)
     os.makedirs(out, exist_ok=True)
@@ -239,7 +242,7 @@ def run_job(script, out, seconds=600, on_line=None, files=(), build="build"):
     for number in range(1, ATTEMPTS + 1):
         attempt = Attempt(out, seconds, on_line)
         open(os.path.join(out, "heartbeat"), "w", encoding="ascii").close()
-        status = attempt.run(words + qemu_argv(kernel, initrd, out), env)
+        status = attempt.run(words + qemu_argv(kernel, initrd, out, keep), env)
         with open(os.path.join(out, f"lab{number}.log"), "w", encoding="utf-8") as f:
             f.write("\n".join(attempt.log) + "\n")
         if status is not None:

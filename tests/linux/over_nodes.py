@@ -28,7 +28,7 @@ GUEST = "guest| "  # in front of what the guest and QEMU say
 # takes for a stall, after 21 s, is no sign of one there.
 SLOW_WORDS = (
     "quiet nokaslr tsc=reliable nowatchdog maxcpus={first} isolcpus=managed_irq,domain,{others} rcu_nocbs={others}"
-    " sysctl.vm.compaction_proactiveness=0 rcupdate.rcu_cpu_stall_timeout=300"
+    " sysctl.vm.compaction_proactiveness=0 rcupdate.rcu_cpu_stall_timeout=300 sysctl.kernel.hung_task_timeout_secs=600"
 )
 SLOW_BRIEF = "pando.clock=seconds:60 pando.hotplug=rounds:1 " + " ".join(
     f"pando.{job}=seconds:1,patience:900" for job in ("threads", "ipi", "litmus", "smc")

@@ -37,6 +37,21 @@ def prepare(build):
     image.initrd("small", image.META, build)
 
 
+def missing(place):
+    """What the lab VM lacks to run guests; None: nothing, or it is not needed. Downloads what it can."""
+    if not place.lab:
+        return None
+    try:
+        lab.check_programs()
+        lab.fetch_kernel(lab.META)
+        words, _ = lab.emulator()
+    except lab.LabError as e:
+        return str(e)
+    if len(words) == 1:
+        return f"no QEMU of {lab.SUITES[-1]} to be had: the installed one loses interrupts under nested virtualisation"
+    return None
+
+
 def run(place, words, out, seconds, build, on_line):
     """over_nodes.py with these arguments; returns (its result or None, what is wrong or None)."""
     os.makedirs(out, exist_ok=True)
