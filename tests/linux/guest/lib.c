@@ -132,10 +132,18 @@ void on_every_cpu(void (*f)(unsigned i))
 }
 
 /* There may be fewer real CPUs than threads, and over hosts a CPU that looks often takes pages from
- * the one it waits for. */
+ * the one it waits for, its kernel's page tables, too: each sleep is at most an eighth of what was
+ * waited so far, and a second. */
 static void sleep_longer(struct spin *s)
 {
-    s->sleep_us = s->sleep_us == 0 ? 100 : s->sleep_us < 10000 ? 2 * s->sleep_us : s->sleep_us;
+    uint64_t waited_us = s->since ? (now_ns() - s->since) / 1000 : 0;
+    uint64_t most = waited_us / 8 < 10000     ? 10000
+                    : waited_us / 8 < 1000000 ? waited_us / 8
+                                              : 1000000;
+
+    s->sleep_us = s->sleep_us == 0         ? 100
+                  : s->sleep_us < most / 2 ? 2 * s->sleep_us
+                                           : (unsigned)most;
     usleep(s->sleep_us);
 }
 
