@@ -16,8 +16,8 @@
  * page: 4096 bytes, aligned to eight; may change meanwhile. frames: one above the highest page
  * frame number that an entry can name, 2^40 at most. True if at least one entry is present, and
  * every entry that is not 0 names a frame other than 0 below frames, has bits 52 to 56 clear, and
- * is present, or is what Linux makes of PROT_NONE (bit 8 alone). Up to 512 loads, as many if the page
- * is nearly empty; dense data ends it at its first word.
+ * is present, or is what Linux makes of PROT_NONE (bit 8 alone). Up to 512 loads, as many if the
+ * page is nearly empty; dense data ends it at its first word.
  */
 bool page_table_like(const uint64_t *page, uint64_t frames);
 

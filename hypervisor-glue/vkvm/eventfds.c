@@ -49,8 +49,8 @@ static int adopt(int vmm_fd)
     return fd >= 0 ? fd : -errno;
 }
 
-/* Where kcmp is not to be had (a seccomp filter) they are taken for different: nothing that the VMM
- * still uses is taken away. */
+/* kcmp of oneself needs no privilege; where a seccomp filter refuses it nothing is found, and an
+ * assignment stays until the process ends. */
 static bool same_eventfd(int own_fd, int vmm_fd)
 {
     pid_t self = getpid();
