@@ -17,7 +17,10 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def in_child(parent, netns_fd):
-    """Between fork and exec: die with the parent, own process group, network namespace."""
+    """Between fork and exec: die with the parent, own process group, network namespace; signals as at a
+    terminal, also if we were started in the background of a shell, which ignores SIGINT."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent died before prctl
         os._exit(127)
