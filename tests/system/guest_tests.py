@@ -36,8 +36,8 @@ class Case:
 
 XAPIC = "qemu64,-x2apic,+tsc-deadline"
 CASES = {
-    "2-nodes": Case("0,0,1,1", "show,threads", 900),
-    "memory-elsewhere": Case("0", "show,threads,clock,smc,disk,net", 700, devices=True, more=("--ranges=0,256",)),
+    "2-nodes": Case("0,0,1,1", "show,threads", 1200),
+    "memory-elsewhere": Case("0", "show,threads,clock,smc,disk,net", 900, devices=True, more=("--ranges=0,256",)),
     "1-node": Case("0", "show,threads,clock,smc,disk,net", 300, full=True, nodes=1, devices=True),
     "4-nodes": Case("0,1,2,3", "show,threads", 1800, full=True, nodes=4, more=("--mem=512",)),
     "clock": Case("0,1", "clock", 600, full=True),
