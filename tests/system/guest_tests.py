@@ -45,6 +45,7 @@ CASES = {
     "shootdown": Case("0,1", "ipi", 900, full=True),
     "hotplug": Case("0,1", "hotplug", 900, full=True),
     "devices": Case("0,1", "disk,net", 900, full=True, devices=True),
+    "microvm": Case("0,1", "show,threads", 600, full=True, more=("--machine=microvm",)),
     "xapic": Case("0,1", "show,threads", 600, full=True, cpu=XAPIC),
     "loss": Case("0,1", "show,threads", 900, full=True, more=("--loss=1",)),
     "stress": Case("0,1", "stress", 1500, full=True, more=("--stress",)),
