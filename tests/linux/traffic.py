@@ -31,7 +31,10 @@ class Traffic:
     def total(self):
         """Messages sent and faults ended, of all nodes so far."""
         messages = faults = 0
-        for path in glob.glob(os.path.join(self.run_dir, "dpdk", "*", "dpdk_telemetry.v2")):
+        paths = glob.glob(os.path.join(self.run_dir, "dpdk", "*", "dpdk_telemetry.v2"))
+        if not paths:
+            raise OSError(f"no dataplane's telemetry below {self.run_dir}: is the fabric one of DPDK's?")
+        for path in paths:
             classes, kinds = ask(path, "/pando/classes"), ask(path, "/pando/faults")
             messages += sum(n for key, n in classes.items() if key.endswith("/tx_messages"))
             faults += sum(n for key, n in kinds.items() if key.endswith("/n"))

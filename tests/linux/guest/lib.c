@@ -137,13 +137,11 @@ void on_every_cpu(void (*f)(unsigned i))
 static void sleep_longer(struct spin *s)
 {
     uint64_t waited_us = s->since ? (now_ns() - s->since) / 1000 : 0;
-    uint64_t most = waited_us / 8 < 10000     ? 10000
-                    : waited_us / 8 < 1000000 ? waited_us / 8
-                                              : 1000000;
+    unsigned most = waited_us < 80000 ? 10000 : waited_us < 8000000 ? waited_us / 8 : 1000000;
 
-    s->sleep_us = s->sleep_us == 0         ? 100
-                  : s->sleep_us < most / 2 ? 2 * s->sleep_us
-                                           : (unsigned)most;
+    s->sleep_us = s->sleep_us == 0 ? 100 : 2 * s->sleep_us;
+    if (s->sleep_us > most)
+        s->sleep_us = most;
     usleep(s->sleep_us);
 }
 
