@@ -42,13 +42,19 @@ def variants(lab):
     return out
 
 
+def progress(line):
+    """Where the boot is, and what goes wrong in it."""
+    if any(part in line for part in ("pando-guest:", "pando run:", "cpu1 is up", "traffic:", "lab:")):
+        print("    " + line.strip(), file=sys.stderr, flush=True)
+
+
 def boot(place, more, seconds, build, out):
-    words = ["--nodes=2", "--homes=0,1", "--bare", "--fabric=memif", "--traffic", "--jobs=idle"]
+    words = ["--nodes=2", "--homes=0,1", "--bare", "--traffic", "--jobs=idle"]
     words += ["--slow"] if place.lab else []
     given = [w for w in more if not w.startswith("--words=")]
     extra = " ".join(w.removeprefix("--words=") for w in more if w.startswith("--words="))
     words += [*given, f"--words=pando.idle=seconds:{seconds} {extra}"]
-    result, wrong = places.run(place, words, out, BOOT_SECONDS + seconds, build, lambda line: None)
+    result, wrong = places.run(place, words, out, BOOT_SECONDS + seconds, build, progress)
     traffic = ((result or {}).get("traffic") or {}).get("idle")
     if wrong or not traffic:
         return None, wrong or "the dataplanes' telemetry did not answer"

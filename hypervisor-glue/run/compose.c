@@ -41,6 +41,8 @@ static const struct rule rules[] = {
      "below.", NULL},
     {"smp", true, "cpus", cpu_smp, "vm.vcpus vCPUs, no more and no fewer; added if absent.", NULL},
     {"device", true, "driver", devices_check, "Some are refused, see below.", NULL},
+    {"global", true, NULL, devices_global,
+     "Properties of CPUs are refused, and those that -device refuses.", NULL},
     {"vga", true, RULE_PLAIN, devices_vga, "none, which is added if absent; anything else is refused.",
      NULL},
     {"netdev", true, "type", devices_netdev,
@@ -89,7 +91,7 @@ static const struct rule rules[] = {
 static const char *const valued[] = {
     "D", "L", "acpitable", "action", "add-fd", "append", "audio", "audiodev", "bios", "boot", "chardev",
     "compat", "d", "debugcon", "device-tree", "dfilter", "display", "dtb", "echr", "fsdev", "fw_cfg", "g",
-    "gdb", "global", "initrd", "iscsi", "k", "kernel", "mon", "monitor", "msg", "name", "option-rom",
+    "gdb", "initrd", "iscsi", "k", "kernel", "mon", "monitor", "msg", "name", "option-rom",
     "parallel", "pidfile", "plugin", "qmp", "qmp-pretty", "qtest", "qtest-log", "rotate", "rtc", "seed",
     "serial", "shim", "smbios", "spice", "tb-size", "tpmdev", "trace", "usbdevice", "uuid", "virtfs", "vnc",
     "watchdog", "watchdog-action", "semihosting-config",

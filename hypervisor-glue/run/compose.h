@@ -127,7 +127,7 @@ bool compose_parse(struct compose *c, const struct line_option *o, const char *i
 rule_check machine_check, machine_accel, machine_enable_kvm;
 rule_check memory_check, memory_object, memory_overcommit;
 rule_check numa_check, cpu_check, cpu_smp;
-rule_check devices_check, devices_vga, devices_netdev;
+rule_check devices_check, devices_global, devices_vga, devices_netdev;
 rule_check disks_drive, disks_file;
 rule_check process_sandbox, process_run_with, process_untried;
 

@@ -11,7 +11,10 @@
     "gives guest RAM to a process or kernel thread beside QEMU, which is not kept coherent"
 #define VIDEO   "video RAM is private memory, which other nodes cannot see"
 #define HOTPLUG "guest RAM beside the machine's own is not coherent yet"
-#define SERIAL  "-vga none and a serial console"
+#define PPI                                                                                        \
+    "the page of its physical-presence interface is private memory, which other nodes cannot see"
+#define PMR    "pmrdev: a persistent memory region is private memory, which other nodes cannot see"
+#define SERIAL "-vga none and a serial console"
 
 const struct refused_device devices_refused[] = {
     {"vfio-*", PINS, "virtio-net-pci or virtio-blk-pci"},
@@ -62,9 +65,32 @@ void devices_check(struct compose *c, struct line_option *o, struct opt *p)
         return;
     }
     if (strcmp(driver, "tpm-tis") == 0 && !opt_is_off(opt_get(p, "ppi")))
-        compose_refuse(c, o, "ppi=off",
-                       "the page of its physical-presence interface is private memory, which other "
-                       "nodes cannot see");
+        compose_refuse(c, o, "ppi=off", PPI);
+    if (strcmp(driver, "nvme") == 0 && opt_get(p, "pmrdev") != NULL)
+        compose_refuse(c, o, "leave pmrdev out", PMR);
+}
+
+/* driver.property=value, or the same as three. What it sets in a device that -device would not show
+ * is refused here. */
+void devices_global(struct compose *c, struct line_option *o, struct opt *p)
+{
+    const char *driver = opt_get(p, "driver"), *property = opt_get(p, "property");
+    const char *value = opt_get(p, "value");
+    const char *dot = p->count > 0 ? strchr(p->pair[0].key, '.') : NULL;
+    if (driver == NULL && dot != NULL) {
+        driver = arena_copy(&c->arena, p->pair[0].key, (size_t)(dot - p->pair[0].key));
+        property = dot + 1;
+        value = p->pair[0].value;
+    }
+    if (driver == NULL || property == NULL || value == NULL)
+        return; /* QEMU refuses it */
+    if (fnmatch("*-cpu", driver, 0) == 0)
+        compose_refuse(c, o, "write it in -cpu", "it sets %s of every vCPU behind the check",
+                       property);
+    else if (strcmp(driver, "tpm-tis") == 0 && opt_key_is(property, "ppi") && !opt_is_off(value))
+        compose_refuse(c, o, "ppi=off", PPI);
+    else if (strcmp(driver, "nvme") == 0 && opt_key_is(property, "pmrdev"))
+        compose_refuse(c, o, "leave it out", PMR);
 }
 
 void devices_vga(struct compose *c, struct line_option *o, struct opt *p)

@@ -106,9 +106,23 @@ static void signal_all(struct cluster *c, int number)
         child_signal(&c->child[i], number);
 }
 
-static void end_all(struct cluster *c, unsigned alone_ms)
+/* Nobody was told to end yet, and the VMM has ended well: whoever fails now has found something. */
+static void end_alone(struct cluster *c, bool vmm_well)
 {
-    if (cluster_wait(c, all_gone, cluster_in_ms(alone_ms)))
+    char how[64];
+    cluster_wait(c, all_gone, cluster_in_ms(ALONE_MS));
+    const struct child *k = first(c, killed, false);
+    k = k != NULL ? k : first(c, failed, false);
+    if (k == NULL || !vmm_well || c->died[0] != '\0')
+        return;
+    child_words(k, how, sizeof(how));
+    snprintf(c->died, sizeof(c->died), "%s (process %d) %s after the VM's end", k->name,
+             (int)k->pid, how);
+}
+
+static void end_all(struct cluster *c)
+{
+    if (all_gone(c))
         return;
     signal_all(c, SIGTERM);
     if (cluster_wait(c, all_gone, cluster_in_ms(TERM_MS)))
@@ -126,7 +140,9 @@ static int end_by_signal(struct cluster *c)
         cluster_wait(c, vmm_ended_or_again, cluster_in_ms(STOP_MS));
     }
     bool by_itself = vmm_has_own_status(c);
-    end_all(c, c->vmm != NULL && c->vmm->ended ? ALONE_MS : 0);
+    if (c->vmm != NULL && c->vmm->ended)
+        end_alone(c, false);
+    end_all(c);
     if (by_itself)
         return WEXITSTATUS(c->vmm->status);
     fprintf(stderr, "pando run: ended by SIG%s\n", sigabbrev_np(c->signal));
@@ -147,7 +163,9 @@ int cluster_end(struct cluster *c, int start_rc)
         }
     }
     int status = c->vmm != NULL && c->vmm->ended ? WEXITSTATUS(c->vmm->status) : EXIT_REFUSED;
-    end_all(c, c->vmm == NULL ? 0 : ALONE_MS);
+    if (c->vmm != NULL)
+        end_alone(c, status == 0);
+    end_all(c);
     if (c->died[0] == '\0')
         return status;
     fprintf(stderr, "pando run: %s\n", c->died);

@@ -133,47 +133,52 @@ int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user
     return rc;
 }
 
-int caps_common_cpuid(struct vm *vm, struct kvm_cpuid2 *list)
+int caps_host_cpuid(const struct vm *vm, struct kvm_cpuid2 *list, uint32_t size)
 {
-    const struct kvm_cpuid2 *other = (const void *)vm->reply;
-    int rc = 0;
-    for (uint32_t n = 0; n < vm->link.nodes && rc >= 0; n++) {
-        if (n == vm->link.node)
-            continue;
-        rc = vm_cmd(vm, n, VMC_CPUID, 0, NULL, 0, "KVM_GET_SUPPORTED_CPUID");
-        if (rc < 0)
-            break;
-        if (vm->reply_len < sizeof(*other) ||
-            other->nent > (vm->reply_len - sizeof(*other)) / sizeof(other->entries[0]))
-            rc = -EPROTO;
-        else
-            rc = cpuid_intersect(list, other);
-        if (rc == -EPROTO)
-            say("node %u: its KVM_GET_SUPPORTED_CPUID is no list of a processor", n);
-        if (rc == -EXDEV)
-            say("the processors of nodes %u and %u are of different vendors: no guest can run on "
-                "both",
-                vm->link.node, n);
-    }
-    return rc < 0 ? -EINVAL : 0;
-}
-
-int caps_check_processors(struct vm *vm)
-{
-    struct { /* struct kvm_cpuid2 with its entries */
-        uint32_t nent, padding;
-        struct kvm_cpuid_entry2 e[256];
-    } *all = calloc(1, sizeof(*all));
-    if (all == NULL)
-        return -ENOMEM;
-    struct kvm_cpuid2 *list = (void *)all;
-    all->nent = 256;
+    *list =
+        (struct kvm_cpuid2){.nent = (size - sizeof(*list)) / (uint32_t)sizeof(list->entries[0])};
     int rc =
         caps_supported_cpuid(vm->kvm_fd, (uint32_t)KVM_GET_SUPPORTED_CPUID, list, vm->user_msr);
-    if (rc >= 0)
-        rc = caps_common_cpuid(vm, list);
-    free(all);
+    return rc < 0 ? rc : 0;
+}
+
+static int take_out(struct vm *vm, uint32_t node, struct kvm_cpuid2 *list)
+{
+    const struct kvm_cpuid2 *other = (const void *)vm->reply;
+    int rc = vm_cmd(vm, node, VMC_CPUID, 0, NULL, 0, "KVM_GET_SUPPORTED_CPUID");
+    if (rc < 0)
+        return rc;
+    if (vm->reply_len < sizeof(*other) ||
+        other->nent > (vm->reply_len - sizeof(*other)) / sizeof(other->entries[0]))
+        rc = -EPROTO;
+    else
+        rc = cpuid_intersect(list, other);
+    if (rc == -EPROTO)
+        say("node %u: its KVM_GET_SUPPORTED_CPUID is no list of a processor", node);
+    if (rc == -EXDEV)
+        say("the processors of nodes %u and %u are of different vendors: no guest can run on both",
+            vm->link.node, node);
     return rc;
+}
+
+int caps_common_cpuid(struct vm *vm, const struct kvm_cpuid2 **ret_list)
+{
+    enum {
+        SIZE = sizeof(struct kvm_cpuid2) + CAPS_CPUID_ENTRIES * sizeof(struct kvm_cpuid_entry2)
+    };
+    if (vm->common_cpuid == NULL) {
+        struct kvm_cpuid2 *list = calloc(1, SIZE);
+        int rc = list != NULL ? caps_host_cpuid(vm, list, SIZE) : -ENOMEM;
+        for (uint32_t n = 0; n < vm->link.nodes && rc >= 0; n++)
+            rc = n == vm->link.node ? 0 : take_out(vm, n, list);
+        if (rc < 0) {
+            free(list);
+            return -EINVAL;
+        }
+        vm->common_cpuid = list;
+    }
+    *ret_list = vm->common_cpuid;
+    return 0;
 }
 
 bool caps_user_msr(int vm_fd)

@@ -69,13 +69,19 @@ static int create_vm(int kvm_fd, uintptr_t type, struct vm **ret_vm)
 static int supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list)
 {
     struct vm *vm = atomic_load(&the_vm);
-    int rc = caps_supported_cpuid(fd, nr, list, caps_probe_user_msr(fd));
-    if (rc < 0 || vm == NULL || nr != (uint32_t)KVM_GET_SUPPORTED_CPUID)
-        return rc;
+    const struct kvm_cpuid2 *common = NULL;
+    if (vm == NULL || nr != (uint32_t)KVM_GET_SUPPORTED_CPUID)
+        return caps_supported_cpuid(fd, nr, list, caps_probe_user_msr(fd));
     pthread_mutex_lock(&vm->lock);
-    int others = caps_common_cpuid(vm, list);
+    int rc = caps_common_cpuid(vm, &common);
     pthread_mutex_unlock(&vm->lock);
-    return others < 0 ? others : rc;
+    if (rc < 0)
+        return rc;
+    if (list->nent < common->nent)
+        return -E2BIG;
+    list->nent = common->nent;
+    memcpy(list->entries, common->entries, common->nent * sizeof(common->entries[0]));
+    return 0;
 }
 
 int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)

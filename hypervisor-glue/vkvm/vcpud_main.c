@@ -58,9 +58,7 @@ static int start_vcpu(uint32_t id)
 static int supported_cpuid(uint8_t *out, uint32_t size)
 {
     struct kvm_cpuid2 *list = (void *)out;
-    *list =
-        (struct kvm_cpuid2){.nent = (size - sizeof(*list)) / (uint32_t)sizeof(list->entries[0])};
-    int rc = caps_supported_cpuid(vm.kvm_fd, (uint32_t)KVM_GET_SUPPORTED_CPUID, list, vm.user_msr);
+    int rc = caps_host_cpuid(&vm, list, size);
     if (rc < 0)
         return rc;
     for (unsigned i = 0; i < hiddens; i++)

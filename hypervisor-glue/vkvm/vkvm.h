@@ -115,7 +115,7 @@ struct vm {
     struct eventfds eventfds; /* of the VMM's process */
     struct guest_clock clock;
     uint32_t cmd_seq;
-    bool processors_checked;
+    struct kvm_cpuid2 *common_cpuid; /* caps_common_cpuid; NULL: not asked yet */
     _Alignas(
         8) uint8_t reply[GLUE_SIDE_SIZE]; /* payload of the last reply on the VM's channel ... */
     uint32_t reply_len;                   /* ... and its length */
@@ -187,11 +187,13 @@ int ioctl_unknown(enum ioctl_scope scope, uint32_t nr);
 int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm);
 int caps_check(int fd, struct vm *vm, uintptr_t cap);
 int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user_msr);
-/* Takes out of the VMM's node's list what another node of the VM does not offer. vm->lock is held.
- */
-int caps_common_cpuid(struct vm *vm, struct kvm_cpuid2 *list);
-/* Whether a guest can run on the processors of all nodes; the same lock. */
-int caps_check_processors(struct vm *vm);
+/* KVM_GET_SUPPORTED_CPUID of this node alone, into size bytes; CAPS_CPUID_ENTRIES are enough for
+ * any kernel so far. */
+enum { CAPS_CPUID_ENTRIES = 256 };
+int caps_host_cpuid(const struct vm *vm, struct kvm_cpuid2 *list, uint32_t size);
+/* What all nodes' processors offer; asked for once, the list stays the VM's. vm->lock is held.
+ * -EINVAL: no guest can run on all of them, or a node did not answer; a line says which. */
+int caps_common_cpuid(struct vm *vm, const struct kvm_cpuid2 **ret_list);
 /* Asks for exits on the MSRs of the local APIC and of the guest's clock. */
 bool caps_user_msr(int vm_fd);
 /* Whether this KVM hands such MSRs to user space, tried out on a VM of its own. */

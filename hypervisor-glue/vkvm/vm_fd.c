@@ -42,11 +42,11 @@ static int create_vcpu(struct vm *vm, uintptr_t id)
     if (vm->vcpu[id] != NULL)
         return -EEXIST;
     int rc = guest_clock_start(vm);
-    if (rc >= 0 && !vm->processors_checked)
-        rc = caps_check_processors(vm);
+    const struct kvm_cpuid2 *common;
+    if (rc >= 0)
+        rc = caps_common_cpuid(vm, &common); /* whether a guest can run on all of them */
     if (rc < 0)
         return rc;
-    vm->processors_checked = true;
     uint32_t home = vm->link.vcpu_home[id];
     if (home != vm->link.node) {
         rc = vm_cmd(vm, home, VMC_VCPU, id, NULL, 0, "KVM_CREATE_VCPU");

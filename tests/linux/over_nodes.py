@@ -133,7 +133,7 @@ def arguments():
     parser.add_argument("--jobs", default="show")
     parser.add_argument("--words", default="", help="more for the kernel's command line")
     parser.add_argument("--without", default="", metavar="A,B", help="--slow: less on it, by the words' beginnings")
-    parser.add_argument("--traffic", action="store_true", help="messages of each job; needs --fabric memif")
+    parser.add_argument("--traffic", action="store_true", help="messages of each job, from the dataplanes' telemetry")
     parser.add_argument("--qemu", default="", help="more for QEMU's command line")
     parser.add_argument("--reboot", action="store_true", help="the guest reboots once, then it ends")
     parser.add_argument("--hold-us", type=int, default=0, help="0: what is right for the place")

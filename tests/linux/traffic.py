@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Messages between the nodes while a job of the guest runs, from the dataplanes' telemetry: a fabric with
-DPDK underneath (memif, af_packet) is needed, and access to the nodes' run_dir."""
+"""Messages between the nodes while a job of the guest runs, from the dataplanes' telemetry below their run_dir."""
 import glob
 import json
 import os
@@ -33,7 +32,7 @@ class Traffic:
         messages = faults = 0
         paths = glob.glob(os.path.join(self.run_dir, "dpdk", "*", "dpdk_telemetry.v2"))
         if not paths:
-            raise OSError(f"no dataplane's telemetry below {self.run_dir}: is the fabric one of DPDK's?")
+            raise OSError(f"no dataplane's telemetry below {self.run_dir}")
         for path in paths:
             classes, kinds = ask(path, "/pando/classes"), ask(path, "/pando/faults")
             messages += sum(n for key, n in classes.items() if key.endswith("/tx_messages"))

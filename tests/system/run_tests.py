@@ -441,6 +441,11 @@ DEATHS = {
         (DIED, r"^pando run: dataplane1 \(process \d+\) exited with status 4$"),
     ),
     "vmm_then_helper": (AFTER + "exit 4\n", "touch $end; exit 5\n", (5,)),
+    "vmm_well_then_helper": (  # what a dataplane finds at the end is not lost
+        AFTER + "sleep 0.3; exit 4\n",
+        "touch $end; exit 0\n",
+        (DIED, r"^pando run: dataplane1 \(process \d+\) exited with status 4 after the VM's end$"),
+    ),
     "vmm_stopped_then_killed": (  # the cause is seen after its consequence
         AFTER + "kill -9 $$\n",
         f"touch $end; exit {DIED}\n",
