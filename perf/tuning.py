@@ -22,6 +22,7 @@ import place as places  # noqa: E402
 # The word, as over_nodes.py --without knows it, and as it is added; what it does.
 WORDS = {
     "compaction": ("sysctl.vm.compaction", "sysctl.vm.compaction_proactiveness=0", "no kcompactd that looks twice a second"),
+    "numa_balancing": ("numa_balancing", "numa_balancing=disable", "pages are not unmapped to see who uses them"),
     "isolcpus": ("isolcpus", "isolcpus=managed_irq,domain,1", "unbound work stays on node 0"),
     "rcu_nocbs": ("rcu_nocbs", "rcu_nocbs=1", "RCU callbacks of node 1's CPU are run on node 0"),
     "nowatchdog": ("nowatchdog", "nowatchdog", "no lockup detector's timer on each CPU"),

@@ -4,7 +4,8 @@
  *
  * IO_EXIT  arg = run number; op and payload:
  *          EXIT_WIRE_EXIT   kvm_run from exit_reason to the end of its union, then port data (out)
- *          EXIT_WIRE_ERROR  i32 -errno of KVM_RUN (-EINTR after a kick)
+ *          EXIT_WIRE_ERROR  i32 -errno of KVM_RUN (-EINTR after a kick), then kvm_run from
+ *                           exit_reason to its union
  * IO_DONE  op = EXIT_WIRE_RUN, or _WINDOW if the VMM waits to inject (request_interrupt_window);
  * arg = run number; payload: result of the exit before: port data (in), the 8 bytes of an MMIO
  * read, or nothing.
@@ -18,7 +19,12 @@
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 enum { EXIT_WIRE_RUN = 1, EXIT_WIRE_RUN_WINDOW = 2 };
-enum { EXIT_WIRE_HEAD = VKVM_RUN_UNION - VKVM_RUN_HEADER, EXIT_WIRE_PIO_MAX = 4096 };
+enum {
+    EXIT_WIRE_HEAD = VKVM_RUN_UNION - VKVM_RUN_HEADER,
+    EXIT_WIRE_STATE = offsetof(struct kvm_run, padding) - VKVM_RUN_HEADER,
+    EXIT_WIRE_ERROR_LEN = sizeof(int32_t) + EXIT_WIRE_STATE,
+    EXIT_WIRE_PIO_MAX = 4096,
+};
 
 static inline uint32_t exit_wire_pio_bytes(const struct kvm_run *run)
 {
@@ -68,7 +74,8 @@ static inline uint32_t exit_wire_pack(const struct kvm_run *run, int error, uint
     if (error != 0) {
         int32_t e = error;
         memcpy(out, &e, sizeof(e));
-        return sizeof(e);
+        memcpy(out + sizeof(e), (const uint8_t *)run + VKVM_RUN_HEADER, EXIT_WIRE_STATE);
+        return EXIT_WIRE_ERROR_LEN;
     }
     memcpy(out, (const uint8_t *)run + VKVM_RUN_HEADER, EXIT_WIRE_HEAD);
     uint32_t n = 0;
@@ -83,8 +90,9 @@ static inline uint32_t exit_wire_pack(const struct kvm_run *run, int error, uint
 static inline int exit_wire_unpack(struct kvm_run *run, const uint8_t *in, uint32_t len)
 {
     int32_t e = 0;
-    if (len == sizeof(e)) {
+    if (len == EXIT_WIRE_ERROR_LEN) {
         memcpy(&e, in, sizeof(e));
+        memcpy((uint8_t *)run + VKVM_RUN_HEADER, in + sizeof(e), EXIT_WIRE_STATE);
         run->exit_reason = KVM_EXIT_INTR;
         return e < 0 && e >= -4095 ? e : -EPROTO;
     }

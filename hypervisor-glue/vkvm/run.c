@@ -252,11 +252,14 @@ static int before_entry(struct vcpu *v)
     return -EAGAIN; /* enter */
 }
 
-/* What the VMM reads there is whether its PIC may acknowledge: the kernel without an APIC knows
- * nothing of LINT0. */
-static void tell_ready(struct vcpu *v)
+/* What kvm_run says of the local APIC, which is not the kernel's: whether the VMM's PIC may
+ * acknowledge (the kernel knows nothing of LINT0), the base, the priority. VMMs keep the last two
+ * and write them back whenever they write registers. */
+static void tell_vmm(struct vcpu *v)
 {
     v->run->ready_for_interrupt_injection = v->ready && lapic_extint_ready(&v->lapic);
+    v->run->apic_base = lapic_base(&v->lapic);
+    v->run->cr8 = lapic_cr8(&v->lapic);
 }
 
 static int run_loop(struct vcpu *v)
@@ -294,7 +297,7 @@ int home_run(struct vcpu *v, bool vmm_window)
     home_thread_setup(v);
     v->vmm_window = vmm_window;
     int rc = run_loop(v);
-    tell_ready(v);
+    tell_vmm(v);
     v->run->request_interrupt_window = vmm_window; /* ours is not the VMM's wish next time */
     return rc;
 }

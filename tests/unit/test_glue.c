@@ -195,7 +195,13 @@ static void exits_travel(void **state)
     assert_memory_equal(home->mmio.data, "01234567", 8);
     home->mmio.is_write = 1;
     assert_int_equal(exit_wire_apply(home, true, big, 8), -EPROTO);
+    home->apic_base = 0xFEE00D00;
+    home->cr8 = 3;
+    home->if_flag = 1;
+    proxy->apic_base = proxy->cr8 = proxy->if_flag = 0;
     assert_int_equal(exit_wire_unpack(proxy, big, exit_wire_pack(home, -EINTR, big)), -EINTR);
+    assert_int_equal(proxy->exit_reason, KVM_EXIT_INTR);
+    assert_true(proxy->apic_base == 0xFEE00D00 && proxy->cr8 == 3 && proxy->if_flag == 1);
     free(home);
     free(proxy);
 }
@@ -227,6 +233,9 @@ static void hostile_exits_change_nothing_outside(void **state)
     assert_int_equal(exit_wire_unpack(proxy, big, EXIT_WIRE_HEAD - 1), -EPROTO);
     assert_int_equal(exit_wire_unpack(proxy, big, 0), -EPROTO);
     int32_t positive = 5;
+    memcpy(big, &positive, 4);
+    assert_int_equal(exit_wire_unpack(proxy, big, EXIT_WIRE_ERROR_LEN), -EPROTO);
+    positive = -EINTR;
     memcpy(big, &positive, 4);
     assert_int_equal(exit_wire_unpack(proxy, big, 4), -EPROTO);
     assert_int_equal(*last, 0x5A);

@@ -51,6 +51,6 @@ cpus() { grep -c '^processor' /proc/cpuinfo; }
 bad_lines() {
     grep -v '^#' "${HARMLESS:-/jobs/harmless.txt}" >"${TMP:-/run}/harmless"
     awk -F '[<>]' '$1 == "" && $2 % 8 <= 3 ||
-        /BUG:|[Ss]talls? |unstable|hung_task|lockup|LOCKUP|WARNING: CPU|Oops:|nobody cared|blocked for more/' |
+        /BUG:|[Ss]talls? |unstable|hung_task|lockup|LOCKUP|WARNING: CPU|Oops:|nobody cared|blocked for more|unchecked MSR/' |
         grep -v -E -f "${TMP:-/run}/harmless"
 }
