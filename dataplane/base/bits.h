@@ -20,6 +20,12 @@ static inline unsigned bit64_first(uint64_t v)
     return (unsigned)__builtin_ctzll(v);
 }
 
+/* v must not be 0. */
+static inline unsigned bit64_last(uint64_t v)
+{
+    return 63u - (unsigned)__builtin_clzll(v);
+}
+
 static inline unsigned bit64_count(uint64_t v)
 {
     return (unsigned)__builtin_popcountll(v);

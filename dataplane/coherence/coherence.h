@@ -24,7 +24,9 @@
  *  7. Duplicate, late, corrupt and malicious messages change nothing and are counted by reason.
  *  8. Progress: every request ends; contended pages are served in the home's order. A vCPU's *page set*
  *     (what it was granted since it last got through an instruction) is kept until it got through or a
- *     bound has passed, with ageing: see struct coh_config. That it got through is known by hold_ns
+ *     bound has passed, with ageing: see struct coh_config. While the vCPU is blocked in a fault the set
+ *     gives way to one that has been at its instruction for longer, and for more than 4 * nodes * hold_ns
+ *     (GETS, GETM and what they make the home send say since when). That it got through is known by hold_ns
  *     without a fault, and at once where the vCPU leaves the guest and waits (IDLE). A fault on one of
  *     the pages that the vCPU had last asks for all of them at once: what a walk of page tables needs
  *     is needed together again.
@@ -145,7 +147,8 @@ struct coh_config {
     uint64_t hold_max_ns;      /* base bound on how long a page set is held, counted from its first grant; at least
                                   hold_ns. For sets that fail again and again it grows, up to 2^4 times (residency.c).
                                   hold_ns 0: no residency; an instruction of several contended pages may then starve.
-                                  hold_ns must exceed the time from MAPPED to the vCPU's next fault */
+                                  hold_ns must exceed the time from MAPPED to the vCPU's next fault, and
+                                  should exceed that of a message and be the same on all nodes (residency.c) */
 };
 enum coh_home_mode { COH_HOME_INTERLEAVE, COH_HOME_RANGE };
 
@@ -220,7 +223,8 @@ struct coh_counters {
     uint64_t tx[WIRE_KIND_LIMIT], rx[WIRE_KIND_LIMIT];   /* messages by kind, to and from others */
     uint64_t ahead;                                      /* requests for a set's other pages, without a fault */
     uint64_t migratory;                                  /* reads that asked as writes do */
-    uint64_t deferred, held, hold_expired;               /* parked; parked for residency; sets whose bound passed */
+    uint64_t deferred, held;                             /* parked; parked for residency */
+    uint64_t hold_expired, hold_wounded;                 /* sets whose bound passed; that gave way to an older one */
     uint64_t evict_puts, evict_putm, evict_puto, put_stale, punches;
     uint64_t txn_full;                                   /* faults that waited for a free transaction */
     uint64_t resident, resident_high, txn_high, deferred_high;

@@ -32,7 +32,9 @@ enum {
     COH_SCAN_MAX = 256,                   /* cache entries that the clock hand passes in one step */
     COH_MIGRATORY_MAX = 3,                /* fits its field */
     COH_ATTEMPT_MAX = 4,                  /* the bound of a page set doubles this often at most */
+    COH_FRESH_MAX = COH_PAGE_SET_MAX,     /* more pages than one instruction needs */
 };
+#define COH_NO_AGE         UINT64_MAX
 #define COH_ID_LIMIT       (UINT64_C(1) << 48)
 #define COH_PAGES_MAX      (UINT64_C(1) << 36)
 #define COH_EVICT_RETRY_NS UINT64_C(100000)
@@ -63,6 +65,7 @@ _Static_assert(COH_NODES_MAX <= 64, "sharers: 64 bits, owner: 6 bits");
 
 struct coh_deferred {
     uint64_t txn, version;
+    uint64_t since; /* when the requester began to collect pages; COH_NO_AGE: no vCPU does */
     uint32_t next;
     uint8_t kind, requester, acks;
     bool exclusive;
@@ -103,10 +106,13 @@ struct coh_vcpu {
     uint8_t attempt; /* sets of the present instruction that expired, up to COH_ATTEMPT_MAX */
     uint8_t level;   /* drawn, at most attempt: the bound of this set is doubled so often */
     uint32_t sets;   /* opened so far: seeds the draw */
+    uint8_t fresh;   /* pages that are new since `since` */
     uint64_t fault_page;
     uint64_t opened, last_mapped;
+    uint64_t since;    /* when it began its present instruction: over all sets of that */
+    uint64_t yield_at; /* when the open set ends if the vCPU waits: for an older one of a peer */
     uint64_t page[COH_PAGE_SET_MAX];
-    uint64_t lost[COH_PAGE_SET_MAX]; /* of the set that expired last */
+    uint64_t lost[COH_PAGE_SET_MAX]; /* of sets of this instruction that did not end quietly */
     uint64_t last[COH_PAGE_SET_MAX]; /* of the set that ended last, however it ended */
     uint64_t last_writable;          /* bit i: last[i] was mapped writable */
     uint8_t last_n, ahead_n;         /* ahead_n: so many of last[] are still to be asked for */
@@ -318,9 +324,20 @@ void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus, bool ahe
 void coh_hold_expire(struct coh *c);
 void coh_hold_idle(struct coh *c, uint8_t vcpu);
 uint64_t coh_hold_deadline(const struct coh *c);
+/* A demand for a page that is held is parked. */
+void coh_hold_demand(struct coh *c, uint64_t page, uint64_t since, uint8_t requester);
+/* Of a request for these vCPUs: how long the oldest is at its instruction. 0: it is nobody's. */
+uint16_t coh_hold_age(const struct coh *c, uint64_t vcpus);
 static inline bool coh_held(const struct coh_rec *r)
 {
     return r != NULL && (r->holding || r->set_refs > 0);
+}
+
+/* When the vCPU for which a demand came began to collect, by the age that the demand has. */
+static inline uint64_t coh_since(const struct coh *c, const struct wire_msg *m)
+{
+    uint64_t age = wire_age_ns(m->age);
+    return m->age == 0 ? COH_NO_AGE : age < c->now ? c->now - age : 0;
 }
 
 /* evict.c */

@@ -124,7 +124,8 @@ void coh_request(struct coh *c, struct coh_ctx *x, bool write)
                          .requester = c->cfg.self,
                          .page = x->page,
                          .txn = r->txn,
-                         .version = x->e->version};
+                         .version = x->e->version,
+                         .age = coh_hold_age(c, r->waiters)};
     if (upgrade)
         coh_forward_all(c, x);
     coh_send(c, coh_home(c, x->page), &m);

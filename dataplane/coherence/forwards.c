@@ -52,6 +52,8 @@ void coh_forward(struct coh *c, struct coh_ctx *x)
     }
     bool held = h != coh_defer_cell && hold_keeps(x->e, x->r, x->m->kind);
     c->counters.held += held;
+    if (held)
+        coh_hold_demand(c, x->page, coh_since(c, x->m), x->m->requester);
     if (behind || held || h == coh_defer_cell)
         coh_deferred_add(c, x);
     else

@@ -25,6 +25,14 @@ static struct wire_msg answer(const struct coh_dir *d, const struct wire_msg *m,
                              .version = d->version};
 }
 
+/* What takes the page from somebody says for how long the requester has been at it. */
+static struct wire_msg demand(const struct coh_dir *d, const struct wire_msg *m, uint8_t kind)
+{
+    struct wire_msg fwd = answer(d, m, kind);
+    fwd.age = m->age;
+    return fwd;
+}
+
 static void refuse(struct coh *c)
 {
     coh_drop(c, COH_DROP_DIR_STATE);
@@ -51,7 +59,7 @@ void coh_home_gets(struct coh *c, struct coh_dir *d, const struct wire_msg *m, u
         refuse(c);
         return;
     }
-    struct wire_msg fwd = answer(d, m, WIRE_FWD_GETS);
+    struct wire_msg fwd = demand(d, m, WIRE_FWD_GETS);
     d->sharers |= bit64(src);
     d->state = COH_DIR_OWNED;
     coh_send(c, (uint8_t)d->owner, &fwd);
@@ -73,7 +81,7 @@ static bool next_version(struct coh *c, struct coh_dir *d)
 static uint8_t invalidate(struct coh *c, const struct coh_dir *d, const struct wire_msg *m,
                           uint64_t nodes)
 {
-    struct wire_msg inv = answer(d, m, WIRE_INV);
+    struct wire_msg inv = demand(d, m, WIRE_INV);
     for (uint64_t left = nodes; left != 0; left &= left - 1)
         coh_send(c, (uint8_t)bit64_first(left), &inv);
     return (uint8_t)bit64_count(nodes);
@@ -115,7 +123,7 @@ void coh_home_getm_owned(struct coh *c, struct coh_dir *d, const struct wire_msg
         return;
     uint8_t owner = (uint8_t)d->owner;
     uint8_t acks = invalidate(c, d, m, d->sharers & ~bit64(owner));
-    struct wire_msg fwd = answer(d, m, WIRE_FWD_GETM);
+    struct wire_msg fwd = demand(d, m, WIRE_FWD_GETM);
     fwd.acks = (uint8_t)(acks + 1);
     fwd.exclusive = true;
     now_modified(d, src);
@@ -131,7 +139,7 @@ void coh_home_getm_modified(struct coh *c, struct coh_dir *d, const struct wire_
     }
     if (!next_version(c, d))
         return;
-    struct wire_msg fwd = answer(d, m, WIRE_FWD_GETM);
+    struct wire_msg fwd = demand(d, m, WIRE_FWD_GETM);
     now_modified(d, src);
     coh_send(c, owner, &fwd);
 }

@@ -115,6 +115,7 @@ void coh_deferred_add(struct coh *c, struct coh_ctx *x)
     PANDO_CHECK(i != POOL_NONE);
     c->deferred[i] = (struct coh_deferred){.txn = m->txn,
                                            .version = m->version,
+                                           .since = coh_since(c, m),
                                            .next = POOL_NONE,
                                            .kind = m->kind,
                                            .requester = m->requester,

@@ -15,7 +15,14 @@
  * hash of node, vCPU and the number of the set. Doubling alone would not do: sets that keep each
  * other waiting fail together, so their attempts grow together, and with equal bounds none ever
  * outlasts the others for long enough to collect all its pages. The draw makes one stand out soon;
- * the last factor keeps equal levels from ending alike.
+ * the last factor keeps equal levels from ending alike;
+ *   - by giving way (wound-wait: Rosenkrantz, Stearns, Lewis, TODS 1978; in coherence: Rajwar and
+ * Goodman, ASPLOS 2002): its vCPU waits, and for one of its pages waits one of another node that
+ * has been at its instruction for longer, and for long. Requests carry that age as of when they
+ * left, forwards pass it on; nodes need no common clock, for ages grow alike. Cycles then end, in
+ * favour of whom they have cost most, however long bounds are; those still end what ages that are
+ * not exact leave over. A vCPU that does not wait keeps its set: it mostly gets through. Giving way
+ * raises no attempt.
  *
  * A set that ended is remembered. When the vCPU faults on one of its pages, the others that were
  * lost meanwhile are asked for in the same step: one at a time they would take as many round trips
@@ -89,7 +96,8 @@ static void hold_end_first(struct coh *c)
 static uint64_t set_expiry(const struct coh *c, const struct coh_vcpu *v)
 {
     uint64_t bound = c->cfg.hold_max_ns << v->level;
-    return v->opened + bound + bound / c->cfg.nodes * c->cfg.self;
+    uint64_t end = v->opened + bound + bound / c->cfg.nodes * c->cfg.self;
+    return v->outstanding ? min_u64(end, v->yield_at) : end;
 }
 
 static uint8_t draw_level(const struct coh *c, uint8_t vcpu)
@@ -124,26 +132,123 @@ static void set_remember(struct coh *c, struct coh_vcpu *v)
     v->last_n = v->n;
 }
 
-static void set_end(struct coh *c, uint8_t vcpu, bool quiet)
+enum set_end { SET_QUIET, SET_EXPIRED, SET_WOUNDED };
+
+static bool among(const uint64_t *list, uint32_t n, uint64_t page)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (list[i] == page)
+            return true;
+    return false;
+}
+
+/* What the instruction has lost in this set and in those before. */
+static void add_lost(struct coh_vcpu *v)
+{
+    uint64_t old[COH_PAGE_SET_MAX];
+    uint32_t n = v->lost_n;
+    memcpy(old, v->lost, n * sizeof(old[0]));
+    memcpy(v->lost, v->page, v->n * sizeof(v->page[0]));
+    v->lost_n = v->n;
+    for (uint32_t i = 0; i < n && v->lost_n < COH_PAGE_SET_MAX; i++)
+        if (!among(v->page, v->n, old[i]))
+            v->lost[v->lost_n++] = old[i];
+}
+
+static void set_end(struct coh *c, uint8_t vcpu, enum set_end how)
 {
     struct coh_vcpu *v = &c->vcpu[vcpu];
     v->open = false;
     c->open_sets &= ~bit64(vcpu);
-    v->lost_n = 0;
-    v->bumped = false;
+    v->yield_at = UINT64_MAX;
+    v->bumped = how == SET_WOUNDED;
     v->ahead_n = 0; /* what was not asked for by now is not of this time */
     c->ahead &= ~bit64(vcpu);
     set_remember(c, v);
-    if (quiet) {
+    if (how == SET_QUIET) {
         v->attempt = 0;
+        v->lost_n = 0;
     } else {
-        memcpy(v->lost, v->page, sizeof(v->lost));
-        v->lost_n = v->n;
-        c->counters.hold_expired++;
+        add_lost(v);
+        c->counters.hold_expired += how == SET_EXPIRED;
+        c->counters.hold_wounded += how == SET_WOUNDED;
     }
     for (uint32_t i = 0; i < v->n; i++)
         set_drop_page(c, v->page[i]);
     v->n = 0;
+}
+
+/* ---- wound-wait
+ * ------------------------------------------------------------------------------------ */
+
+/* When a set has to give way to a demand, if its vCPU waits; UINT64_MAX: never.
+ *
+ * Nodes that want the same pages mostly queue for them in the same order, and each gets through in
+ * its turn: that a demand is older says nothing until it has waited for longer than all turns take.
+ * Of two that began at about the same time (a message takes less than hold_ns, and an age is up to
+ * 1/128 too small) the lower node's goes first; in doubt both give way. */
+static uint64_t yield_time(const struct coh *c, const struct coh_vcpu *v, uint64_t since,
+                           uint8_t requester)
+{
+    if (since == COH_NO_AGE)
+        return UINT64_MAX;
+    uint64_t slack = max_u64(c->cfg.hold_ns, (c->now - since) / 64);
+    bool lower = requester < c->cfg.self;
+    bool first = since < v->since ? lower || v->since - since >= slack
+                                  : lower && since - v->since < 2 * slack;
+    return first ? since + 4 * c->cfg.nodes * c->cfg.hold_ns : UINT64_MAX;
+}
+
+/* Of the demands that are parked at a page of the set. */
+static void note_parked(const struct coh *c, struct coh_vcpu *v, const struct coh_rec *r)
+{
+    for (uint32_t i = r->first; i != POOL_NONE; i = c->deferred[i].next)
+        v->yield_at =
+            min_u64(v->yield_at, yield_time(c, v, c->deferred[i].since, c->deferred[i].requester));
+}
+
+static bool has_to_yield(struct coh *c, struct coh_vcpu *v)
+{
+    v->yield_at = UINT64_MAX;
+    for (uint32_t i = 0; i < v->n; i++)
+        note_parked(c, v, coh_rec_find(c, v->page[i]));
+    return v->yield_at <= c->now;
+}
+
+void coh_hold_demand(struct coh *c, uint64_t page, uint64_t since, uint8_t requester)
+{
+    for (uint64_t left = c->open_sets; left != 0; left &= left - 1) {
+        struct coh_vcpu *v = &c->vcpu[bit64_first(left)];
+        if (among(v->page, v->n, page))
+            v->yield_at = min_u64(v->yield_at, yield_time(c, v, since, requester));
+    }
+}
+
+uint16_t coh_hold_age(const struct coh *c, uint64_t vcpus)
+{
+    uint64_t since = c->now;
+    if (vcpus == 0 || c->cfg.hold_ns == 0)
+        return 0;
+    for (uint64_t left = vcpus; left != 0; left &= left - 1)
+        since = min_u64(since, c->vcpu[bit64_first(left)].since);
+    uint16_t age = wire_age(c->now - since);
+    return age == 0 ? 1 : age;
+}
+
+/* ---- page sets, again
+ * ------------------------------------------------------------------------------ */
+
+/* So many different pages are more than one instruction needs: it got through, and is young again.
+ */
+static void set_count(struct coh *c, struct coh_vcpu *v, uint64_t page)
+{
+    if ((v->open && among(v->page, v->n, page)) || among(v->lost, v->lost_n, page) ||
+        ++v->fresh <= COH_FRESH_MAX)
+        return;
+    v->fresh = 0;
+    v->since = c->now;
+    if (v->open)
+        has_to_yield(c, v);
 }
 
 static void set_add(struct coh *c, uint8_t vcpu, struct coh_rec *r)
@@ -152,15 +257,16 @@ static void set_add(struct coh *c, uint8_t vcpu, struct coh_rec *r)
     if (!v->open) {
         v->open = true;
         v->opened = c->now;
+        v->yield_at = UINT64_MAX;
         v->n = 0;
         v->sets++;
         v->level = draw_level(c, vcpu);
         c->open_sets |= bit64(vcpu);
     }
     v->last_mapped = c->now;
-    for (uint32_t i = 0; i < v->n; i++)
-        if (v->page[i] == r->page)
-            return;
+    note_parked(c, v, r);
+    if (among(v->page, v->n, r->page))
+        return;
     r->set_refs++;
     if (v->n == COH_PAGE_SET_MAX) { /* more pages than an instruction needs: the oldest gives way */
         uint64_t oldest = v->page[0];
@@ -188,6 +294,13 @@ void coh_hold_fault(struct coh *c, uint8_t vcpu, uint64_t page)
     if (vcpu >= COH_VCPUS_MAX)
         return;
     struct coh_vcpu *v = &c->vcpu[vcpu];
+    bool quiet = c->now - v->last_mapped >= c->cfg.hold_ns;
+    if (!v->open && !v->outstanding && (quiet || v->lost_n == 0)) {
+        v->lost_n = 0;
+        v->bumped = false;
+        v->fresh = 0;
+        v->since = c->now;
+    }
     v->outstanding = true;
     v->fault_page = page;
     for (uint32_t i = 0; i < v->lost_n && !v->bumped; i++) {
@@ -209,6 +322,8 @@ void coh_hold_granted(struct coh *c, struct coh_ctx *x, uint64_t vcpus, bool ahe
         hold_end_first(c);
     hold_append(c, x->r, vcpus);
     for (uint64_t left = vcpus; left != 0; left &= left - 1) {
+        if (!ahead)
+            set_count(c, &c->vcpu[bit64_first(left)], x->page);
         set_add(c, (uint8_t)bit64_first(left), x->r);
         if (!ahead)
             ask(c, (uint8_t)bit64_first(left), x->page);
@@ -224,9 +339,13 @@ void coh_hold_expire(struct coh *c)
         hold_end_first(c);
     for (uint64_t left = c->open_sets; left != 0; left &= left - 1) {
         uint8_t vcpu = (uint8_t)bit64_first(left);
-        const struct coh_vcpu *v = &c->vcpu[vcpu];
-        if (min_u64(set_expiry(c, v), set_quiet(c, v)) <= c->now)
-            set_end(c, vcpu, set_quiet(c, v) <= c->now);
+        struct coh_vcpu *v = &c->vcpu[vcpu];
+        if (set_quiet(c, v) <= c->now)
+            set_end(c, vcpu, SET_QUIET);
+        else if (v->outstanding && v->yield_at <= c->now && has_to_yield(c, v))
+            set_end(c, vcpu, SET_WOUNDED);
+        else if (set_expiry(c, v) <= c->now)
+            set_end(c, vcpu, SET_EXPIRED);
     }
 }
 
@@ -241,7 +360,7 @@ void coh_hold_idle(struct coh *c, uint8_t vcpu)
         return;
     uint32_t n = c->vcpu[vcpu].n;
     memcpy(page, c->vcpu[vcpu].page, n * sizeof(page[0]));
-    set_end(c, vcpu, true);
+    set_end(c, vcpu, SET_QUIET);
     for (uint32_t i = 0; i < n; i++) {
         struct coh_rec *r = coh_rec_find(c, page[i]);
         if (r == NULL || !r->holding)

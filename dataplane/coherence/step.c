@@ -142,7 +142,8 @@ static enum coh_drop verdict(const struct coh *c, const struct wire_msg *m, uint
     bool for_self = m->requester == c->cfg.self;
     if (role == TO_HOME ? m->requester != src : for_self != ((role & TO_REQUESTER) != 0))
         return COH_DROP_REQUESTER;
-    if (m->txn == 0 || m->txn >= COH_ID_LIMIT || m->version >= COH_ID_LIMIT || !fields_valid(m))
+    if (m->txn == 0 || m->txn >= COH_ID_LIMIT || m->version >= COH_ID_LIMIT || !fields_valid(m) ||
+        m->age > (wire_has_age(m->kind) ? WIRE_AGE_MAX : 0))
         return COH_DROP_FIELDS;
     return COH_DROPS;
 }

@@ -171,6 +171,7 @@ static json_t *coherence(const struct engine *e)
     put(o, "migratory", c->migratory);
     put(o, "held", c->held);
     put(o, "hold_expired", c->hold_expired);
+    put(o, "hold_wounded", c->hold_wounded);
     put(o, "evict_puts", c->evict_puts);
     put(o, "evict_putm", c->evict_putm);
     put(o, "evict_puto", c->evict_puto);

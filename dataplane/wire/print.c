@@ -21,6 +21,10 @@ size_t wire_msg_print(const struct wire_msg *m, char *buf, size_t size)
     text_dec(&t, m->txn);
     text_str(&t, " v=");
     text_dec(&t, m->version);
+    if (m->age != 0) {
+        text_str(&t, " age=");
+        text_dec(&t, m->age);
+    }
     if (m->acks != 0) {
         text_str(&t, " acks=");
         text_dec(&t, m->acks);

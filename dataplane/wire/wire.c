@@ -6,6 +6,7 @@
 #include "dataplane/base/crc32c.h"
 
 enum {
+    PAGE_BITS = 36,
     MASK_ACKS = 0x3F,
     FLAG_ZERO = 0x40,
     FLAG_EXCLUSIVE = 0x80,
@@ -74,12 +75,13 @@ void wire_msg_pack(const struct wire_msg *m, uint8_t out[WIRE_MSG_HEADER])
 {
     PANDO_CHECK(is_kind(m->kind, WIRE_FAMILY_COH));
     PANDO_CHECK(m->requester < WIRE_NODES_MAX && m->acks <= MASK_ACKS);
-    PANDO_CHECK(((m->page | m->txn | m->version) >> 48) == 0);
+    PANDO_CHECK(((m->txn | m->version) >> 48) == 0 && m->page >> PAGE_BITS == 0);
+    PANDO_CHECK(m->age <= WIRE_AGE_MAX);
     out[0] = m->kind;
     out[1] = m->vm;
     out[2] = m->requester;
     out[3] = (uint8_t)(m->acks | (m->zero ? FLAG_ZERO : 0) | (m->exclusive ? FLAG_EXCLUSIVE : 0));
-    put_le48(out + 4, m->page);
+    put_le48(out + 4, m->page | (uint64_t)m->age << PAGE_BITS);
     put_le48(out + 10, m->txn);
     put_le48(out + 16, m->version);
 }
@@ -115,13 +117,16 @@ enum wire_error wire_msg_unpack(const uint8_t *in, size_t len, unsigned cls, siz
         .acks = in[3] & MASK_ACKS,
         .zero = (in[3] & FLAG_ZERO) != 0,
         .exclusive = (in[3] & FLAG_EXCLUSIVE) != 0,
-        .page = get_le48(in + 4),
+        .page = get_le48(in + 4) & ((UINT64_C(1) << PAGE_BITS) - 1),
+        .age = (uint16_t)(get_le48(in + 4) >> PAGE_BITS),
         .txn = get_le48(in + 10),
         .version = get_le48(in + 16),
     };
     if ((m.zero || m.exclusive) && !may_be_flagged(m.kind))
         return WIRE_E_RESERVED;
     if (m.acks != 0 && !may_count_acks(m.kind))
+        return WIRE_E_RESERVED;
+    if (m.age != 0 && !wire_has_age(m.kind))
         return WIRE_E_RESERVED;
     if (m.requester >= WIRE_NODES_MAX)
         return WIRE_E_RANGE;

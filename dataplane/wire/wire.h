@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dataplane/base/bits.h"
+
 enum {
     WIRE_VERSION = 1,        /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
     WIRE_REVISION = 4,       /* any change of a layout or of a meaning increments it */
@@ -95,9 +97,10 @@ struct wire_kind_info {
 const struct wire_kind_info *wire_kind_info(uint8_t kind);
 const char *wire_class_name(unsigned cls);
 
-/* Coherence message. Layout: kind 1 | vm 1 | requester 1 | flags 1 | page 6 | txn 6 | version 6.
- * Flags: acks in bits 0-5 (GRANT, DATA, FWD_GETM), zero in bit 6 and exclusive in bit 7 (GRANT,
- * DATA, FWD_GETM, INV_ACK); in every other kind they are reserved. */
+/* Coherence message. Layout: kind 1 | vm 1 | requester 1 | flags 1 | place 6 | txn 6 | version 6.
+ * Place: page in bits 0-35, age in bits 36-47 (GETS, GETM, FWD_GETS, FWD_GETM, INV; reserved in
+ * every other kind). Flags: acks in bits 0-5 (GRANT, DATA, FWD_GETM), zero in bit 6 and exclusive
+ * in bit 7 (GRANT, DATA, FWD_GETM, INV_ACK); in every other kind they are reserved. */
 struct wire_msg {
     uint8_t kind;
     uint8_t vm;        /* virtual machine number within the cluster, 0..255 */
@@ -106,10 +109,39 @@ struct wire_msg {
     bool zero;      /* GRANT: the page was never written, its content is zero */
     bool exclusive; /* DATA, GRANT: for writing, else for reading; FWD_GETM: the owner's own
                        INV_ACK is among acks, so it sends one after its DATA */
-    uint64_t page;  /* coherence unit number, below 2^48 */
+    uint64_t page;  /* coherence unit number, below 2^36 */
     uint64_t txn;   /* requester's transaction id, 1..2^48-1, never reused in an epoch */
     uint64_t version; /* directory's version of the page, below 2^48 */
+    uint16_t age;     /* how long a vCPU has been collecting pages (wire_age_ns); 0: none */
 };
+
+/* An age on the wire: microseconds as a floating-point number of 12 bits, 5 of them the exponent,
+ * so by less than 1 us or 1 % too small; what is longer than 76 hours is said to be that. */
+enum { WIRE_AGE_MAX = 0xFFF, WIRE_AGE_MANTISSA = 7 };
+
+static inline uint16_t wire_age(uint64_t ns)
+{
+    uint64_t us = ns / 1000, one = UINT64_C(1) << WIRE_AGE_MANTISSA;
+    if (us < one)
+        return (uint16_t)us;
+    unsigned shift = bit64_last(us) - WIRE_AGE_MANTISSA;
+    uint64_t age = (shift + 1) * one + ((us >> shift) & (one - 1));
+    return (uint16_t)min_u64(age, WIRE_AGE_MAX);
+}
+
+static inline uint64_t wire_age_ns(uint16_t age)
+{
+    uint64_t one = UINT64_C(1) << WIRE_AGE_MANTISSA, us = age & (one - 1);
+    unsigned exponent = age >> WIRE_AGE_MANTISSA;
+    return (exponent == 0 ? us : (one + us) << (exponent - 1)) * 1000;
+}
+
+/* Requests, and what they make the home demand of others. */
+static inline bool wire_has_age(uint8_t kind)
+{
+    return kind == WIRE_GETS || kind == WIRE_GETM || kind == WIRE_FWD_GETS ||
+           kind == WIRE_FWD_GETM || kind == WIRE_INV;
+}
 
 /* Glue message. Layout: kind 1 | vm 1 | chan 2 | op 2 | seq 4 | arg 8 | reserved 4. */
 struct wire_glue {

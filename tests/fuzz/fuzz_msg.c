@@ -30,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
         memcpy(copy, in + 3, len);
     if (wire_msg_unpack(copy, len, cls, payload, &m) == WIRE_OK) {
         PANDO_CHECK(cls < WIRE_CLASSES && m.requester < WIRE_NODES_MAX && m.acks < 64);
+        PANDO_CHECK(m.page >> 36 == 0 && m.age <= WIRE_AGE_MAX);
         wire_msg_pack(&m, packed);
         PANDO_CHECK(memcmp(packed, copy, WIRE_MSG_HEADER) == 0);
         PANDO_CHECK(wire_msg_print(&m, line, sizeof(line)) == strlen(line));

@@ -127,6 +127,24 @@ MUTANTS = (
         [],
     ),
     (
+        "younger-first",
+        "a set gives way to a demand that has waited for less time",
+        [(COH + "residency.c", "since < v->since ? lower || v->since - since >= slack", "since < v->since ? lower")],
+        [],
+    ),
+    (
+        "wounded-while-running",
+        "a vCPU that does not wait loses its set to an older demand",
+        [(COH + "residency.c", "else if (v->outstanding && v->yield_at", "else if (v->yield_at")],
+        [],
+    ),
+    (
+        "nobody-has-an-age",
+        "forwards do not pass on how long the requester has been at it",
+        [(COH + "home.c", "    fwd.age = m->age;\n", "")],
+        [],
+    ),
+    (
         "topk-fresh-count",
         "a hot page that takes another's place starts at one",
         [(BASE + "topk.c", ".count = least->count + 1, .over = least->count}", ".count = 1}")],

@@ -162,6 +162,7 @@ void coverage_add(struct sim_world *w)
         s->deferred += c->deferred;
         s->held += c->held;
         s->hold_expired += c->hold_expired;
+        s->hold_wounded += c->hold_wounded;
         s->punches += c->punches;
         s->put_stale += c->put_stale;
         s->evict[0] += c->evict_puts;
@@ -252,14 +253,15 @@ void coverage_print(FILE *f, bool json, double seconds)
             (double)hist_quantile(&s->fault_ns, 500) / 1e3,
             (double)hist_quantile(&s->fault_ns, 990) / 1e3, (double)s->fault_ns.max / 1e3);
     fprintf(f,
-            "deferred %llu, held for residency %llu, sets expired %llu; punched %llu, puts %llu "
+            "deferred %llu, held for residency %llu, sets expired %llu, gave way %llu; punched "
+            "%llu, puts %llu "
             "putm %llu puto "
             "%llu stale %llu; frozen pages copied %llu\n",
             (unsigned long long)s->deferred, (unsigned long long)s->held,
-            (unsigned long long)s->hold_expired, (unsigned long long)s->punches,
-            (unsigned long long)s->evict[0], (unsigned long long)s->evict[1],
-            (unsigned long long)s->evict[2], (unsigned long long)s->put_stale,
-            (unsigned long long)s->unfreeze);
+            (unsigned long long)s->hold_expired, (unsigned long long)s->hold_wounded,
+            (unsigned long long)s->punches, (unsigned long long)s->evict[0],
+            (unsigned long long)s->evict[1], (unsigned long long)s->evict[2],
+            (unsigned long long)s->put_stale, (unsigned long long)s->unfreeze);
     fprintf(f,
             "retransmitted %llu (by time-out %llu), out of order %llu, credit stalls %llu; crashes "
             "%llu; %llu "

@@ -164,7 +164,7 @@ struct sim_coverage {
     uint64_t kinds[WIRE_KIND_LIMIT];
     uint64_t faults[COH_FAULT_KINDS];
     uint64_t retransmit, retransmit_timeout, out_of_order, credit_stall;
-    uint64_t deferred, held, hold_expired, punches, put_stale, evict[3];
+    uint64_t deferred, held, hold_expired, hold_wounded, punches, put_stale, evict[3];
     uint64_t unfreeze, events, virtual_ns, insns, crashes, passed, failed;
     struct hist fault_ns;
 };

@@ -15,7 +15,7 @@
 #include "dataplane/coherence/coherence.h"
 
 enum {
-    CW_PAGES_MAX = 64,
+    CW_PAGES_MAX = 192,
     CW_VCPUS_MAX = 4,
     CW_INSN_PAGES = 8,
     CW_CLASSES = 3,

@@ -206,6 +206,82 @@ static void test_set_bound(void **state)
     cw_free(w);
 }
 
+/* Node 0's vCPU 3 has page 0 and, if blocked, waits for page 1; else it has just got page 4. Node
+ * 1's vCPU 0 has collected for `age` when it asks for page 0, and the minimum residency of that is
+ * over. */
+static struct cw *older_and_younger(bool blocked, uint64_t age, unsigned pages)
+{
+    struct coh_config cfg = cw_config(2, CW_PAGES_MAX);
+    cfg.hold_ns = 1000;
+    cfg.hold_max_ns = 50000;
+    struct cw *w = cw_new(&cfg);
+    uint64_t since = w->now;
+    for (unsigned i = 0; i < pages; i++, w->now += 100) {
+        cw_fault(w, 1, 0, 1 + 2 * i, true); /* homed at 1 */
+        cw_settle(w);
+    }
+    cw_fault(w, 1, 0, 2, true); /* homed at 0: under way, so the set stays open */
+    w->now = since + age - 1100;
+    cw_tick(w, 1);
+    cw_fault(w, 0, 3, 0, true); /* homed at 0: granted at once */
+    cw_edge_done(w, 0, 0);
+    w->now = since + age - 500;
+    cw_fault(w, 0, 3, blocked ? 1 : 4, true); /* 1 is homed at 1: not delivered; 4 at 0 */
+    cw_edge_done(w, 0, 4);
+    w->now = since + age;
+    while (cw_deliver(w, 1, 0, WIRE_CLASS_REQUEST) || cw_deliver(w, 0, 1, WIRE_CLASS_URGENT))
+        ;
+    cw_edge_done(w, 1, 2);
+    cw_fault(w, 1, 0, 0, true);
+    while (cw_deliver(w, 1, 0, WIRE_CLASS_REQUEST))
+        ;
+    cw_tick(w, 0);
+    return w;
+}
+
+static void yields(bool blocked, uint64_t age, unsigned pages, bool yes)
+{
+    struct cw *w = older_and_younger(blocked, age, pages);
+    struct coh_page_view v;
+    coh_view(w->node[0].coh, 0, &v);
+    assert_int_equal(v.state, yes ? COH_MI_U : COH_M);
+    assert_int_equal(coh_counters(w->node[0].coh)->hold_wounded, yes);
+    assert_int_equal(coh_counters(w->node[0].coh)->hold_expired, 0);
+    if (!yes && !blocked && age > 8000) { /* as soon as it has to wait as well */
+        cw_fault(w, 0, 3, 1, true);
+        assert_true(coh_deadline(w->node[0].coh) <= w->now);
+        cw_tick(w, 0);
+        coh_view(w->node[0].coh, 0, &v);
+        assert_int_equal(v.state, COH_MI_U);
+        assert_int_equal(coh_counters(w->node[0].coh)->hold_wounded, 1);
+    }
+    if (!yes && blocked && pages == 1) { /* as soon as it has waited for so long */
+        assert_int_equal(coh_deadline(w->node[0].coh), w->now + 8000 - age);
+        w->now += 8000 - age;
+        cw_tick(w, 0);
+        assert_int_equal(coh_counters(w->node[0].coh)->hold_wounded, 1);
+    }
+    cw_settle(w);
+    w->now += 200000;
+    cw_tick(w, 0);
+    cw_tick(w, 1);
+    cw_settle(w);
+    cw_check_end(w);
+    assert_string_equal(w->broken, "");
+    cw_free(w);
+}
+
+/* A set whose vCPU waits gives way to one that has been at it for longer, and for long. */
+static void test_older_first(void **state)
+{
+    (void)state;
+    yields(true, 9000, 1, true);
+    yields(true, 7000, 1, false); /* not long: less than 4 * nodes * hold_ns */
+    yields(false, 9000, 1, false);
+    yields(true, 9000, 20, true);
+    yields(true, 9000, 64, false); /* and page 2: more than one instruction needs */
+}
+
 static void idle(struct cw *w, uint8_t node, uint8_t vcpu)
 {
     struct coh_event ev = {.type = COH_EV_IDLE, .vcpu = vcpu};
@@ -472,6 +548,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_minimum_residency),
         cmocka_unit_test(test_set_bound),
+        cmocka_unit_test(test_older_first),
         cmocka_unit_test(test_waiting_ends_residency),
         cmocka_unit_test(test_not_in_a_fault),
         cmocka_unit_test(test_a_set_comes_together),

@@ -28,7 +28,7 @@ struct run {
 static struct {
     uint64_t transitions[COH_STATES][COH_STATES];
     uint64_t drop[COH_DROPS];
-    uint64_t held, expired, puts, putm, puto, stale, txn_full, deferred, punches;
+    uint64_t held, expired, wounded, puts, putm, puto, stale, txn_full, deferred, punches;
 } seen;
 
 static void draw(struct run *r, struct cw_vcpu *v)
@@ -100,6 +100,8 @@ static void junk(struct run *r)
                          .acks = prng_below(&r->rng, 4) == 0 ? 1 : 0,
                          .zero = prng_below(&r->rng, 4) == 0,
                          .exclusive = prng_below(&r->rng, 2),
+                         .age = prng_below(&r->rng, 4) == 0 ? prng_below(&r->rng, 2 * WIRE_AGE_MAX)
+                                                            : 0,
                          .page = prng_below(&r->rng, (uint32_t)cfg->pages + 2),
                          .txn = (UINT64_C(1) << 47) + prng_below(&r->rng, 1000),
                          .version = (UINT64_C(1) << 46) + prng_below(&r->rng, 1000)};
@@ -177,6 +179,7 @@ static void collect(struct run *r)
             seen.drop[d] += k->drop[d];
         seen.held += k->held;
         seen.expired += k->hold_expired;
+        seen.wounded += k->hold_wounded;
         seen.puts += k->evict_puts;
         seen.putm += k->evict_putm;
         seen.puto += k->evict_puto;
@@ -316,7 +319,8 @@ static void test_coverage(void **state)
                       coh_state_name(want[i][1]));
         all = false;
     }
-    assert_true(seen.held > 0 && seen.expired > 0 && seen.stale > 0 && seen.txn_full > 0);
+    assert_true(seen.held > 0 && seen.expired > 0 && seen.wounded > 0 && seen.stale > 0 &&
+                seen.txn_full > 0);
     assert_true(seen.deferred > 0 && seen.punches > 0);
     assert_true(all);
 }

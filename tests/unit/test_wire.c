@@ -31,15 +31,21 @@ static size_t golden(const char *name, uint8_t *out, size_t size)
     return n;
 }
 
+static bool may_have_age(uint8_t kind)
+{
+    return kind <= WIRE_INV; /* requests, and what they make the home demand of others */
+}
+
 static struct wire_msg example_msg(uint8_t kind)
 {
     struct wire_msg m = {.kind = kind,
                          .vm = 3,
                          .requester = 5,
-                         .page = UINT64_C(0x123456789ABC),
+                         .page = UINT64_C(0x456789ABC),
                          .txn = UINT64_C(0x0A0B0C0D0E0F),
                          .version = UINT64_C(0xFEDCBA987654)};
     m.acks = kind == WIRE_FWD_GETM ? 2 : kind == WIRE_GRANT ? 63 : kind == WIRE_DATA ? 1 : 0;
+    m.age = may_have_age(kind) ? 0x123 : 0;
     m.zero = kind == WIRE_GRANT;
     m.exclusive = kind == WIRE_FWD_GETM || kind == WIRE_INV_ACK || kind == WIRE_GRANT;
     return m;
@@ -83,7 +89,7 @@ static bool same_msg(const struct wire_msg *a, const struct wire_msg *b)
 {
     return a->kind == b->kind && a->vm == b->vm && a->requester == b->requester &&
            a->acks == b->acks && a->zero == b->zero && a->exclusive == b->exclusive &&
-           a->page == b->page && a->txn == b->txn && a->version == b->version;
+           a->page == b->page && a->age == b->age && a->txn == b->txn && a->version == b->version;
 }
 
 static bool same_glue(const struct wire_glue *a, const struct wire_glue *b)
@@ -282,7 +288,8 @@ static void random_round_trips(void **state)
         struct wire_msg m = example_msg(kind), back;
         m.vm = (uint8_t)prng_next(&r);
         m.requester = (uint8_t)prng_below(&r, WIRE_NODES_MAX);
-        m.page = prng_next(&r) >> 16;
+        m.page = prng_next(&r) >> 28;
+        m.age = may_have_age(kind) ? (uint16_t)prng_below(&r, WIRE_AGE_MAX + 1) : 0;
         m.txn = prng_next(&r) >> 16;
         m.version = prng_next(&r) >> 16;
         wire_msg_pack(&m, b);
@@ -354,11 +361,37 @@ static void refused_messages(void **state)
                 b[3] = (uint8_t)(1u << bit);
                 assert_int_equal(UNPACK(22, info->cls, n), flags ? WIRE_OK : WIRE_E_RESERVED);
             }
+            b[3] = 0;
+            for (unsigned bit = 0; bit < 48; bit++) { /* page and age */
+                put_le48(b + 4, UINT64_C(1) << bit);
+                assert_int_equal(UNPACK(22, info->cls, n),
+                                 bit < 36 || may_have_age(k) ? WIRE_OK : WIRE_E_RESERVED);
+            }
+            put_le48(b + 4, 0);
             b[3] = 1;
             assert_int_equal(UNPACK(22, info->cls, n),
                              flags && k != WIRE_INV_ACK ? WIRE_OK : WIRE_E_RESERVED);
         }
 #undef UNPACK
+    }
+}
+
+/* Never more than it was, by less than 1 us or 1 % less, in order, and 12 bits. */
+static void ages(void **state)
+{
+    (void)state;
+    struct prng r = {12};
+    assert_int_equal(wire_age(999), 0);
+    assert_int_equal(wire_age_ns(wire_age(127999)), 127000);
+    assert_int_equal(wire_age_ns(wire_age(128000)), 128000);
+    assert_int_equal(wire_age(UINT64_MAX), WIRE_AGE_MAX);
+    for (uint16_t age = 0; age < WIRE_AGE_MAX; age++) {
+        assert_true(wire_age_ns(age) < wire_age_ns((uint16_t)(age + 1)));
+        assert_int_equal(wire_age(wire_age_ns(age)), age);
+    }
+    for (int i = 0; i < 20000; i++) {
+        uint64_t ns = prng_next(&r) >> (18 + prng_below(&r, 40)), back = wire_age_ns(wire_age(ns));
+        assert_true(back <= ns && ns - back < 1000 + ns / 127);
     }
 }
 
@@ -405,7 +438,7 @@ static void printing(void **state)
     assert_string_equal(line, "getm p=0x12 r=1 txn=7 v=3");
     m = example_msg(WIRE_GRANT);
     wire_msg_print(&m, line, sizeof(line));
-    assert_string_equal(line, "grant p=0x123456789abc r=5 txn=11042563100175 v=280223976814164 "
+    assert_string_equal(line, "grant p=0x456789abc r=5 txn=11042563100175 v=280223976814164 "
                               "acks=63 zero excl");
     struct wire_glue g = example_glue(WIRE_VM_CMD);
     wire_glue_print(&g, line, sizeof(line));
@@ -429,10 +462,15 @@ static void printing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_messages),    cmocka_unit_test(golden_frames),
-        cmocka_unit_test(no_damage_passes),   cmocka_unit_test(refused_frames),
-        cmocka_unit_test(random_round_trips), cmocka_unit_test(refused_messages),
-        cmocka_unit_test(refused_times),      cmocka_unit_test(printing),
+        cmocka_unit_test(golden_messages),
+        cmocka_unit_test(golden_frames),
+        cmocka_unit_test(no_damage_passes),
+        cmocka_unit_test(refused_frames),
+        cmocka_unit_test(random_round_trips),
+        cmocka_unit_test(refused_messages),
+        cmocka_unit_test(ages),
+        cmocka_unit_test(refused_times),
+        cmocka_unit_test(printing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,8 @@ def le(value, size):
 
 
 def coh(kind, acks=0, zero=0, exclusive=0):
-    return (bytes([kind, 3, 5, acks | zero << 6 | exclusive << 7]) + le(0x123456789ABC, 6)
+    age = 0x123 if kind <= 0x05 else 0  # requests and what they make the home demand of others
+    return (bytes([kind, 3, 5, acks | zero << 6 | exclusive << 7]) + le(age << 36 | 0x456789ABC, 6)
             + le(0x0A0B0C0D0E0F, 6) + le(0xFEDCBA987654, 6))
 
 
