@@ -81,15 +81,18 @@ def main():
     only = [part for part in args.only.split(",") if part]
     chosen = {n: v for n, v in variants(place.lab).items() if n == "base" or not only or any(part in n for part in only)}
     rows, missing = {name: [] for name in chosen}, {}
-    for r in range(args.rounds):
-        for name, (more, _) in chosen.items():
+    try:
+        for name in list(chosen) * args.rounds:
             start = time.monotonic()
-            traffic, why = boot(place, more, args.seconds, build, os.path.join(places.lab.CACHE, "tuning"))
+            traffic, why = boot(place, chosen[name][0], args.seconds, build, os.path.join(places.lab.CACHE, "tuning"))
             if traffic:
                 rows[name].append(traffic)
             else:
                 missing[name] = why
-            print(f"tuning: round {r + 1}, {name}: {why or 'measured'}, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+            said = why or "{messages} messages, {faults} faults in {seconds} s".format(**traffic)
+            print(f"tuning: {name}: {said}; the boot took {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        missing["the rest"] = "stopped by a signal"
     results = []
     for name, samples in rows.items():
         if samples:
