@@ -203,14 +203,21 @@ static void await(unsigned want, const char *what)
     }
 }
 
+/* A thread that runs the vCPU from there; it tells of its steps by eois. */
+static pthread_t run_at(unsigned i, uint32_t at, void *(*thread)(void *))
+{
+    pthread_t t;
+    atomic_store(&eois, 0);
+    start_at(i, at);
+    CHECK(pthread_create(&t, NULL, thread, (void *)(uintptr_t)i) == 0);
+    return t;
+}
+
 static void kick_and_interrupt(unsigned i)
 {
     struct kvm_msi msi = {.address_lo = 0xFEE00000u | i << 12,
                           .data = 1u << 15 | 1u << 14 | APIC_VECTOR}; /* level, assert */
-    pthread_t t;
-    atomic_store(&eois, 0);
-    start_at(i, SPIN_AT);
-    CHECK(pthread_create(&t, NULL, spin_vcpu, (void *)(uintptr_t)i) == 0);
+    pthread_t t = run_at(i, SPIN_AT, spin_vcpu);
     await(0x10000, "start");
     for (unsigned k = 1; k <= KICKS; k++) {
         if (k == KICKS / 2) {
@@ -266,10 +273,7 @@ static void *halt_vcpu(void *arg)
 
 static void halt_and_wake(unsigned i)
 {
-    pthread_t t;
-    atomic_store(&eois, 0);
-    start_at(i, WAITS_AT);
-    CHECK(pthread_create(&t, NULL, halt_vcpu, (void *)(uintptr_t)i) == 0);
+    pthread_t t = run_at(i, WAITS_AT, halt_vcpu);
     await(1, "start");
     usleep(50000);
     pthread_kill(t, SIGUSR1);
@@ -459,11 +463,8 @@ static void kick_a_ringer(unsigned i)
 {
     const uint32_t port = KVM_IOEVENTFD_FLAG_PIO;
     int bell = eventfd(0, EFD_NONBLOCK);
-    pthread_t t;
     CHECK(bell >= 0 && doorbell(bell, BELL_PORT + 1, 2, 0, port) == 0);
-    atomic_store(&eois, 0);
-    start_at(i, ENDLESS_AT);
-    CHECK(pthread_create(&t, NULL, ring_for_ever, (void *)(uintptr_t)i) == 0);
+    pthread_t t = run_at(i, ENDLESS_AT, ring_for_ever);
     for (unsigned k = 1; k <= KICKS; k++) {
         await(k * 0x10000, "kicks of a ringer");
         usleep(k * 200);
@@ -495,10 +496,7 @@ static void *change_base(void *arg)
 
 static void apic_base(unsigned i)
 {
-    pthread_t t;
-    atomic_store(&eois, 0);
-    start_at(i, BASE_AT);
-    CHECK(pthread_create(&t, NULL, change_base, (void *)(uintptr_t)i) == 0);
+    pthread_t t = run_at(i, BASE_AT, change_base);
     await(0x10000, "a write of IA32_APIC_BASE");
     while (atomic_load(&eois) != 0) {
         pthread_kill(t, SIGUSR1);
