@@ -84,6 +84,7 @@ static void report(struct vcpu *v, const char *what, int rc)
 static void reset_registers(struct vcpu *v)
 {
     struct kvm_sregs sregs = v->reset.sregs;
+    v->tick.in_work = v->tick.is_slow = false;
     struct kvm_vcpu_events events = {.flags = KVM_VCPUEVENT_VALID_NMI_PENDING |
                                               KVM_VCPUEVENT_VALID_SHADOW};
     home_finish_io(v);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "dataplane/base/bits.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 static __thread struct kvm_run *kick_run __attribute__((tls_model("initial-exec")));
@@ -76,29 +77,39 @@ static uint64_t next_expiry(const struct vcpu *v)
 
 /* ---- a slow tick ---
  *
- * Linux acknowledges its timer interrupt first and then works with interrupts off. Where that work
- * has to fetch pages it can take longer than the period; the next interrupt would be taken the
- * moment interrupts are on again, and nothing else would ever run. So one that had to wait long for
- * the guest to take it, with the one before it taken not long ago, is followed by a rest of several
- * times that wait: part of the vCPU's time is left for other work. (Of 3 times, the default, and of
- * 20 in the lab VM, where a tick costs a tenth of a second: two Linux CPUs on two nodes, that tick
- * until late in the boot, come up five times faster so.) */
-void tick_fired(struct vcpu *v, uint64_t now)
-{
-    v->tick.fired = now;
-}
-
+ * Linux works in its timer interrupt with interrupts off. Where that work has to fetch pages it can
+ * take longer than the period, and the next one would be taken the moment interrupts are on again:
+ * nothing else would ever run. So a timer interrupt that was long over is followed by a rest from
+ * them, of several times as long: part of the vCPU's time is left for other work. (Without, or with
+ * only the wait of a second interrupt counted, which a timer that Linux sets at the end of its work
+ * never shows, four Linux CPUs on four nodes of the lab VM do nothing but tick.)
+ *
+ * A halted vCPU rests as long: it has nothing else to do, but would take pages from those that have
+ * (with an 8th of the rest four CPUs that sleep while they wait for a lock got it no sooner).
+ *
+ * It is over at the first exit at which the guest could take another. That exit is asked for, but
+ * only when one with interrupts still off has shown that it is long: the guest's write to the timer
+ * at the end of the work, or the kick of the next expiry. Short ones cost no exit. */
 void tick_accepted(struct vcpu *v, uint8_t vector, uint64_t now)
 {
-    struct tick *t = &v->tick;
     if (vector != lapic_timer_vector(&v->lapic))
         return;
-    uint64_t waited = t->fired > t->accepted ? now - t->fired : 0;
-    if (waited > VKVM_TICK_LATE_NS && t->fired - t->accepted < VKVM_TICK_NEAR_NS) {
-        uint64_t rest = t->rest_times * waited;
-        lapic_timer_rest(&v->lapic, now + (rest < t->rest_max_ns ? rest : t->rest_max_ns));
+    v->tick.accepted = now;
+    v->tick.in_work = true;
+    v->tick.is_slow = false;
+}
+
+void tick_exit(struct vcpu *v, uint64_t now)
+{
+    struct tick *t = &v->tick;
+    uint64_t took = now - t->accepted;
+    if (!v->ready) {
+        t->is_slow = took > VKVM_TICK_LATE_NS && t->rest_times != 0;
+        return;
     }
-    t->accepted = now;
+    if (t->is_slow)
+        lapic_timer_rest(&v->lapic, now + min_u64(t->rest_times * took, t->rest_max_ns));
+    t->in_work = t->is_slow = false;
 }
 
 /* The model's timer kicks a vCPU that is in the guest. */
@@ -124,7 +135,6 @@ static void run_timer(struct vcpu *v)
     struct lapic_out out;
     lapic_out_clear(&out);
     lapic_timer_fire(&v->lapic, now, &out);
-    tick_fired(v, now);
     v->timer_armed = LAPIC_NO_DEADLINE; /* it has fired, or is about to in vain */
     inject_events(v, &out);
 }
@@ -147,8 +157,9 @@ static int enter(struct vcpu *v)
 {
     struct lapic_out out;
     struct kvm_run *run = v->run;
-    run->request_interrupt_window =
-        lapic_wants_window(&v->lapic) || (v->vmm_window && lapic_extint_ready(&v->lapic));
+    run->request_interrupt_window = lapic_wants_window(&v->lapic) ||
+                                    (v->vmm_window && lapic_extint_ready(&v->lapic)) ||
+                                    v->tick.is_slow;
     run->cr8 = lapic_cr8(&v->lapic);
     arm_timer(v);
     guest_clock_follow(v);
@@ -162,6 +173,8 @@ static int enter(struct vcpu *v)
     link_awake(v->chan);
     v->io_pending = false;
     v->ready = run->ready_for_interrupt_injection != 0;
+    if (v->tick.in_work)
+        tick_exit(v, link_now());
     if (rc == 0 && run->exit_reason == KVM_EXIT_HLT)
         link_idle(&v->vm->link, v->chan);
     lapic_out_clear(&out);

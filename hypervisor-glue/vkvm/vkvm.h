@@ -53,8 +53,7 @@ enum {
     VKVM_RUN_UNION = offsetof(struct kvm_run, padding) + sizeof(((struct kvm_run *)0)->padding),
     VKVM_PIO_OFFSET = 4096, /* where KVM puts port data in the vCPU's mapping */
     VKVM_RUN_PAGES = 3,
-    VKVM_TICK_LATE_NS = 1000000,  /* a timer interrupt that waits longer than this ... */
-    VKVM_TICK_NEAR_NS = 20000000, /* ... this soon after the one before is followed by a rest */
+    VKVM_TICK_LATE_NS = 1000000, /* a timer interrupt that takes longer is followed by a rest */
     VKVM_POLL_NS =
         20000000, /* a signal between the last look and the sleep is noticed after this */
 };
@@ -97,7 +96,9 @@ struct vcpu;
 
 /* A guest whose timer interrupt takes longer than the timer's period would do nothing else. */
 struct tick {
-    uint64_t fired, accepted; /* ns; of the timer's interrupt: into the IRR, into the guest */
+    uint64_t accepted; /* ns; the timer's interrupt, by the guest */
+    bool in_work;      /* since then the guest could take no other */
+    bool is_slow;      /* ... for longer than VKVM_TICK_LATE_NS: the end is asked for */
     uint64_t rest_times, rest_max_ns; /* vm.tick_rest_times, vm.tick_rest_max_ms */
 };
 
@@ -274,8 +275,8 @@ int exits_handle(struct vcpu *v);
 void inject_posted(struct vcpu *v);
 bool inject_posted_any(struct vcpu *v);
 void inject_next(struct vcpu *v);
-void tick_fired(struct vcpu *v, uint64_t now);
-void tick_accepted(struct vcpu *v, uint8_t vector, uint64_t now);
+void tick_accepted(struct vcpu *v, uint8_t vector, uint64_t now); /* ns, as link_now */
+void tick_exit(struct vcpu *v, uint64_t now); /* after an exit, while tick.in_work */
 int inject_events(struct vcpu *v, const struct lapic_out *out);
 int apic_create(struct vcpu *v);
 /* 1: it was one of the model's own ioctls and *ret is its answer. */

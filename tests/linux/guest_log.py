@@ -18,7 +18,7 @@ CRASHES = [
     ("lockup", re.compile(KERNEL + r"(soft lockup|hard LOCKUP)", re.I)),
     ("stall", re.compile(KERNEL + r"(detected .*stalls|self-detected stall|rcu_\w+ kthread starved)")),
     ("hung task", re.compile(KERNEL + r"blocked for more than \d+ seconds")),
-    ("warning", re.compile(KERNEL + r"WARNING: CPU:")),
+    ("warning", re.compile(KERNEL + r"WARNING: CPU:(?!.* sched_tick_remote\+)")),  # jobs/harmless.txt says why not
     ("clock", re.compile(KERNEL + r"(Marking (TSC|clocksource) .*unstable|TSC unstable|clocksource .* skewed)", re.I)),
     ("cpu", re.compile(KERNEL + r"(failed to report alive|do_boot_cpu failed|Not responding|failed to come online)", re.I)),
     ("timer", re.compile(KERNEL + r"(IO-APIC .* timer doesn't work|APIC timer .*not|nobody cared)", re.I)),

@@ -25,10 +25,11 @@ GUEST = "guest| "  # in front of what the guest and QEMU say
 # the others come up from userspace, when idle CPUs have no tick any more. Its memory of the early boot
 # is at home where it is used, and unbound work stays on the first node. Each memory node's kcompactd looks
 # twice a second whether it should defragment (proactively), on its own node's CPUs: off. NUMA balancing takes
-# the pages of every process from its page tables again and again, to see who touches them: off. What the kernel
-# takes for a stall, after 21 s, is no sign of one there.
+# the pages of every process from its page tables again and again, to see who touches them: off. A CPU of another
+# node that has one thread to run does not tick (nohz_full). What the kernel takes for a stall, after 21 s, is no
+# sign of one there.
 SLOW_WORDS = (
-    "quiet nokaslr tsc=reliable nowatchdog maxcpus={first} isolcpus=managed_irq,domain,{others} rcu_nocbs={others}"
+    "quiet nokaslr tsc=reliable nowatchdog maxcpus={first} isolcpus=managed_irq,domain,{others} nohz_full={others}"
     " numa_balancing=disable sysctl.vm.compaction_proactiveness=0 rcupdate.rcu_cpu_stall_timeout=300 sysctl.kernel.hung_task_timeout_secs=600"
 )
 SLOW_BRIEF = "pando.clock=seconds:60 pando.hotplug=rounds:1 " + " ".join(

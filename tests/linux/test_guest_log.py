@@ -90,6 +90,11 @@ class GuestLogTest(unittest.TestCase):
             self.assertIn(log.crash[0], (kind, "BUG"))
             self.assertIn(line, log.problem())
 
+    def test_a_tick_of_others_that_is_late_is_none(self):
+        line = "[  156.3] WARNING: CPU: 0 PID: 46 at kernel/sched/core.c:5623 sched_tick_remote+0x14e/0x1b0"
+        self.assertIsNone(guest_log.parse([line]).crash)
+        self.assertIsNotNone(guest_log.parse([line.replace("sched_tick_remote", "scheduler_tick")]).crash)
+
     def test_words_of_a_job_are_no_crash(self):
         for line in ("litmus: BUG: none", "stall", "ipi: general protection fault", "blocked for more than 120 seconds"):
             self.assertIsNone(guest_log.parse([line]).crash)
@@ -122,6 +127,7 @@ class JobsTest(unittest.TestCase):
             ("<30>[    0.0] a daemon's information", False),
             ("<4>[    0.0] tsc: Marking TSC unstable due to x", True),
             ("<4>[    0.0] WARNING: CPU: 0 PID: 1 at x", True),
+            ("<4>[    0.0] WARNING: CPU: 0 PID: 46 at kernel/sched/core.c:5623 sched_tick_remote+0x14e/0x1b0", False),
             ("<6>[    0.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks", True),
             ("<6>[    0.0] sysrq: Show Blocked State", False),
         ):

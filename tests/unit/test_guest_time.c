@@ -183,20 +183,35 @@ static uint64_t next_tick(struct vcpu *v, uint64_t at)
     return lapic_timer_deadline(&v->lapic);
 }
 
+static void leave(struct vcpu *v, bool ready, uint64_t at)
+{
+    v->ready = ready;
+    if (v->tick.in_work)
+        tick_exit(v, at);
+}
+
 static void a_guest_that_keeps_up_never_rests(void **state)
 {
     (void)state;
     struct vcpu v;
     new_tick(&v);
     for (uint64_t t = 4 * MS; t < 400 * MS; t += 4 * MS) {
-        tick_fired(&v, t);
-        tick_accepted(&v, TICK_VECTOR, t + MS / 10);
+        tick_accepted(&v, TICK_VECTOR, t);
+        leave(&v, false, t + MS / 10);
+        assert_false(v.tick.is_slow); /* costs no exit */
+        leave(&v, true, t + 3 * MS);  /* no exit in between: when it was over nobody knows */
         assert_int_equal(next_tick(&v, t + 4 * MS), t + 4 * MS);
     }
-    /* After a second without ticks one that has to wait is no slow tick: there was none before. */
-    tick_fired(&v, 1400 * MS);
-    tick_accepted(&v, TICK_VECTOR, 1450 * MS);
+    leave(&v, false, 1400 * MS); /* with interrupts off, but not for a tick */
+    leave(&v, true, 1450 * MS);
     assert_int_equal(next_tick(&v, 1454 * MS), 1454 * MS);
+}
+
+static void slow_tick(struct vcpu *v, uint64_t from, uint64_t to)
+{
+    tick_accepted(v, TICK_VECTOR, from);
+    leave(v, false, to - MS / 2);
+    leave(v, true, to);
 }
 
 static void a_slow_tick_rests(void **state)
@@ -205,24 +220,26 @@ static void a_slow_tick_rests(void **state)
     struct vcpu v;
     struct lapic_out out;
     new_tick(&v);
-    tick_fired(&v, 4 * MS);
-    tick_accepted(&v, TICK_VECTOR, 4 * MS);
-    tick_fired(&v, 8 * MS);
-    tick_accepted(&v, 0x40, 20 * MS); /* another interrupt says nothing */
-    assert_int_equal(next_tick(&v, 22 * MS), 22 * MS);
-    tick_accepted(&v, TICK_VECTOR, 24 * MS); /* the one before kept it waiting for 16 ms */
-    assert_int_equal(next_tick(&v, 28 * MS), 72 * MS);
+    tick_accepted(&v, 0x40, 4 * MS); /* another interrupt says nothing */
+    leave(&v, false, 20 * MS);
+    leave(&v, true, 24 * MS);
+    assert_int_equal(next_tick(&v, 28 * MS), 28 * MS);
+    tick_accepted(&v, TICK_VECTOR, 28 * MS);
+    leave(&v, false, 28 * MS);
+    leave(&v, false, 43 * MS);
+    assert_true(v.tick.is_slow); /* from now on its end is asked for */
+    leave(&v, true, 44 * MS);
+    assert_false(v.tick.is_slow);
+    assert_int_equal(next_tick(&v, 48 * MS), 92 * MS);
     lapic_out_clear(&out);
-    lapic_timer_fire(&v.lapic, 71 * MS, &out); /* whoever asks */
+    lapic_timer_fire(&v.lapic, 91 * MS, &out); /* whoever asks */
     assert_int_equal(out.events, 0);
-    lapic_timer_fire(&v.lapic, 72 * MS, &out);
+    lapic_timer_fire(&v.lapic, 92 * MS, &out);
     assert_int_not_equal(out.events & LAPIC_EV_TIMER, 0);
-    tick_fired(&v, 28 * MS);
-    tick_accepted(&v, TICK_VECTOR, 3000 * MS);
+    slow_tick(&v, 100 * MS, 3000 * MS);
     assert_int_equal(next_tick(&v, 3001 * MS), 3000 * MS + REST_MAX_NS);
     v.tick.rest_times = 0; /* off */
-    tick_fired(&v, 3004 * MS);
-    tick_accepted(&v, TICK_VECTOR, 6000 * MS);
+    slow_tick(&v, 4000 * MS, 6000 * MS);
     assert_int_equal(next_tick(&v, 6001 * MS), 6001 * MS);
     lapic_timer_rest(&v.lapic, 9000 * MS);
     lapic_reset(&v.lapic, &out);
