@@ -47,7 +47,7 @@ void lapic_reset_registers(struct lapic *l)
         lapic_put(l, LAPIC_LDR, irq_x2apic_ldr(l->config.apic_id));
     l->esr_pending = 0;
     lapic_timer_stop(l);
-    lapic_timer_rest(l, 0);
+    l->timer_rest_ns = 0;
 }
 
 void lapic_reset(struct lapic *l, struct lapic_out *out)

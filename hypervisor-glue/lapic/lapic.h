@@ -335,7 +335,9 @@ uint64_t lapic_timer_deadline(const struct lapic *l);
 bool lapic_timer_waits(const struct lapic *l);
 
 /* The timer does not fire before until_ns, whatever its deadline: for whoever runs the vCPU and
- * sees that it does not get through its timer interrupts. Until the next call, or a reset. */
+ * sees that it does not get through its timer interrupts. Until a reset or an import; the latest of
+ * several calls counts. An expiry meanwhile is late: it comes at the end of the rest, or never if
+ * the guest has set the timer anew by then. */
 void lapic_timer_rest(struct lapic *l, uint64_t until_ns);
 
 uint8_t lapic_timer_vector(const struct lapic *l);

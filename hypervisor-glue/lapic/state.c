@@ -59,6 +59,7 @@ static void import_timer(struct lapic *l, uint64_t now_ns, uint32_t count, struc
 {
     uint32_t initial = lapic_get(l, LAPIC_TMICT);
     out->events |= LAPIC_EV_TIMER;
+    l->timer_rest_ns = 0;
     if (lapic_timer_is_tsc(l))
         return; /* IA32_TSC_DEADLINE, to be set after the import, starts it */
     lapic_timer_stop(l);

@@ -72,7 +72,8 @@ uint64_t lapic_timer_deadline(const struct lapic *l)
 
 void lapic_timer_rest(struct lapic *l, uint64_t until_ns)
 {
-    l->timer_rest_ns = until_ns;
+    if (until_ns > l->timer_rest_ns)
+        l->timer_rest_ns = until_ns;
 }
 
 uint8_t lapic_timer_vector(const struct lapic *l)

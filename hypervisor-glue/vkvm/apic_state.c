@@ -117,6 +117,7 @@ static int set_lapic(struct vcpu *v, const struct kvm_lapic_state *s)
     struct lapic_out out;
     lapic_out_clear(&out);
     int rc = lapic_import(&v->lapic, link_now(), (const uint8_t *)s->regs, &out);
+    tick_forget(v);
     return rc == 0 ? inject_events(v, &out) : rc;
 }
 

@@ -70,7 +70,7 @@ void inject_next(struct vcpu *v)
     if (raw_ioctl(v->fd, KVM_INTERRUPT, (uintptr_t)&irq) != 0)
         return;
     lapic_accept(&v->lapic, pending);
-    tick_accepted(v, LAPIC_VECTOR(pending), link_now());
+    tick_accepted(v, pending, link_now());
     v->ready = false; /* as of the last exit; the next one says it anew */
 }
 
@@ -84,9 +84,9 @@ static void report(struct vcpu *v, const char *what, int rc)
 static void reset_registers(struct vcpu *v)
 {
     struct kvm_sregs sregs = v->reset.sregs;
-    v->tick.in_work = v->tick.is_slow = false;
     struct kvm_vcpu_events events = {.flags = KVM_VCPUEVENT_VALID_NMI_PENDING |
                                               KVM_VCPUEVENT_VALID_SHADOW};
+    tick_forget(v);
     home_finish_io(v);
     sregs.apic_base = lapic_base(&v->lapic);
     sregs.cr8 = 0;

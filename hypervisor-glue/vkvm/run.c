@@ -80,36 +80,44 @@ static uint64_t next_expiry(const struct vcpu *v)
  * Linux works in its timer interrupt with interrupts off. Where that work has to fetch pages it can
  * take longer than the period, and the next one would be taken the moment interrupts are on again:
  * nothing else would ever run. So a timer interrupt that was long over is followed by a rest from
- * them, of several times as long: part of the vCPU's time is left for other work. (Without, or with
- * only the wait of a second interrupt counted, which a timer that Linux sets at the end of its work
- * never shows, four Linux CPUs on four nodes of the lab VM do nothing but tick.)
+ * them, of several times as long: part of the vCPU's time is left for other work. One that waits by
+ * then is still taken, and the rest counts from its end. (With only the wait of a second interrupt
+ * counted, which a timer that Linux sets at the end of its work never shows, four Linux CPUs on
+ * four nodes of the lab VM do nothing but tick.)
  *
  * A halted vCPU rests as long: it has nothing else to do, but would take pages from those that have
  * (with an 8th of the rest four CPUs that sleep while they wait for a lock got it no sooner).
  *
- * It is over at the first exit at which the guest could take another. That exit is asked for, but
- * only when one with interrupts still off has shown that it is long: the guest's write to the timer
- * at the end of the work, or the kick of the next expiry. Short ones cost no exit. */
-void tick_accepted(struct vcpu *v, uint8_t vector, uint64_t now)
+ * How long one takes is known only if its end is an exit, the first at which the guest could take
+ * another. That costs an exit, so it is asked for only if the one before may have been slow: if
+ * some exit, before the guest was seen with interrupts on, came late. (It may have come from
+ * elsewhere: that the handler returned is no exit.) */
+void tick_accepted(struct vcpu *v, int pending, uint64_t now)
 {
-    if (vector != lapic_timer_vector(&v->lapic))
+    struct tick *t = &v->tick;
+    if ((pending & LAPIC_PENDING_EXTINT) != 0 ||
+        LAPIC_VECTOR(pending) != lapic_timer_vector(&v->lapic))
         return;
-    v->tick.accepted = now;
-    v->tick.in_work = true;
-    v->tick.is_slow = false;
+    t->accepted = now;
+    t->in_work = true;
+    t->is_watched = t->is_suspect;
 }
 
 void tick_exit(struct vcpu *v, uint64_t now)
 {
     struct tick *t = &v->tick;
     uint64_t took = now - t->accepted;
-    if (!v->ready) {
-        t->is_slow = took > VKVM_TICK_LATE_NS && t->rest_times != 0;
+    t->is_suspect = took > VKVM_TICK_LATE_NS && t->rest_times != 0;
+    if (!v->ready)
         return;
-    }
-    if (t->is_slow)
+    if (t->is_watched && t->is_suspect)
         lapic_timer_rest(&v->lapic, now + min_u64(t->rest_times * took, t->rest_max_ns));
-    t->in_work = t->is_slow = false;
+    t->in_work = t->is_watched = false;
+}
+
+void tick_forget(struct vcpu *v)
+{
+    v->tick.in_work = v->tick.is_watched = v->tick.is_suspect = false;
 }
 
 /* The model's timer kicks a vCPU that is in the guest. */
@@ -159,7 +167,7 @@ static int enter(struct vcpu *v)
     struct kvm_run *run = v->run;
     run->request_interrupt_window = lapic_wants_window(&v->lapic) ||
                                     (v->vmm_window && lapic_extint_ready(&v->lapic)) ||
-                                    v->tick.is_slow;
+                                    v->tick.is_watched;
     run->cr8 = lapic_cr8(&v->lapic);
     arm_timer(v);
     guest_clock_follow(v);

@@ -97,8 +97,9 @@ struct vcpu;
 /* A guest whose timer interrupt takes longer than the timer's period would do nothing else. */
 struct tick {
     uint64_t accepted; /* ns; the timer's interrupt, by the guest */
-    bool in_work;      /* since then the guest could take no other */
-    bool is_slow;      /* ... for longer than VKVM_TICK_LATE_NS: the end is asked for */
+    bool in_work;      /* since then the guest was not seen ready for another */
+    bool is_watched;   /* its end will be an exit */
+    bool is_suspect;   /* the last one seen may have taken longer than VKVM_TICK_LATE_NS */
     uint64_t rest_times, rest_max_ns; /* vm.tick_rest_times, vm.tick_rest_max_ms */
 };
 
@@ -275,8 +276,11 @@ int exits_handle(struct vcpu *v);
 void inject_posted(struct vcpu *v);
 bool inject_posted_any(struct vcpu *v);
 void inject_next(struct vcpu *v);
-void tick_accepted(struct vcpu *v, uint8_t vector, uint64_t now); /* ns, as link_now */
-void tick_exit(struct vcpu *v, uint64_t now); /* after an exit, while tick.in_work */
+/* now: ns, as link_now. tick_accepted: of lapic_next_vector. tick_exit: after an exit while
+ * tick.in_work. tick_forget: the guest does not go on where it was. */
+void tick_accepted(struct vcpu *v, int pending, uint64_t now);
+void tick_exit(struct vcpu *v, uint64_t now);
+void tick_forget(struct vcpu *v);
 int inject_events(struct vcpu *v, const struct lapic_out *out);
 int apic_create(struct vcpu *v);
 /* 1: it was one of the model's own ioctls and *ret is its answer. */

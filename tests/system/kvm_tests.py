@@ -40,7 +40,7 @@ GUESTS = {
     "sweep": ("size=16 turns=2", 64),
     "pageset": ("iters=300", 64),
     "ipi": ("laps=50 rounds=5", 64),
-    "timer": ("", 64),
+    "timer": ("slow=1", 64),
     "outsb": ("blocks=1", 64),
     "mmio": ("iters=100 msis=20", 64),
     "pingpong": ("n=50", 64),

@@ -190,28 +190,40 @@ static void leave(struct vcpu *v, bool ready, uint64_t at)
         tick_exit(v, at);
 }
 
+/* One with an exit for the timer at its end, and one for the end if that was asked for; returns
+ * whether it was. */
+static bool tick(struct vcpu *v, uint64_t from, uint64_t to)
+{
+    tick_accepted(v, TICK_VECTOR, from);
+    bool watched = v->tick.is_watched;
+    leave(v, false, from + MS / 100);
+    leave(v, false, to - MS / 100);
+    if (watched)
+        leave(v, true, to);
+    return watched;
+}
+
 static void a_guest_that_keeps_up_never_rests(void **state)
 {
     (void)state;
     struct vcpu v;
     new_tick(&v);
     for (uint64_t t = 4 * MS; t < 400 * MS; t += 4 * MS) {
-        tick_accepted(&v, TICK_VECTOR, t);
-        leave(&v, false, t + MS / 10);
-        assert_false(v.tick.is_slow); /* costs no exit */
-        leave(&v, true, t + 3 * MS);  /* no exit in between: when it was over nobody knows */
+        assert_false(tick(&v, t, t + MS / 10)); /* costs no exit */
+        leave(&v, true, t + 3 * MS);            /* when it was over nobody knows */
+        assert_int_equal(next_tick(&v, t + 4 * MS), t + 4 * MS);
+        t += 4 * MS;
+        assert_true(tick(&v, t, t + MS / 10)); /* so this is looked at */
         assert_int_equal(next_tick(&v, t + 4 * MS), t + 4 * MS);
     }
-    leave(&v, false, 1400 * MS); /* with interrupts off, but not for a tick */
+    /* Exits with interrupts off that are none of a tick's. */
+    assert_false(tick(&v, 400 * MS, 400 * MS + MS / 10));
+    leave(&v, false, 403 * MS);
+    leave(&v, true, 403 * MS);
+    assert_int_equal(next_tick(&v, 404 * MS), 404 * MS);
+    leave(&v, false, 1400 * MS);
     leave(&v, true, 1450 * MS);
     assert_int_equal(next_tick(&v, 1454 * MS), 1454 * MS);
-}
-
-static void slow_tick(struct vcpu *v, uint64_t from, uint64_t to)
-{
-    tick_accepted(v, TICK_VECTOR, from);
-    leave(v, false, to - MS / 2);
-    leave(v, true, to);
 }
 
 static void a_slow_tick_rests(void **state)
@@ -220,27 +232,48 @@ static void a_slow_tick_rests(void **state)
     struct vcpu v;
     struct lapic_out out;
     new_tick(&v);
-    tick_accepted(&v, 0x40, 4 * MS); /* another interrupt says nothing */
-    leave(&v, false, 20 * MS);
-    leave(&v, true, 24 * MS);
+    tick_accepted(&v, 0x40, 4 * MS); /* other interrupts say nothing */
+    tick_accepted(&v, TICK_VECTOR | LAPIC_PENDING_EXTINT, 4 * MS);
+    assert_false(v.tick.in_work);
+    assert_false(tick(&v, 8 * MS, 24 * MS)); /* nobody has looked yet */
+    leave(&v, true, 25 * MS);
     assert_int_equal(next_tick(&v, 28 * MS), 28 * MS);
-    tick_accepted(&v, TICK_VECTOR, 28 * MS);
-    leave(&v, false, 28 * MS);
-    leave(&v, false, 43 * MS);
-    assert_true(v.tick.is_slow); /* from now on its end is asked for */
-    leave(&v, true, 44 * MS);
-    assert_false(v.tick.is_slow);
+    assert_true(tick(&v, 28 * MS, 44 * MS));
+    assert_int_equal(next_tick(&v, 48 * MS), 92 * MS);
+    assert_true(tick(&v, 44 * MS, 47 * MS)); /* it waited: the longer rest counts */
     assert_int_equal(next_tick(&v, 48 * MS), 92 * MS);
     lapic_out_clear(&out);
     lapic_timer_fire(&v.lapic, 91 * MS, &out); /* whoever asks */
     assert_int_equal(out.events, 0);
     lapic_timer_fire(&v.lapic, 92 * MS, &out);
     assert_int_not_equal(out.events & LAPIC_EV_TIMER, 0);
-    slow_tick(&v, 100 * MS, 3000 * MS);
+    assert_true(tick(&v, 100 * MS, 3000 * MS));
     assert_int_equal(next_tick(&v, 3001 * MS), 3000 * MS + REST_MAX_NS);
+    assert_true(tick(&v, 3300 * MS, 3300 * MS + MS / 10)); /* fast again */
+    assert_false(tick(&v, 3304 * MS, 3304 * MS + MS / 10));
+}
+
+static void rests_end(void **state)
+{
+    (void)state;
+    struct vcpu v;
+    struct lapic_out out;
+    uint8_t regs[LAPIC_REGS_SIZE];
+    new_tick(&v);
+    assert_false(tick(&v, 8 * MS, 24 * MS));
+    tick_accepted(&v, TICK_VECTOR, 28 * MS);
+    tick_forget(&v); /* the guest begins anew, with interrupts off for long */
+    leave(&v, false, 500 * MS);
+    leave(&v, true, 500 * MS);
+    assert_int_equal(next_tick(&v, 504 * MS), 504 * MS);
     v.tick.rest_times = 0; /* off */
-    slow_tick(&v, 4000 * MS, 6000 * MS);
-    assert_int_equal(next_tick(&v, 6001 * MS), 6001 * MS);
+    for (uint64_t t = 600 * MS; t < 1000 * MS; t += 100 * MS)
+        assert_false(tick(&v, t, t + 50 * MS));
+    lapic_out_clear(&out);
+    lapic_timer_rest(&v.lapic, 9000 * MS);
+    lapic_export(&v.lapic, 0, regs);
+    assert_int_equal(lapic_import(&v.lapic, 0, regs, &out), 0);
+    assert_int_equal(v.lapic.timer_rest_ns, 0);
     lapic_timer_rest(&v.lapic, 9000 * MS);
     lapic_reset(&v.lapic, &out);
     assert_int_equal(v.lapic.timer_rest_ns, 0); /* a CPU that comes up has none from before */
@@ -256,6 +289,7 @@ int main(void)
         cmocka_unit_test(msrs_of_the_clock),
         cmocka_unit_test(a_guest_that_keeps_up_never_rests),
         cmocka_unit_test(a_slow_tick_rests),
+        cmocka_unit_test(rests_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,9 @@ bool naps_allowed = false;
 #define V_ONESHOT  0x70u
 #define V_PERIODIC 0x71u
 #define V_MASKED   0x72u
+#define V_SLOW     0x73u
+
+enum { SLOW_MS = 3, SLOW_TICKS = 2000, SLOW_WORK_MS = 100 };
 
 static uint64_t apic_khz[MAX_CPUS][512] PAGE_ALIGNED;
 
@@ -103,6 +106,45 @@ static void masked(unsigned cpu)
     CHECK(irq_count(cpu, V_MASKED) == 0, "a masked timer interrupted");
 }
 
+/* Until so many turns or the time are over; returns the turns. */
+static uint64_t turns(uint64_t most, uint64_t until)
+{
+    uint64_t n = 0;
+
+    while (n < most && rdtsc() < until) {
+        cpu_pause();
+        n++;
+    }
+    return n;
+}
+
+/* Ticks that take many times their period, with a periodic timer, and with one that each tick sets
+ * anew: under KVM itself next to nothing runs beside them. Pando gives the vCPU a rest after each
+ * (vm.tick_rest_times). */
+static void slow(unsigned cpu, uint32_t khz, bool rearm)
+{
+    struct cpu *c = this_cpu();
+    uint64_t before = irq_count(cpu, V_SLOW);
+    uint64_t work = turns(~0ull, rdtsc() + tsc_khz() * SLOW_WORK_MS);
+
+    c->slow = tsc_khz() * SLOW_MS;
+    c->rearm = rearm ? khz / 20 : 0;
+    c->slow_left = SLOW_TICKS;
+    apic_write(APIC_LVT_TIMER, rearm ? V_SLOW : LVT_PERIODIC | V_SLOW);
+    apic_write(APIC_TIMER_INITIAL, khz / 20);
+    WAIT_UNTIL(irq_count(cpu, V_SLOW) != before, "a tick of %d ms", SLOW_MS);
+    turns(work, ~0ull);
+    uint64_t ticks = irq_count(cpu, V_SLOW) - before;
+
+    apic_write(APIC_LVT_TIMER, LVT_MASKED | V_SLOW);
+    apic_write(APIC_TIMER_INITIAL, 0);
+    c->slow_left = 0;
+    CHECK(ticks < SLOW_TICKS / 4, "%lu ticks of %d ms, %s, beside work for %d ms: no rest", ticks,
+          SLOW_MS, rearm ? "each sets the next" : "periodic", SLOW_WORK_MS);
+    printf("vCPU %u: %lu ticks of %d ms, %s, beside work for %d ms\n", cpu, ticks, SLOW_MS,
+           rearm ? "each sets the next" : "periodic", SLOW_WORK_MS);
+}
+
 static void compare_cpus(void)
 {
     for (unsigned c = 0; c < ncpus; c++) {
@@ -131,4 +173,8 @@ void guest_main(unsigned cpu)
     periodic(cpu, cmdline_u64("ticks", 40), (uint32_t)(khz * 5), tsc_khz() * 5 * 9 / 10);
     barrier();
     masked(cpu);
+    if (!cmdline_has("slow"))
+        return;
+    slow(cpu, (uint32_t)khz, false);
+    slow(cpu, (uint32_t)khz, true);
 }

@@ -39,10 +39,40 @@ interrupt:
 	incq CPU_COUNTS(%rax, %rcx, 8)
 	movl $(LAPIC + LAPIC_EOI), %eax
 	movl $0, (%rax)
+	movq %rsp, %rax
+	andq $-CPU_BLOCK, %rax
+	cmpq $0, CPU_SLOW_LEFT(%rax)
+	jne slow_work
+interrupt_end:
 	popq %rcx
 	popq %rax
 	addq $16, %rsp
 	iretq
+
+/* Works for CPU_SLOW cycles with interrupts off, then sets the timer anew if CPU_REARM is not 0. */
+slow_work:
+	decq CPU_SLOW_LEFT(%rax)
+	pushq %rdx
+	pushq %rbx
+	movq %rax, %rbx
+	rdtsc
+	shlq $32, %rdx
+	orq %rdx, %rax
+	addq CPU_SLOW(%rbx), %rax
+	movq %rax, %rcx
+1:	rdtsc
+	shlq $32, %rdx
+	orq %rdx, %rax
+	cmpq %rcx, %rax
+	jb 1b
+	movl CPU_REARM(%rbx), %edx
+	testl %edx, %edx
+	jz 2f
+	movl $(LAPIC + LAPIC_TIMER_INITIAL), %eax
+	movl %edx, (%rax)
+2:	popq %rbx
+	popq %rdx
+	jmp interrupt_end
 
 interrupt_without_eoi:
 	pushq %rax

@@ -22,6 +22,9 @@
 #define CPU_EXC_RSP    2072
 #define CPU_EXC_CR2    2080
 #define CPU_EXC_CS     2088
+#define CPU_SLOW       2112 /* entry.S: slow_work */
+#define CPU_SLOW_LEFT  2120
+#define CPU_REARM      2128
 
 #define SEL_CODE0  0x08
 #define SEL_DATA0  0x10
@@ -33,9 +36,10 @@
 #define TRAMPOLINE  0x8000
 #define RFLAGS_USER 0x202 /* interrupts on; ports by the TSS bitmap, not by IOPL */
 
-#define LAPIC     0xFEE00000
-#define LAPIC_ID  0x20
-#define LAPIC_EOI 0xB0
+#define LAPIC               0xFEE00000
+#define LAPIC_ID            0x20
+#define LAPIC_EOI           0xB0
+#define LAPIC_TIMER_INITIAL 0x380
 
 #define SYS_HALT_UNLESS  0 /* rdi, rsi: sleep until an interrupt, unless *rdi != rsi */
 #define SYS_IRQ_OFF      1

@@ -24,12 +24,17 @@ struct cpu {
     uint64_t exc_vector, exc_error, exc_rip, exc_rsp, exc_cr2, exc_cs;
     uint32_t index, apic_id;
     uint32_t online;
-    uint32_t napped; /* the timer has interrupted this CPU before */
+    uint32_t napped;          /* the timer has interrupted this CPU before */
+    uint64_t slow, slow_left; /* TSC cycles that each of the next slow_left interrupts takes ... */
+    uint64_t rearm;           /* ... before it writes this to the timer's initial count; 0: no */
 };
 
 _Static_assert(offsetof(struct cpu, counts) == CPU_COUNTS, "layout.h");
 _Static_assert(offsetof(struct cpu, exc_vector) == CPU_EXC_VECTOR, "layout.h");
 _Static_assert(offsetof(struct cpu, exc_cs) == CPU_EXC_CS, "layout.h");
+_Static_assert(offsetof(struct cpu, slow) == CPU_SLOW, "layout.h");
+_Static_assert(offsetof(struct cpu, slow_left) == CPU_SLOW_LEFT, "layout.h");
+_Static_assert(offsetof(struct cpu, rearm) == CPU_REARM, "layout.h");
 _Static_assert(sizeof(struct cpu) <= PAGE, "one page");
 
 /* A page of its own, not written after the start: sending an interrupt moves no page. */
