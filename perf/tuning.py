@@ -24,9 +24,8 @@ WORDS = {
     "compaction": ("sysctl.vm.compaction", "sysctl.vm.compaction_proactiveness=0", "no kcompactd that looks twice a second"),
     "numa_balancing": ("numa_balancing", "numa_balancing=disable", "pages are not unmapped to see who uses them"),
     "isolcpus": ("isolcpus", "isolcpus=managed_irq,domain,1", "unbound work stays on node 0"),
-    "rcu_nocbs": ("rcu_nocbs", "rcu_nocbs=1", "RCU callbacks of node 1's CPU are run on node 0"),
     "nowatchdog": ("nowatchdog", "nowatchdog", "no lockup detector's timer on each CPU"),
-    "nohz_full": (None, "nohz_full=1", "no tick on node 1's CPU while it has one task"),
+    "nohz_full": ("nohz_full", "nohz_full=1", "no tick on node 1's CPU with one task; its RCU callbacks on node 0"),
     "idle=poll": (None, "idle=poll", "idle CPUs spin instead of halting"),
 }
 BOOT_SECONDS = 420

@@ -35,6 +35,7 @@ SLOW_WORDS = (
 SLOW_BRIEF = "pando.clock=seconds:60 pando.hotplug=rounds:1 " + " ".join(
     f"pando.{job}=seconds:1,patience:900" for job in ("threads", "ipi", "litmus", "smc")
 )
+SLOW_DISK = "pando.disk=rounds:1,mib:2,patience:900"  # with CPUs on several nodes, who read what the others wrote
 SLOW_MANY = ",rounds:20"  # of threads, on more than two nodes: a page goes round among all of them
 SLOW_RTO = ", rto_min_us: 20000, rto_max_us: 200000"  # an emulated node answers late
 SLOW_REST = ", tick_rest_times: 20, tick_rest_max_ms: 2000"
@@ -73,7 +74,7 @@ def qemu_argv(args, kernel, initrd, disk, port):
     words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs}"
     words += f" {SLOW_BRIEF if args.slow else smoke.BRIEF} {args.words}"
     words += f" pando.threads=seconds:1,patience:900{SLOW_MANY}" if args.slow and args.nodes > 2 else ""
-    words += "" if args.bare else " pando.need=disk,net"
+    words += "" if args.bare else " pando.need=disk,net,storm"
     words += f" pando.cpus={len(args.homes)}" + (" pando.end=reboot" if args.reboot else "")
     argv = ["qemu-system-x86_64", "-machine", args.machine, "-m", str(args.mem), "-nodefaults", "-display", "none"]
     argv += ["-serial", "stdio", "-kernel", kernel, "-initrd", initrd, "-append", words] + shlex.split(args.qemu)
@@ -166,7 +167,7 @@ def slow(args):
         return
     words = SLOW_WORDS.format(first=first, others=f"{first}-{len(args.homes) - 1}").split()
     without = tuple(filter(None, args.without.split(",")))
-    args.words = " ".join([w for w in words if not (without and w.startswith(without))] + [args.words])
+    args.words = " ".join([w for w in words if not (without and w.startswith(without))] + [SLOW_DISK, args.words])
     args.jobs = f"online,{args.jobs}"
 
 

@@ -31,10 +31,11 @@ class Place:
                 self.lab, self.why = True, f"{text}; to have it on this machine's own KVM: {remedy}"
 
 
-def prepare(build):
-    """Downloads and makes the guest's files; image.ImageError if that is not possible."""
+def prepare(build, kind="small"):
+    """Downloads and makes the guest's files; image.ImageError if that is not possible. Inside the lab VM it
+    is not: what is here can only be read there."""
     image.kernel(image.META)
-    image.initrd("small", image.META, build)
+    image.initrd(kind, image.META, build)
 
 
 def missing(place):

@@ -23,7 +23,7 @@ import guest_log
 import image
 import net_client
 
-ALL_JOBS = "show,threads,clock,ipi,litmus,smc,hotplug,disk,net"
+ALL_JOBS = "show,threads,clock,ipi,litmus,smc,hotplug,disk,storm,net"
 # Short enough for an emulator on a busy machine.
 BRIEF = "pando.clock=seconds:3 pando.hotplug=rounds:1"
 # Linux takes the TSCs of several of AMD's processors for one clock only if they say that they are, and
@@ -60,7 +60,7 @@ def machine(args):
 
 def qemu_argv(args, kernel, initrd, disk, port):
     words = f"console=ttyS0 panic=-1 pando.limit={args.limit} pando.jobs={args.jobs} {BRIEF} {args.words}"
-    words += "" if args.bare else " pando.need=disk,net"
+    words += "" if args.bare else " pando.need=disk,net,storm"
     words += f" pando.cpus={args.cpus}" + (" pando.end=reboot" if args.reboot else "")
     words += f" {TCG_WORDS}" if args.accel == "tcg" else ""
     argv = ["qemu-system-x86_64", *machine(args), "-nodefaults", "-display", "none", "-serial", "stdio"]

@@ -45,6 +45,7 @@ CASES = {
     "shootdown": Case("0,1", "ipi", 900, full=True),
     "hotplug": Case("0,1", "hotplug", 900, full=True),
     "devices": Case("0,1", "disk,net", 900, full=True, devices=True),
+    "storm": Case("0,1", "storm", 900, full=True, devices=True),
     "microvm": Case("0,1", "show,threads", 600, full=True, more=("--machine=microvm",)),
     "xapic": Case("0,1", "show,threads", 600, full=True, cpu=XAPIC),
     "loss": Case("0,1", "show,threads", 900, full=True, more=("--loss=1",)),
@@ -67,6 +68,10 @@ def traffic(result):
 
 def run_case(name, case, place, build):
     out = os.path.join(places.lab.CACHE, "linux-" + name)
+    try:
+        places.prepare(build, "stress" if "--stress" in case.more else "small")
+    except image.ImageError as e:
+        return str(e), ""
     result, wrong = places.run(place, case.words(place), out, case.seconds, build, console)
     return wrong, traffic(result) if result and not wrong else ""
 
