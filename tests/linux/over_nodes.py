@@ -44,7 +44,9 @@ SLOW_HOLD_US = 25000  # coherence.hold_us there
 
 def cluster(args, run_dir):
     """The cluster's configuration: the guest's RAM homed where its NUMA node is."""
-    nodes = [f"- {{id: {n}, name: n{n}, range_mib: {mib}}}" for n, mib in enumerate(args.ranges)]
+    offset_us, drift_ppb = (int(part) for part in args.skew.split(":"))
+    skew = [""] * (args.nodes - 1) + [f", clock_offset_us: {offset_us}, clock_drift_ppb: {drift_ppb}"]
+    nodes = [f"- {{id: {n}, name: n{n}, range_mib: {mib}{skew[n]}}}" for n, mib in enumerate(args.ranges)]
     ppm = round(args.loss * 10000)
     hold_us = args.hold_us or (SLOW_HOLD_US if args.slow else 0)
     rest = SLOW_REST if args.slow else ""
@@ -57,6 +59,7 @@ def cluster(args, run_dir):
         f"fabric: {{type: {args.fabric}, faults: {{seed: {args.seed}, drop_ppm: {ppm}}}}}",
         f"transport: {{heartbeat_ms: 100, dead_ms: 20000{SLOW_RTO if args.slow else ''}}}",
         f"coherence: {{check: true{hold}}}",
+        f"clock: {{discipline: {'off' if args.undisciplined else 'on'}}}",
         "poll: {mode: sleep}",
     ]) + "\n"  # fmt: skip
 
@@ -133,6 +136,8 @@ def arguments():
     parser.add_argument("--fabric", default="shm")
     parser.add_argument("--loss", type=float, default=0, metavar="PCT")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--skew", default="0:0", metavar="US:PPB", help="what the last node's TSC is ahead by, and faster")
+    parser.add_argument("--undisciplined", action="store_true", help="nobody does anything about it")
     parser.add_argument("--jobs", default="show")
     parser.add_argument("--words", default="", help="more for the kernel's command line")
     parser.add_argument("--without", default="", metavar="A,B", help="--slow: less on it, by the words' beginnings")

@@ -27,6 +27,7 @@ class Case:
     cpu: str = "qemu64,+tsc-deadline"
     devices: bool = False  # a disk and a network interface
     more: tuple = ()  # further arguments of over_nodes.py
+    fails: str = ""  # it has to fail, and this be among the words
 
     def words(self, place):
         words = [f"--nodes={self.nodes}", f"--homes={self.homes}", f"--jobs={self.jobs}", f"--qemu=-cpu {self.cpu}"]
@@ -40,7 +41,8 @@ CASES = {
     "memory-elsewhere": Case("0", "show,threads,clock,smc,disk,net", 900, devices=True, more=("--ranges=0,256",)),
     "1-node": Case("0", "show,threads,clock,smc,disk,net", 300, full=True, nodes=1, devices=True),
     "4-nodes": Case("0,1,2,3", "show,threads", 1800, full=True, nodes=4, more=("--mem=512",)),
-    "clock": Case("0,1", "clock", 600, full=True),
+    "clock": Case("0,1", "clock", 600, full=True, more=("--skew=10000000:50000",)),
+    "clock-off": Case("0,1", "clock", 600, full=True, more=("--skew=5000000:50000", "--undisciplined"), fails="job clock"),
     "memory-order": Case("0,1", "litmus,smc", 900, full=True),
     "shootdown": Case("0,1", "ipi", 900, full=True),
     "hotplug": Case("0,1", "hotplug", 900, full=True),
@@ -73,6 +75,8 @@ def run_case(name, case, place, build):
     except image.ImageError as e:
         return str(e), ""
     result, wrong = places.run(place, case.words(place), out, case.seconds, build, console)
+    if case.fails:
+        return (None, wrong) if wrong and case.fails in wrong else (f"not '{case.fails}': {wrong or 'it passed'}", "")
     return wrong, traffic(result) if result and not wrong else ""
 
 
