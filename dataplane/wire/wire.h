@@ -23,7 +23,7 @@
 
 enum {
     WIRE_VERSION = 1,        /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
-    WIRE_REVISION = 4,       /* any change of a layout or of a meaning increments it */
+    WIRE_REVISION = 5,       /* any change of a layout or of a meaning increments it */
     WIRE_ETHERTYPE = 0x88B5, /* IEEE local experimental; configurable */
     WIRE_NODES_MAX = 64,
     WIRE_PAGE_SIZE = 4096,

@@ -181,6 +181,71 @@ int caps_common_cpuid(struct vm *vm, const struct kvm_cpuid2 **ret_list)
     return 0;
 }
 
+/* One of the two lists; a kernel that has none of features says so. */
+static int add_msrs(int kvm_fd, bool features, struct host_msrs *list, uint32_t room)
+{
+    struct { /* struct kvm_msr_list with its indices */
+        uint32_t nmsrs, indices[HOST_MSRS_MAX];
+    } all = {.nmsrs = HOST_MSRS_MAX};
+    uint32_t nr = (uint32_t)(features ? KVM_GET_MSR_FEATURE_INDEX_LIST : KVM_GET_MSR_INDEX_LIST);
+    int rc = raw_ioctl(kvm_fd, nr, (uintptr_t)&all);
+    if (rc < 0)
+        return features && rc != -E2BIG ? 0 : rc;
+    for (uint32_t i = 0; i < all.nmsrs; i++) {
+        struct { /* struct kvm_msrs with one entry */
+            uint32_t nmsrs, pad;
+            struct kvm_msr_entry entry;
+        } one = {.nmsrs = 1, .entry = {.index = all.indices[i]}};
+        if (features && raw_ioctl(kvm_fd, KVM_GET_MSRS, (uintptr_t)&one) != 1)
+            continue;
+        if (list->n == room)
+            return -E2BIG;
+        list->msr[list->n++] = (struct host_msr){all.indices[i], features, one.entry.data};
+    }
+    return 0;
+}
+
+int caps_host_msrs(const struct vm *vm, struct host_msrs *list, uint32_t size)
+{
+    uint32_t room = (size - sizeof(*list)) / (uint32_t)sizeof(list->msr[0]);
+    *list = (struct host_msrs){0};
+    int rc = add_msrs(vm->kvm_fd, false, list, room);
+    if (rc == 0)
+        rc = add_msrs(vm->kvm_fd, true, list, room);
+    if (rc < 0)
+        say("node %u: its kernel's lists of MSRs cannot be had: %s", vm->link.node, strerror(-rc));
+    return rc;
+}
+
+static int take_out_msrs(struct vm *vm, uint32_t node, struct host_msrs *list)
+{
+    int rc = vm_cmd(vm, node, VMC_MSRS, 0, NULL, 0, "KVM_GET_MSR_INDEX_LIST");
+    if (rc < 0)
+        return rc;
+    rc = msrs_intersect(list, (const void *)vm->reply, vm->reply_len);
+    if (rc < 0)
+        say("node %u: its KVM_GET_MSR_INDEX_LIST is no list", node);
+    return rc;
+}
+
+int caps_common_msrs(struct vm *vm, const struct host_msrs **ret_list)
+{
+    enum { SIZE = sizeof(struct host_msrs) + HOST_MSRS_MAX * sizeof(struct host_msr) };
+    if (vm->common_msrs == NULL) {
+        struct host_msrs *list = calloc(1, SIZE);
+        int rc = list != NULL ? caps_host_msrs(vm, list, SIZE) : -ENOMEM;
+        for (uint32_t n = 0; n < vm->link.nodes && rc >= 0; n++)
+            rc = n == vm->link.node ? 0 : take_out_msrs(vm, n, list);
+        if (rc < 0) {
+            free(list);
+            return -EINVAL;
+        }
+        vm->common_msrs = list;
+    }
+    *ret_list = vm->common_msrs;
+    return 0;
+}
+
 bool caps_user_msr(int vm_fd)
 {
     struct kvm_enable_cap cap = {

@@ -84,6 +84,18 @@ static int supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list)
     return 0;
 }
 
+static int msr_list(int fd, uint32_t nr, struct kvm_msr_list *ret)
+{
+    struct vm *vm = atomic_load(&the_vm);
+    const struct host_msrs *common;
+    if (vm == NULL)
+        return raw_ioctl(fd, nr, (uintptr_t)ret);
+    pthread_mutex_lock(&vm->lock);
+    int rc = caps_common_msrs(vm, &common);
+    pthread_mutex_unlock(&vm->lock);
+    return rc < 0 ? rc : msrs_answer(common, nr == (uint32_t)KVM_GET_MSR_FEATURE_INDEX_LIST, ret);
+}
+
 int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)
 {
     const struct ioctl_info *info = ioctl_find(SCOPE_SYSTEM, nr);
@@ -95,6 +107,9 @@ int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)
     case (uint32_t)KVM_GET_SUPPORTED_CPUID:
     case (uint32_t)KVM_GET_EMULATED_CPUID:
         return supported_cpuid(fd, nr, (struct kvm_cpuid2 *)arg);
+    case (uint32_t)KVM_GET_MSR_INDEX_LIST:
+    case (uint32_t)KVM_GET_MSR_FEATURE_INDEX_LIST:
+        return msr_list(fd, nr, (struct kvm_msr_list *)arg);
     case (uint32_t)KVM_CREATE_VM:
         return create_vm(fd, arg, ret_vm);
     default:

@@ -10,11 +10,24 @@
 #include "hypervisor-glue/vkvm/cpuid_common.h"
 #include "hypervisor-glue/vkvm/vcpud.h"
 
-enum { HIDDEN_MAX = 32, KEY_HIDE = 0x100 };
+enum { HIDDEN_MAX = 32, KEY_HIDE = 0x100, KEY_HIDE_MSR };
 
 static struct vm vm;
 static const char *hidden[HIDDEN_MAX]; /* --hide-cpu */
 static unsigned hiddens;
+static uint32_t hidden_msr[HIDDEN_MAX]; /* --hide-msr */
+static unsigned hidden_msrs;
+
+static void hide_msr(const char *arg, const struct argp_state *state)
+{
+    char *end;
+    unsigned long index = strtoul(arg, &end, 16);
+    if (*arg == '\0' || *end != '\0' || index > UINT32_MAX)
+        argp_error(state, "--hide-msr %s: allowed is a hexadecimal number, such as c0000103", arg);
+    if (hidden_msrs == HIDDEN_MAX)
+        argp_error(state, "--hide-msr: at most %d", HIDDEN_MAX);
+    hidden_msr[hidden_msrs++] = (uint32_t)index;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -32,6 +45,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (hiddens == HIDDEN_MAX)
             argp_error(state, "--hide-cpu: at most %d", HIDDEN_MAX);
         hidden[hiddens++] = arg;
+        return 0;
+    case KEY_HIDE_MSR:
+        hide_msr(arg, state);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected '%s'", arg);
@@ -66,6 +82,17 @@ static int supported_cpuid(uint8_t *out, uint32_t size)
     return (int)(sizeof(*list) + list->nent * sizeof(list->entries[0]));
 }
 
+static int supported_msrs(uint8_t *out, uint32_t size)
+{
+    struct host_msrs *list = (void *)out;
+    int rc = caps_host_msrs(&vm, list, size);
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0; i < hidden_msrs; i++)
+        msrs_hide(list, hidden_msr[i]);
+    return (int)(sizeof(*list) + list->n * sizeof(list->msr[0]));
+}
+
 static void serve(const struct glue_entry *e, const uint8_t *payload)
 {
     struct glue_entry r = {
@@ -73,9 +100,10 @@ static void serve(const struct glue_entry *e, const uint8_t *payload)
     static _Alignas(8) uint8_t answer[GLUE_SIDE_SIZE];
     int len = 0;
     pthread_mutex_lock(&vm.lock);
-    int rc =
-        e->op == VMC_CPUID ? supported_cpuid(answer, sizeof(answer)) : vm_exec(&vm, e, payload);
-    if (e->op == VMC_CPUID && rc > 0)
+    int rc = e->op == VMC_CPUID  ? supported_cpuid(answer, sizeof(answer))
+             : e->op == VMC_MSRS ? supported_msrs(answer, sizeof(answer))
+                                 : vm_exec(&vm, e, payload);
+    if ((e->op == VMC_CPUID || e->op == VMC_MSRS) && rc > 0)
         len = rc;
     if (rc == 0 && e->op == VMC_VCPU)
         rc = start_vcpu((uint32_t)e->arg);
@@ -90,6 +118,7 @@ int main(int argc, char **argv)
         {"socket", 's', "PATH", 0, "the glue socket of this node's pando-dataplane", 0},
         {"hide-cpu", KEY_HIDE, "LEAF.SUBLEAF.REGISTER.BIT", 0,
          "a CPUID feature of this host that the guest is not to get, as if the host lacked it", 0},
+        {"hide-msr", KEY_HIDE_MSR, "INDEX", 0, "the same of an MSR, in hexadecimal digits", 0},
         {0}};
     static const struct argp argp = {.options = options,
                                      .parser = parse,

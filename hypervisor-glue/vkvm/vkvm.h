@@ -40,6 +40,7 @@
 #include "hypervisor-glue/link/raw.h"
 #include "hypervisor-glue/vkvm/doorbells.h"
 #include "hypervisor-glue/vkvm/guest_clock.h"
+#include "hypervisor-glue/vkvm/msrs_common.h"
 
 enum {
     VKVM_GSIS = 1024,
@@ -118,6 +119,7 @@ struct vm {
     struct guest_clock clock;
     uint32_t cmd_seq;
     struct kvm_cpuid2 *common_cpuid; /* caps_common_cpuid; NULL: not asked yet */
+    struct host_msrs *common_msrs;   /* caps_common_msrs; likewise */
     _Alignas(
         8) uint8_t reply[GLUE_SIDE_SIZE]; /* payload of the last reply on the VM's channel ... */
     uint32_t reply_len;                   /* ... and its length */
@@ -196,6 +198,10 @@ int caps_host_cpuid(const struct vm *vm, struct kvm_cpuid2 *list, uint32_t size)
 /* What all nodes' processors offer; asked for once, the list stays the VM's. vm->lock is held.
  * -EINVAL: no guest can run on all of them, or a node did not answer; a line says which. */
 int caps_common_cpuid(struct vm *vm, const struct kvm_cpuid2 **ret_list);
+/* The same of MSRs: this host's, into size bytes, and what all hosts have (-EINVAL: it has said
+ * why; under vm->lock). */
+int caps_host_msrs(const struct vm *vm, struct host_msrs *list, uint32_t size);
+int caps_common_msrs(struct vm *vm, const struct host_msrs **ret_list);
 /* Asks for exits on the MSRs of the local APIC and of the guest's clock. */
 bool caps_user_msr(int vm_fd);
 /* Whether this KVM hands such MSRs to user space, tried out on a VM of its own. */
@@ -217,7 +223,7 @@ int memslots_write(struct vm *vm, uint64_t gpa, const void *bytes, uint32_t len)
 struct vcpu *vcpu_create(struct vm *vm, uint32_t id, int *ret_errno);
 
 /* ---- vm_cmd.c, vm_exec.c --- */
-enum vm_cmd { VMC_IOCTL = 1, VMC_MEMORY, VMC_ROM, VMC_VCPU, VMC_CLOCK, VMC_CPUID };
+enum vm_cmd { VMC_IOCTL = 1, VMC_MEMORY, VMC_ROM, VMC_VCPU, VMC_CLOCK, VMC_CPUID, VMC_MSRS };
 struct vmc_memory { /* VMC_MEMORY; block UINT32_MAX: bytes sent by VMC_ROM before; size 0: remove */
     uint32_t slot, flags;
     uint64_t gpa, size;

@@ -12,7 +12,8 @@
  *
  *   slots_vmm                all of it
  *   slots_vmm private        RAM is anonymous memory, which must be refused
- *   slots_vmm lacks ECX      only: a node lacks these bits of CPUID 1's ECX, this host has them
+ *   slots_vmm lacks ECX MSR  only: a node lacks these bits of CPUID 1's ECX and this MSR, this host
+ *                            has them
  * Exit status 0: all as expected.
  */
 #include <pthread.h>
@@ -428,16 +429,49 @@ static uint32_t supported_ecx(int kvm)
     return 0;
 }
 
-/* Before the VM: this host's. After: what both nodes offer, nothing else missing. */
-static int common_cpuid(int kvm, uint32_t lacks)
+struct msr_list { /* struct kvm_msr_list with its indices */
+    uint32_t n, index[1000];
+};
+
+static void supported_msrs(int kvm, unsigned long nr, struct msr_list *ret)
 {
+    ret->n = 0;
+    CHECK(ioctl(kvm, nr, ret) != 0 && errno == E2BIG && ret->n > 0 && ret->n <= 1000);
+    CHECK(ioctl(kvm, nr, ret) == 0);
+}
+
+/* All of here but the one that is lacking, in this order. */
+static bool all_but(const struct msr_list *here, const struct msr_list *both, uint32_t lacks)
+{
+    uint32_t n = 0, missing = 0;
+    for (uint32_t i = 0; i < here->n; i++) {
+        missing += here->index[i] == lacks;
+        if (here->index[i] != lacks && (n == both->n || both->index[n++] != here->index[i]))
+            return false;
+    }
+    return missing == 1 && n == both->n;
+}
+
+/* Before the VM: this host's. After: what both nodes offer, nothing else missing. */
+static int common(int kvm, uint32_t lacks, uint32_t lacks_msr)
+{
+    static struct msr_list msrs, features, both_msrs, both_features;
     uint32_t here = supported_ecx(kvm);
+    supported_msrs(kvm, KVM_GET_MSR_INDEX_LIST, &msrs);
+    supported_msrs(kvm, KVM_GET_MSR_FEATURE_INDEX_LIST, &features);
     vm_fd = ioctl(kvm, KVM_CREATE_VM, 0);
     CHECK(vm_fd >= 0);
     uint32_t both = supported_ecx(kvm);
     if ((here & lacks) != lacks || both != (here & ~lacks)) {
         fprintf(stderr, "slots_vmm: CPUID 1 ECX: %#x here, %#x on both\n", here, both);
         return 7;
+    }
+    supported_msrs(kvm, KVM_GET_MSR_INDEX_LIST, &both_msrs);
+    supported_msrs(kvm, KVM_GET_MSR_FEATURE_INDEX_LIST, &both_features);
+    if (!all_but(&msrs, &both_msrs, lacks_msr) || features.n != both_features.n) {
+        fprintf(stderr, "slots_vmm: %u MSRs, %u features here, %u and %u on both\n", msrs.n,
+                features.n, both_msrs.n, both_features.n);
+        return 8;
     }
     return 0;
 }
@@ -542,8 +576,9 @@ int main(int argc, char **argv)
     int kvm = tiny_open();
     CHECK(rom != MAP_FAILED);
     memcpy(rom + 0x1234, &(uint16_t){0xCAFE}, 2);
-    if (argc > 2 && strcmp(argv[1], "lacks") == 0)
-        return common_cpuid(kvm, (uint32_t)strtoul(argv[2], NULL, 16));
+    if (argc > 3 && strcmp(argv[1], "lacks") == 0)
+        return common(kvm, (uint32_t)strtoul(argv[2], NULL, 16),
+                      (uint32_t)strtoul(argv[3], NULL, 16));
     tiny_create_vm(kvm);
     CHECK(ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD) == 1 &&
           ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD_RESAMPLE) == 0);

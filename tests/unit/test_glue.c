@@ -15,6 +15,7 @@
 
 #include "hypervisor-glue/link/glue_ring.h"
 #include "hypervisor-glue/vkvm/cpuid_common.h"
+#include "hypervisor-glue/vkvm/msrs_common.h"
 #include "hypervisor-glue/vkvm/exit_wire.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
@@ -561,9 +562,39 @@ static void cpuid_of_all(void **state)
         assert_int_equal(cpuid_hide(as_list(&a), bad[i]), -EINVAL);
 }
 
+static void msrs_in_common(void **state)
+{
+    (void)state;
+    struct {
+        uint32_t n, pad;
+        struct host_msr msr[4];
+    } a = {4, 0, {{0x10, 0, 0}, {0x10, 1, 7}, {0x8b, 1, 1}, {0x174, 0, 0}}},
+      b = {4, 0, {{0x174, 0, 0}, {0x8b, 1, 2}, {0x10, 1, 7}, {0x11, 0, 0}}};
+    struct host_msrs *list = (void *)&a;
+    struct {
+        uint32_t n, index[4];
+    } out = {.n = 0};
+    assert_int_equal(msrs_intersect(list, (void *)&b, sizeof(b) - 1), -EPROTO);
+    assert_int_equal(msrs_intersect(list, (void *)&b, 4), -EPROTO);
+    assert_int_equal(a.n, 4);
+    assert_int_equal(msrs_answer(list, true, (void *)&out), -E2BIG);
+    assert_int_equal(out.n, 2);
+    assert_int_equal(msrs_answer(list, true, (void *)&out), 0);
+    assert_int_equal(out.index[0] << 16 | out.index[1], 0x10008b);
+    assert_int_equal(msrs_intersect(list, (void *)&b, sizeof(b)), 0);
+    assert_int_equal(a.n, 2); /* the feature of one value, and what both have */
+    assert_int_equal(a.msr[0].index << 1 | a.msr[0].is_feature, 0x10 << 1 | 1);
+    assert_int_equal(a.msr[1].index << 1 | a.msr[1].is_feature, 0x174 << 1);
+    msrs_hide(list, 0x10);
+    assert_int_equal(msrs_answer(list, false, (void *)&out), 0);
+    assert_int_equal(out.n, 1);
+    assert_int_equal(out.index[0], 0x174);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(msrs_in_common),
         cmocka_unit_test(ring_carries_both_sizes),
         cmocka_unit_test(ring_refuses_a_bad_producer),
         cmocka_unit_test(broken_ring_ends_the_vm),
