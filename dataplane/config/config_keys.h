@@ -56,8 +56,8 @@ enum {
     X(interleave_shift, UINT, "log2 pages", 0, 20, "0", COMMON, 1, vm.interleave_shift,            \
       "homes: interleave: pages of a stripe, as a power of two.")                                  \
     X(tick_rest_times, UINT, "", 0, 1000, "3", COMMON, 1, vm.tick_rest_times,                      \
-      "A vCPU whose timer interrupt took more than 1 ms to handle, as the one before seems to "    \
-      "have done, gets no other for so many times as long: time for other work. 0: off.")          \
+      "A vCPU whose timer interrupt took more than 1 ms to handle, where another seemed to have "  \
+      "before, gets no other for so many times as long: time for other work. 0: off.")             \
     X(tick_rest_max_ms, UINT, "ms", 1, 60000, "200", COMMON, 1, vm.tick_rest_max_ms,               \
       "The longest such rest: so late may a timer of the guest be then.")
 

@@ -89,9 +89,10 @@ static uint64_t next_expiry(const struct vcpu *v)
  * (with an 8th of the rest four CPUs that sleep while they wait for a lock got it no sooner).
  *
  * How long one takes is known only if its end is an exit, the first at which the guest could take
- * another. That costs an exit, so it is asked for only if the one before may have been slow: if
- * some exit, before the guest was seen with interrupts on, came late. (It may have come from
- * elsewhere: that the handler returned is no exit.) */
+ * another. That costs an exit, so it is asked for only where one may have been slow lately: where
+ * an exit came late, before the guest was seen with interrupts on. (It may have come from
+ * elsewhere: that the handler returned is no exit.) For some ticks after that, too: one that comes
+ * right after a slow one finds the pages there. */
 void tick_accepted(struct vcpu *v, int pending, uint64_t now)
 {
     struct tick *t = &v->tick;
@@ -100,24 +101,31 @@ void tick_accepted(struct vcpu *v, int pending, uint64_t now)
         return;
     t->accepted = now;
     t->in_work = true;
-    t->is_watched = t->is_suspect;
+    t->is_watched = t->watch != 0;
 }
 
 void tick_exit(struct vcpu *v, uint64_t now)
 {
     struct tick *t = &v->tick;
     uint64_t took = now - t->accepted;
-    t->is_suspect = took > VKVM_TICK_LATE_NS && t->rest_times != 0;
+    bool late = took > VKVM_TICK_LATE_NS && t->rest_times != 0;
+    if (late && !t->is_watched && (!v->ready || v->run->request_interrupt_window))
+        t->watch = VKVM_TICK_WATCH;
     if (!v->ready)
         return;
-    if (t->is_watched && t->is_suspect)
+    if (t->is_watched && late) {
+        t->watch = VKVM_TICK_WATCH;
         lapic_timer_rest(&v->lapic, now + min_u64(t->rest_times * took, t->rest_max_ns));
+    } else if (t->is_watched) {
+        t->watch--;
+    }
     t->in_work = t->is_watched = false;
 }
 
 void tick_forget(struct vcpu *v)
 {
-    v->tick.in_work = v->tick.is_watched = v->tick.is_suspect = false;
+    v->tick.in_work = v->tick.is_watched = false;
+    v->tick.watch = 0;
 }
 
 /* The model's timer kicks a vCPU that is in the guest. */
@@ -318,6 +326,8 @@ int home_run(struct vcpu *v, bool vmm_window)
     home_thread_setup(v);
     v->vmm_window = vmm_window;
     int rc = run_loop(v);
+    if (rc == -EINTR)
+        v->tick.is_watched = false; /* the VMM may keep the vCPU for long */
     tell_vmm(v);
     v->run->request_interrupt_window = vmm_window; /* ours is not the VMM's wish next time */
     return rc;

@@ -96,6 +96,18 @@ static int msr_list(int fd, uint32_t nr, struct kvm_msr_list *ret)
     return rc < 0 ? rc : msrs_answer(common, nr == (uint32_t)KVM_GET_MSR_FEATURE_INDEX_LIST, ret);
 }
 
+/* A VMM takes an empty list of feature MSRs for an error where there is the capability. */
+static int check_extension(int fd, uintptr_t cap)
+{
+    struct vm *vm = atomic_load(&the_vm);
+    struct kvm_msr_list none = {0};
+    int rc = caps_check(fd, NULL, cap);
+    if (vm == NULL || rc <= 0 || cap != KVM_CAP_GET_MSR_FEATURES)
+        return rc;
+    rc = msr_list(fd, (uint32_t)KVM_GET_MSR_FEATURE_INDEX_LIST, &none);
+    return rc == -E2BIG;
+}
+
 int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)
 {
     const struct ioctl_info *info = ioctl_find(SCOPE_SYSTEM, nr);
@@ -103,7 +115,7 @@ int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)
         return ioctl_unknown(SCOPE_SYSTEM, nr);
     switch (nr) {
     case (uint32_t)KVM_CHECK_EXTENSION:
-        return caps_check(fd, NULL, arg);
+        return check_extension(fd, arg);
     case (uint32_t)KVM_GET_SUPPORTED_CPUID:
     case (uint32_t)KVM_GET_EMULATED_CPUID:
         return supported_cpuid(fd, nr, (struct kvm_cpuid2 *)arg);

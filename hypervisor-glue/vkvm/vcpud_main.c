@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pando-vcpud --socket PATH: runs the vCPUs that are at home on this node. Ends with its VM. */
 #include <argp.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ static void hide_msr(const char *arg, const struct argp_state *state)
 {
     char *end;
     unsigned long index = strtoul(arg, &end, 16);
-    if (*arg == '\0' || *end != '\0' || index > UINT32_MAX)
+    if (!isxdigit((unsigned char)*arg) || *end != '\0' || index > UINT32_MAX)
         argp_error(state, "--hide-msr %s: allowed is a hexadecimal number, such as c0000103", arg);
     if (hidden_msrs == HIDDEN_MAX)
         argp_error(state, "--hide-msr: at most %d", HIDDEN_MAX);
@@ -118,7 +119,8 @@ int main(int argc, char **argv)
         {"socket", 's', "PATH", 0, "the glue socket of this node's pando-dataplane", 0},
         {"hide-cpu", KEY_HIDE, "LEAF.SUBLEAF.REGISTER.BIT", 0,
          "a CPUID feature of this host that the guest is not to get, as if the host lacked it", 0},
-        {"hide-msr", KEY_HIDE_MSR, "INDEX", 0, "the same of an MSR, in hexadecimal digits", 0},
+        {"hide-msr", KEY_HIDE_MSR, "INDEX", 0,
+         "an MSR, in hexadecimal digits, that the VMM is not to be offered", 0},
         {0}};
     static const struct argp argp = {.options = options,
                                      .parser = parse,

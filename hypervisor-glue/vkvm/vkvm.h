@@ -3,8 +3,8 @@
  * The virtual KVM: what the preload library and pando-vcpud have in common. EDGE.
  *
  *   preload.c      the interposed libc calls
- *   system_fd.c    /dev/kvm itself;  caps.c  what it says that it can do;  cpuid_common.c  of what
- *                  all hosts can
+ *   system_fd.c    /dev/kvm itself;  caps.c  what it says that it can do;  cpuid_common.c and
+ *                  msrs_common.c  of what all hosts can
  *   ioctls.c       the allow-list and sizes
  *   vm_fd.c        ioctls of the VM
  *   vm_cmd.c       VM-wide changes, sent;  vm_exec.c  carried out
@@ -55,6 +55,7 @@ enum {
     VKVM_PIO_OFFSET = 4096, /* where KVM puts port data in the vCPU's mapping */
     VKVM_RUN_PAGES = 3,
     VKVM_TICK_LATE_NS = 1000000, /* a timer interrupt that takes longer is followed by a rest */
+    VKVM_TICK_WATCH = 4,         /* so many fast ones after it are looked at as well */
     VKVM_POLL_NS =
         20000000, /* a signal between the last look and the sleep is noticed after this */
 };
@@ -100,7 +101,7 @@ struct tick {
     uint64_t accepted; /* ns; the timer's interrupt, by the guest */
     bool in_work;      /* since then the guest was not seen ready for another */
     bool is_watched;   /* its end will be an exit */
-    bool is_suspect;   /* the last one seen may have taken longer than VKVM_TICK_LATE_NS */
+    uint32_t watch;    /* so many more are to be watched: a slow one may have been lately */
     uint64_t rest_times, rest_max_ns; /* vm.tick_rest_times, vm.tick_rest_max_ms */
 };
 

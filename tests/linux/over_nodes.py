@@ -45,7 +45,7 @@ SLOW_HOLD_US = 25000  # coherence.hold_us there
 def cluster(args, run_dir):
     """The cluster's configuration: the guest's RAM homed where its NUMA node is."""
     offset_us, drift_ppb = (int(part) for part in args.skew.split(":"))
-    skew = [""] * (args.nodes - 1) + [f", clock_offset_us: {offset_us}, clock_drift_ppb: {drift_ppb}"]
+    skew = [""] * (len(args.ranges) - 1) + [f", clock_offset_us: {offset_us}, clock_drift_ppb: {drift_ppb}"]
     nodes = [f"- {{id: {n}, name: n{n}, range_mib: {mib}{skew[n]}}}" for n, mib in enumerate(args.ranges)]
     ppm = round(args.loss * 10000)
     hold_us = args.hold_us or (SLOW_HOLD_US if args.slow else 0)
@@ -198,11 +198,12 @@ def main():
         argv = pando_argv(args, config, summaries, qemu)
         log, status = smoke.run(argv, port, args.seconds, True, GUEST, 1 + args.reboot, watch)
         nodes = [node_summary(os.path.join(summaries, f"summary{n}.json")) for n in range(args.nodes)]
-    problem = log.problem() or wrong(status, nodes, args.loss)
+    broken = wrong(status, nodes, args.loss)
+    problem = log.problem() or broken
     print("\n" + log.text() + (f"\n{problem}" if problem else ""))
     seconds = round(time.monotonic() - start, 1)
     result = {
-        "problem": problem, "userspace_s": log.userspace_s, "seconds": seconds,
+        "problem": problem, "broken": broken, "userspace_s": log.userspace_s, "seconds": seconds,
         "passed": {n: {"seconds": s, "words": w} for n, (s, w) in log.passed.items()}, "failed": log.failed, "nodes": nodes,
         "traffic": jobs.jobs,
     }  # fmt: skip
