@@ -8,17 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hypervisor-glue/vkvm/cpuid_common.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 enum {
+    CPUID_1_ECX_VMX = 1u << 5,
     CPUID_1_ECX_X2APIC = 1u << 21,
     CPUID_1_ECX_DEADLINE = 1u << 24,
     CPUID_PV = 0x40000000,
     CPUID_PV_FEATURES = 0x40000001,
     CPUID_APM_INVARIANT_TSC = 1u << 8,
 };
-#define CPUID_APM 0x80000007u
+#define CPUID_AMD         0x80000001u
+#define CPUID_AMD_ECX_SVM 4u
+#define CPUID_APM         0x80000007u
+#define CPUID_SVM         0x8000000Au
 /* What guest_clock.c provides, and the hint that ports need no delay. */
 #define PV_OFFERED                                                                                 \
     (1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_CLOCKSOURCE2 |                              \
@@ -104,7 +107,8 @@ int caps_check(int fd, struct vm *vm, uintptr_t cap)
 
 /* x2APIC, TSC-deadline timer and paravirtual clock only where their MSRs reach the models; of the
  * paravirtual features those that share no page and no clock with one host's kernel. The guest's
- * TSC is invariant because guest_clock.c makes it so, wherever the kernel lets it. */
+ * TSC is invariant because guest_clock.c makes it so, wherever the kernel lets it. No
+ * virtualisation inside the guest: its state (KVM_GET_NESTED_STATE) is not carried. */
 int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user_msr)
 {
     int rc = raw_ioctl(fd, nr, (uintptr_t)list);
@@ -126,124 +130,16 @@ int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user
         if (e.function == CPUID_APM)
             e.edx |= CPUID_APM_INVARIANT_TSC;
         if (e.function == 1)
-            e.ecx = (e.ecx & ~(CPUID_1_ECX_X2APIC | CPUID_1_ECX_DEADLINE)) | (user_msr ? ours : 0);
+            e.ecx = (e.ecx & ~(CPUID_1_ECX_X2APIC | CPUID_1_ECX_DEADLINE | CPUID_1_ECX_VMX)) |
+                    (user_msr ? ours : 0);
+        if (e.function == CPUID_AMD)
+            e.ecx &= ~CPUID_AMD_ECX_SVM;
+        if (e.function == CPUID_SVM)
+            e.eax = e.ebx = e.ecx = e.edx = 0;
         list->entries[kept++] = e;
     }
     list->nent = kept;
     return rc;
-}
-
-int caps_host_cpuid(const struct vm *vm, struct kvm_cpuid2 *list, uint32_t size)
-{
-    *list =
-        (struct kvm_cpuid2){.nent = (size - sizeof(*list)) / (uint32_t)sizeof(list->entries[0])};
-    int rc =
-        caps_supported_cpuid(vm->kvm_fd, (uint32_t)KVM_GET_SUPPORTED_CPUID, list, vm->user_msr);
-    return rc < 0 ? rc : 0;
-}
-
-static int take_out(struct vm *vm, uint32_t node, struct kvm_cpuid2 *list)
-{
-    const struct kvm_cpuid2 *other = (const void *)vm->reply;
-    int rc = vm_cmd(vm, node, VMC_CPUID, 0, NULL, 0, "KVM_GET_SUPPORTED_CPUID");
-    if (rc < 0)
-        return rc;
-    if (vm->reply_len < sizeof(*other) ||
-        other->nent > (vm->reply_len - sizeof(*other)) / sizeof(other->entries[0]))
-        rc = -EPROTO;
-    else
-        rc = cpuid_intersect(list, other);
-    if (rc == -EPROTO)
-        say("node %u: its KVM_GET_SUPPORTED_CPUID is no list of a processor", node);
-    if (rc == -EXDEV)
-        say("the processors of nodes %u and %u are of different vendors: no guest can run on both",
-            vm->link.node, node);
-    return rc;
-}
-
-int caps_common_cpuid(struct vm *vm, const struct kvm_cpuid2 **ret_list)
-{
-    enum {
-        SIZE = sizeof(struct kvm_cpuid2) + CAPS_CPUID_ENTRIES * sizeof(struct kvm_cpuid_entry2)
-    };
-    if (vm->common_cpuid == NULL) {
-        struct kvm_cpuid2 *list = calloc(1, SIZE);
-        int rc = list != NULL ? caps_host_cpuid(vm, list, SIZE) : -ENOMEM;
-        for (uint32_t n = 0; n < vm->link.nodes && rc >= 0; n++)
-            rc = n == vm->link.node ? 0 : take_out(vm, n, list);
-        if (rc < 0) {
-            free(list);
-            return -EINVAL;
-        }
-        vm->common_cpuid = list;
-    }
-    *ret_list = vm->common_cpuid;
-    return 0;
-}
-
-/* One of the two lists; a kernel that has none of features says so. */
-static int add_msrs(int kvm_fd, bool features, struct host_msrs *list, uint32_t room)
-{
-    struct { /* struct kvm_msr_list with its indices */
-        uint32_t nmsrs, indices[HOST_MSRS_MAX];
-    } all = {.nmsrs = HOST_MSRS_MAX};
-    uint32_t nr = (uint32_t)(features ? KVM_GET_MSR_FEATURE_INDEX_LIST : KVM_GET_MSR_INDEX_LIST);
-    int rc = raw_ioctl(kvm_fd, nr, (uintptr_t)&all);
-    if (rc < 0)
-        return features && rc != -E2BIG ? 0 : rc;
-    for (uint32_t i = 0; i < all.nmsrs; i++) {
-        struct { /* struct kvm_msrs with one entry */
-            uint32_t nmsrs, pad;
-            struct kvm_msr_entry entry;
-        } one = {.nmsrs = 1, .entry = {.index = all.indices[i]}};
-        if (features && raw_ioctl(kvm_fd, KVM_GET_MSRS, (uintptr_t)&one) != 1)
-            continue;
-        if (list->n == room)
-            return -E2BIG;
-        list->msr[list->n++] = (struct host_msr){all.indices[i], features, one.entry.data};
-    }
-    return 0;
-}
-
-int caps_host_msrs(const struct vm *vm, struct host_msrs *list, uint32_t size)
-{
-    uint32_t room = (size - sizeof(*list)) / (uint32_t)sizeof(list->msr[0]);
-    *list = (struct host_msrs){0};
-    int rc = add_msrs(vm->kvm_fd, false, list, room);
-    if (rc == 0)
-        rc = add_msrs(vm->kvm_fd, true, list, room);
-    if (rc < 0)
-        say("node %u: its kernel's lists of MSRs cannot be had: %s", vm->link.node, strerror(-rc));
-    return rc;
-}
-
-static int take_out_msrs(struct vm *vm, uint32_t node, struct host_msrs *list)
-{
-    int rc = vm_cmd(vm, node, VMC_MSRS, 0, NULL, 0, "KVM_GET_MSR_INDEX_LIST");
-    if (rc < 0)
-        return rc;
-    rc = msrs_intersect(list, (const void *)vm->reply, vm->reply_len);
-    if (rc < 0)
-        say("node %u: its KVM_GET_MSR_INDEX_LIST is no list", node);
-    return rc;
-}
-
-int caps_common_msrs(struct vm *vm, const struct host_msrs **ret_list)
-{
-    enum { SIZE = sizeof(struct host_msrs) + HOST_MSRS_MAX * sizeof(struct host_msr) };
-    if (vm->common_msrs == NULL) {
-        struct host_msrs *list = calloc(1, SIZE);
-        int rc = list != NULL ? caps_host_msrs(vm, list, SIZE) : -ENOMEM;
-        for (uint32_t n = 0; n < vm->link.nodes && rc >= 0; n++)
-            rc = n == vm->link.node ? 0 : take_out_msrs(vm, n, list);
-        if (rc < 0) {
-            free(list);
-            return -EINVAL;
-        }
-        vm->common_msrs = list;
-    }
-    *ret_list = vm->common_msrs;
-    return 0;
 }
 
 bool caps_user_msr(int vm_fd)

@@ -2,13 +2,37 @@
 #include "hypervisor-glue/vkvm/msrs_common.h"
 
 #include <errno.h>
+#include <stddef.h>
 
-static bool has(const struct host_msrs *list, const struct host_msr *m)
+/* Arch capabilities are promises, but for these two, which warn (Intel, "Return Stack Buffer
+ * Underflow"). */
+enum { ARCH_CAP_RSBA = 1u << 2, ARCH_CAP_RRSBA = 1u << 19 };
+
+/* Whether a feature of two hosts can be one guest's; then *value is what both keep. */
+static bool combine(uint32_t index, uint64_t *value, uint64_t other)
+{
+    const uint64_t warn = ARCH_CAP_RSBA | ARCH_CAP_RRSBA;
+    switch (index) {
+    case HOST_MSR_ARCH_CAPABILITIES:
+        *value = (*value & other & ~warn) | ((*value | other) & warn);
+        return true;
+    case HOST_MSR_UCODE_REV:
+        *value = other < *value ? other : *value;
+        return true;
+    case HOST_MSR_DE_CFG:
+        *value &= other;
+        return true;
+    default:
+        return *value == other;
+    }
+}
+
+static bool has(const struct host_msrs *list, struct host_msr *m)
 {
     for (uint32_t i = 0; i < list->n; i++) {
         const struct host_msr *o = &list->msr[i];
         if (o->index == m->index && o->is_feature == m->is_feature)
-            return o->value == m->value;
+            return combine(m->index, &m->value, o->value);
     }
     return false;
 }
@@ -47,4 +71,23 @@ int msrs_answer(const struct host_msrs *list, bool features, struct kvm_msr_list
         if (list->msr[i].is_feature == features)
             ret->indices[n++] = list->msr[i].index;
     return 0;
+}
+
+const struct host_msr *msrs_feature(const struct host_msrs *list, uint32_t index)
+{
+    for (uint32_t i = 0; i < list->n; i++)
+        if (list->msr[i].is_feature && list->msr[i].index == index)
+            return &list->msr[i];
+    return NULL;
+}
+
+int msrs_values(const struct host_msrs *list, struct kvm_msr_entry *entries, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct host_msr *m = msrs_feature(list, entries[i].index);
+        if (m == NULL)
+            return (int)i;
+        entries[i].data = m->value;
+    }
+    return (int)n;
 }

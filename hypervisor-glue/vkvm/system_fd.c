@@ -84,16 +84,24 @@ static int supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list)
     return 0;
 }
 
-static int msr_list(int fd, uint32_t nr, struct kvm_msr_list *ret)
+/* The two lists and the values of features. */
+static int msrs(int fd, uint32_t nr, uintptr_t arg)
 {
     struct vm *vm = atomic_load(&the_vm);
     const struct host_msrs *common;
     if (vm == NULL)
-        return raw_ioctl(fd, nr, (uintptr_t)ret);
+        return raw_ioctl(fd, nr, arg);
     pthread_mutex_lock(&vm->lock);
     int rc = caps_common_msrs(vm, &common);
     pthread_mutex_unlock(&vm->lock);
-    return rc < 0 ? rc : msrs_answer(common, nr == (uint32_t)KVM_GET_MSR_FEATURE_INDEX_LIST, ret);
+    if (rc < 0)
+        return rc;
+    if (nr == (uint32_t)KVM_GET_MSRS) {
+        struct kvm_msrs *list = (struct kvm_msrs *)arg;
+        return msrs_values(common, list->entries, list->nmsrs);
+    }
+    return msrs_answer(common, nr == (uint32_t)KVM_GET_MSR_FEATURE_INDEX_LIST,
+                       (struct kvm_msr_list *)arg);
 }
 
 /* A VMM takes an empty list of feature MSRs for an error where there is the capability. */
@@ -104,7 +112,7 @@ static int check_extension(int fd, uintptr_t cap)
     int rc = caps_check(fd, NULL, cap);
     if (vm == NULL || rc <= 0 || cap != KVM_CAP_GET_MSR_FEATURES)
         return rc;
-    rc = msr_list(fd, (uint32_t)KVM_GET_MSR_FEATURE_INDEX_LIST, &none);
+    rc = msrs(fd, (uint32_t)KVM_GET_MSR_FEATURE_INDEX_LIST, (uintptr_t)&none);
     return rc == -E2BIG;
 }
 
@@ -121,7 +129,8 @@ int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm)
         return supported_cpuid(fd, nr, (struct kvm_cpuid2 *)arg);
     case (uint32_t)KVM_GET_MSR_INDEX_LIST:
     case (uint32_t)KVM_GET_MSR_FEATURE_INDEX_LIST:
-        return msr_list(fd, nr, (struct kvm_msr_list *)arg);
+    case (uint32_t)KVM_GET_MSRS:
+        return msrs(fd, nr, arg);
     case (uint32_t)KVM_CREATE_VM:
         return create_vm(fd, arg, ret_vm);
     default:

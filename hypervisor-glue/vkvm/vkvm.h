@@ -188,7 +188,7 @@ int ioctl_arg_size(const struct ioctl_info *info, const void *arg, size_t have);
 /* One line on stderr the first time; -ENOTTY. */
 int ioctl_unknown(enum ioctl_scope scope, uint32_t nr);
 
-/* ---- system_fd.c, caps.c --- */
+/* ---- system_fd.c, caps.c, caps_common.c --- */
 int system_ioctl(int fd, uint32_t nr, uintptr_t arg, struct vm **ret_vm);
 int caps_check(int fd, struct vm *vm, uintptr_t cap);
 int caps_supported_cpuid(int fd, uint32_t nr, struct kvm_cpuid2 *list, bool user_msr);

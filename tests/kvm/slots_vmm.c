@@ -452,13 +452,40 @@ static bool all_but(const struct msr_list *here, const struct msr_list *both, ui
     return missing == 1 && n == both->n;
 }
 
+/* Capabilities of VMX are not offered to any guest. */
+static void without_vmx(struct msr_list *l)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->index[i] < 0x480 || l->index[i] > 0x491)
+            l->index[n++] = l->index[i];
+    memset(l->index + n, 0, (l->n - n) * sizeof(l->index[0]));
+    l->n = n;
+}
+
+/* What KVM_GET_MSRS of /dev/kvm says of a feature; how many it answered: 0 or 1. */
+static int feature_value(int kvm, uint32_t index, uint64_t *ret)
+{
+    struct { /* struct kvm_msrs with one entry */
+        uint32_t nmsrs, pad;
+        struct kvm_msr_entry entry;
+    } one = {.nmsrs = 1, .entry = {.index = index}};
+    int n = ioctl(kvm, KVM_GET_MSRS, &one);
+    *ret = one.entry.data;
+    return n;
+}
+
 /* Before the VM: this host's. After: what both nodes offer, nothing else missing. */
 static int common(int kvm, uint32_t lacks, uint32_t lacks_msr)
 {
     static struct msr_list msrs, features, both_msrs, both_features;
+    static uint64_t value[1000], got;
     uint32_t here = supported_ecx(kvm);
     supported_msrs(kvm, KVM_GET_MSR_INDEX_LIST, &msrs);
     supported_msrs(kvm, KVM_GET_MSR_FEATURE_INDEX_LIST, &features);
+    without_vmx(&features);
+    for (uint32_t i = 0; i < features.n; i++)
+        CHECK(feature_value(kvm, features.index[i], &value[i]) == 1);
     vm_fd = ioctl(kvm, KVM_CREATE_VM, 0);
     CHECK(vm_fd >= 0);
     uint32_t both = supported_ecx(kvm);
@@ -474,6 +501,9 @@ static int common(int kvm, uint32_t lacks, uint32_t lacks_msr)
                 features.n, both_msrs.n, both_features.n);
         return 8;
     }
+    CHECK(feature_value(kvm, lacks_msr, &got) == 0);
+    for (uint32_t i = 0; i < features.n; i++)
+        CHECK(feature_value(kvm, features.index[i], &got) == 1 && got == value[i]);
     return 0;
 }
 

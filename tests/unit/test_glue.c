@@ -568,8 +568,8 @@ static void msrs_in_common(void **state)
     struct {
         uint32_t n, pad;
         struct host_msr msr[4];
-    } a = {4, 0, {{0x10, 0, 0}, {0x10, 1, 7}, {0x8b, 1, 1}, {0x174, 0, 0}}},
-      b = {4, 0, {{0x174, 0, 0}, {0x8b, 1, 2}, {0x10, 1, 7}, {0x11, 0, 0}}};
+    } a = {4, 0, {{0x10, 0, 0}, {0x10, 1, 7}, {0x8c, 1, 1}, {0x174, 0, 0}}},
+      b = {4, 0, {{0x174, 0, 0}, {0x8c, 1, 2}, {0x10, 1, 7}, {0x11, 0, 0}}};
     struct host_msrs *list = (void *)&a;
     struct {
         uint32_t n, index[4];
@@ -580,21 +580,59 @@ static void msrs_in_common(void **state)
     assert_int_equal(msrs_answer(list, true, (void *)&out), -E2BIG);
     assert_int_equal(out.n, 2);
     assert_int_equal(msrs_answer(list, true, (void *)&out), 0);
-    assert_int_equal(out.index[0] << 16 | out.index[1], 0x10008b);
+    assert_int_equal(out.index[0] << 16 | out.index[1], 0x10008c);
     assert_int_equal(msrs_intersect(list, (void *)&b, sizeof(b)), 0);
     assert_int_equal(a.n, 2); /* the feature of one value, and what both have */
     assert_int_equal(a.msr[0].index << 1 | a.msr[0].is_feature, 0x10 << 1 | 1);
     assert_int_equal(a.msr[1].index << 1 | a.msr[1].is_feature, 0x174 << 1);
+    struct kvm_msr_entry e[3] = {{.index = 0x10}, {.index = 0x174}, {.index = 0x10}};
+    assert_int_equal(msrs_values(list, e, 3), 1); /* no feature: ends there, as KVM does */
+    assert_int_equal(e[0].data, 7);
     msrs_hide(list, 0x10);
     assert_int_equal(msrs_answer(list, false, (void *)&out), 0);
     assert_int_equal(out.n, 1);
     assert_int_equal(out.index[0], 0x174);
 }
 
+static void feature_values_in_common(void **state)
+{
+    (void)state;
+    struct {
+        uint32_t n, pad;
+        struct host_msr msr[4];
+    } a = {4,
+           0,
+           {{HOST_MSR_ARCH_CAPABILITIES, 1, 0x80005},
+            {HOST_MSR_UCODE_REV, 1, 9},
+            {HOST_MSR_DE_CFG, 1, 3},
+            {HOST_MSR_PERF_CAPABILITIES, 1, 1}}},
+      b = {4,
+           0,
+           {{HOST_MSR_PERF_CAPABILITIES, 1, 2},
+            {HOST_MSR_DE_CFG, 1, 6},
+            {HOST_MSR_UCODE_REV, 1, 8},
+            {HOST_MSR_ARCH_CAPABILITIES, 1, 0x22B}}};
+    struct host_msrs *list = (void *)&a;
+    assert_int_equal(msrs_intersect(list, (void *)&b, sizeof(b)), 0);
+    assert_int_equal(a.n, 3);
+    assert_int_equal(msrs_feature(list, HOST_MSR_ARCH_CAPABILITIES)->value, 0x80005);
+    assert_int_equal(msrs_feature(list, HOST_MSR_UCODE_REV)->value, 8);
+    assert_int_equal(msrs_feature(list, HOST_MSR_DE_CFG)->value, 2);
+    assert_null(msrs_feature(list, HOST_MSR_PERF_CAPABILITIES));
+    list = (void *)&b; /* a warning of the other's alone stays; its other bits do not come in */
+    a.msr[0].value = 1;
+    assert_int_equal(msrs_intersect(list, (void *)&a, sizeof(a)), 0);
+    assert_int_equal(msrs_feature(list, HOST_MSR_ARCH_CAPABILITIES)->value, 1);
+    a.msr[0].value = 0x80004;
+    assert_int_equal(msrs_intersect(list, (void *)&a, sizeof(a)), 0);
+    assert_int_equal(msrs_feature(list, HOST_MSR_ARCH_CAPABILITIES)->value, 0x80004);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(msrs_in_common),
+        cmocka_unit_test(feature_values_in_common),
         cmocka_unit_test(ring_carries_both_sizes),
         cmocka_unit_test(ring_refuses_a_bad_producer),
         cmocka_unit_test(broken_ring_ends_the_vm),
