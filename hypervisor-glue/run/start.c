@@ -8,7 +8,8 @@
 #include "hypervisor-glue/run/cluster_internal.h"
 
 enum {
-    START_MS = 30000, /* until every dataplane is ready */
+    START_MS =
+        120000, /* until every dataplane is ready: who fails ends before; a loaded lab VM is slow */
     SAY_FIRST_MS = 1000,
     SAY_AGAIN_MS = 5000,
 };
