@@ -93,14 +93,14 @@ void tlb_part(unsigned i)
         barrier_wait(&ipi_barrier, ncpus);
         if (mine && !broken("stale"))
             map(which ^ 1);
-        barrier_wait(&ipi_barrier, ncpus);
+        barrier_wait_awake(&ipi_barrier, ncpus);
         must_see(i, which ^ 1, "mmap over it");
         barrier_wait(&ipi_barrier, ncpus);
         if (mine && by_munmap && !broken("munmap"))
             munmap(window, PAGE);
         if (mine && !by_munmap && !broken("mprotect"))
             mprotect(window, PAGE, PROT_NONE);
-        barrier_wait(&ipi_barrier, ncpus);
+        barrier_wait_awake(&ipi_barrier, ncpus);
         must_fault(i, by_munmap ? "munmap" : "mprotect");
         barrier_wait(&ipi_barrier, ncpus);
         if (mine)

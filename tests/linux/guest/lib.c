@@ -160,16 +160,37 @@ void spin_once(struct spin *s, const char *what)
         die("waited %u s for %s on CPU %d", opt.patience, what, sched_getcpu());
 }
 
+#define AWAKE_NS UINT64_C(20000000000)
+
+/* The last to arrive lets all go on. */
+static bool is_last(struct barrier *b, unsigned n, uint32_t generation)
+{
+    if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) != n)
+        return false;
+    b->arrived = 0;
+    STORE(b->generation, generation + 1);
+    return true;
+}
+
 void barrier_wait(struct barrier *b, unsigned n)
 {
     uint32_t generation = LOAD(b->generation);
 
-    if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == n) {
-        b->arrived = 0;
-        STORE(b->generation, generation + 1);
-    } else {
+    if (!is_last(b, n, generation))
         SPIN_UNTIL(LOAD(b->generation) != generation, "the other CPUs at a barrier");
+}
+
+void barrier_wait_awake(struct barrier *b, unsigned n)
+{
+    uint32_t generation = LOAD(b->generation);
+    uint64_t end = now_ns() + AWAKE_NS;
+    bool awake = !is_last(b, n, generation);
+
+    for (unsigned turns = 1; awake && LOAD(b->generation) == generation; turns++) {
+        __builtin_ia32_pause();
+        awake = turns % 1024 != 0 || now_ns() < end;
     }
+    SPIN_UNTIL(LOAD(b->generation) != generation, "the other CPUs at a barrier");
 }
 
 struct budget budget_start(uint64_t ns, unsigned least)
