@@ -79,9 +79,10 @@ bool coh_ready_run(struct coh *c)
 }
 
 /* An upgrade leaves S. What is parked was ordered before our GETM and is answered before that
- * leaves, holds or not: afterwards nobody could tell it from what was ordered later. Honest homes
- * cause at most one answer per other node (and an UNMAP); what would be more is refused, so that
- * the actions of a step stay bounded. */
+ * leaves, holds or not: afterwards nobody could tell it from what was ordered later. An eviction
+ * leaves ME_U: what is parked is answered while the page is still here, in this very step. Honest
+ * homes cause at most one answer per other node (and an UNMAP); what would be more is refused, so
+ * that the actions of a step stay bounded. */
 void coh_forward_all(struct coh *c, struct coh_ctx *x)
 {
     const struct wire_msg *outer = x->m;

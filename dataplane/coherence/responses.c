@@ -35,6 +35,13 @@ static void granted_write(struct coh *c, struct coh_ctx *x)
     complete_write(c, x);
 }
 
+/* The directory of this very node knows the newest version there is. */
+static bool is_invented(const struct coh *c, const struct wire_msg *m)
+{
+    return coh_home(c, m->page) == c->cfg.self &&
+           m->version > c->dir[coh_home_index(c, m->page)].version;
+}
+
 /* The one test of a DATA message, asked for each of its segments and again when it is complete. */
 enum coh_drop coh_data_verdict(const struct coh *c, const struct wire_msg *m)
 {
@@ -45,6 +52,8 @@ enum coh_drop coh_data_verdict(const struct coh *c, const struct wire_msg *m)
         return COH_DROP_TXN;
     if (m->exclusive != (e->state == COH_IM_AD))
         return COH_DROP_FIELDS;
+    if (is_invented(c, m))
+        return COH_DROP_VERSION;
     if (e->state == COH_IS_D)
         return m->version >= e->version ? COH_DROPS : COH_DROP_VERSION;
     const struct coh_rec *r = coh_rec_find(c, m->page);

@@ -233,6 +233,31 @@ static void test_refused_answers(void **state)
     cw_free(w);
 }
 
+/* A peer answers this home's own request with a version that no home has given out. */
+static void test_invented_version(void **state)
+{
+    for (unsigned write = 0; write < 2; write++) {
+        struct coh_config cfg = cw_config(2, 4);
+        struct cw *w = cw_new(&cfg);
+        (void)state;
+        cw_fault(w, 1, 0, 0, true);
+        cw_settle(w);
+        cw_fault(w, 0, 0, 0, write != 0);
+        struct wire_msg m = {.kind = WIRE_DATA,
+                             .vm = 1,
+                             .requester = 0,
+                             .txn = 1,
+                             .version = write != 0 ? 3 : 2,
+                             .exclusive = write != 0};
+        assert_false(coh_wants_data(w->node[0].coh, 1, &m));
+        refused(w, 0, 1, m, COH_DROP_VERSION);
+        cw_settle(w);
+        cw_check_end(w);
+        assert_string_equal(w->broken, "");
+        cw_free(w);
+    }
+}
+
 static void test_peer_down(void **state)
 {
     (void)state;
@@ -396,12 +421,19 @@ static void test_migratory_no_more(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_config),
-        cmocka_unit_test(test_homes),     cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_refused_answers),
-        cmocka_unit_test(test_peer_down), cmocka_unit_test(test_ids_used_up),
-        cmocka_unit_test(test_no_frame),  cmocka_unit_test(test_check_finds),
-        cmocka_unit_test(test_migratory), cmocka_unit_test(test_migratory_no_more),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_homes),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refused_answers),
+        cmocka_unit_test(test_invented_version),
+        cmocka_unit_test(test_peer_down),
+        cmocka_unit_test(test_ids_used_up),
+        cmocka_unit_test(test_no_frame),
+        cmocka_unit_test(test_check_finds),
+        cmocka_unit_test(test_migratory),
+        cmocka_unit_test(test_migratory_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
