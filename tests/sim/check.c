@@ -21,11 +21,11 @@ void check_fail(struct sim_world *w, enum sim_result kind, const char *fmt, ...)
 }
 
 /* Invariant 1: at most one node maps a page writable, and then no other maps it at all. */
-void check_mapping(struct sim_world *w, uint32_t page)
+void check_mapping(struct sim_world *w, uint32_t page, uint8_t life)
 {
     uint32_t mapped = 0, writable = 0;
     for (uint32_t i = 0; i < w->opt.nodes; i++) {
-        if (w->node[i].dead)
+        if (w->node[i].dead || w->node[i].life != life)
             continue;
         mapped += w->node[i].map[page] != MAP_NONE;
         writable += w->node[i].map[page] == MAP_RW;
@@ -52,9 +52,10 @@ static uint64_t frame_value(struct sim_world *w, const struct sim_node *n, uint3
 void check_read(struct sim_world *w, struct sim_node *n, uint32_t page)
 {
     uint64_t seen = frame_value(w, n, page);
-    if (seen != w->latest[page])
+    uint64_t latest = w->latest[n->life][page];
+    if (seen != latest)
         check_fail(w, SIM_SAFETY, "data value: node %u reads %llx from page %u, last written %llx",
-                   n->id, (unsigned long long)seen, page, (unsigned long long)w->latest[page]);
+                   n->id, (unsigned long long)seen, page, (unsigned long long)latest);
     w->hash = w->hash * UINT64_C(0x100000001B3) ^ seen;
 }
 
@@ -64,19 +65,19 @@ void check_write(struct sim_world *w, struct sim_node *n, uint32_t page)
     coh_view(n->coh, page, &view);
     /* The version of a page that is being written only grows, over all nodes. */
     if (view.state == COH_M) {
-        if (view.version < w->last_version[page])
+        uint64_t *last = &w->last_version[n->life][page];
+        if (view.version < *last)
             check_fail(w, SIM_SAFETY,
                        "version order: node %u writes page %u at version %llu after %llu", n->id,
-                       page, (unsigned long long)view.version,
-                       (unsigned long long)w->last_version[page]);
-        w->last_version[page] = view.version;
+                       page, (unsigned long long)view.version, (unsigned long long)*last);
+        *last = view.version;
     }
     uint64_t value = ++w->write_count << 8 | n->id;
     uint64_t word[WIRE_PAGE_SIZE / 8];
     for (uint32_t i = 0; i < WIRE_PAGE_SIZE / 8; i++)
         word[i] = value;
     memcpy(n->frame[page], word, sizeof(word));
-    w->latest[page] = value;
+    w->latest[n->life][page] = value;
 }
 
 /* Invariant 6: a node never gives a transaction id out twice. */
@@ -117,7 +118,7 @@ static void check_copies(struct sim_world *w, uint32_t page)
                        i, coh_state_name(v.state), dir.state, dir.owner,
                        (unsigned long long)dir.sharers);
         if ((v.state == COH_S || v.state == COH_M) &&
-            frame_value(w, &w->node[i], page) != w->latest[page])
+            frame_value(w, &w->node[i], page) != w->latest[w->node[i].life][page])
             check_fail(w, SIM_SAFETY, "page %u at node %u is stale at the end", page, i);
     }
 }
@@ -141,46 +142,55 @@ void check_end(struct sim_world *w)
                        n->freeze.pins.used, n->freeze.staging.used);
         check_node(w, n, UINT64_MAX);
     }
+    if (w->ipis_taken != w->ipis_sent)
+        check_fail(w, SIM_LIVENESS, "%llu IPIs were sent, %llu came",
+                   (unsigned long long)w->ipis_sent, (unsigned long long)w->ipis_taken);
     for (uint32_t p = 0; p < o->pages && w->result == SIM_PASS; p++)
         check_copies(w, p);
+}
+
+void coverage_node(const struct sim_world *w, const struct sim_node *n)
+{
+    struct sim_coverage *s = &sim_coverage;
+    const struct coh_counters *c = coh_counters(n->coh);
+    for (uint32_t a = 0; a < COH_STATES; a++)
+        for (uint32_t b = 0; b < COH_STATES; b++)
+            s->transitions[a][b] += c->transitions[a][b];
+    for (uint32_t d = 0; d < COH_DROPS; d++)
+        s->coh_drop[d] += c->drop[d];
+    for (uint32_t k = 0; k < WIRE_KIND_LIMIT; k++)
+        s->kinds[k] += c->rx[k];
+    for (uint32_t k = 0; k < COH_FAULT_KINDS; k++)
+        s->faults[k] += c->faults[k];
+    s->deferred += c->deferred;
+    s->held += c->held;
+    s->hold_expired += c->hold_expired;
+    s->hold_wounded += c->hold_wounded;
+    s->punches += c->punches;
+    s->put_stale += c->put_stale;
+    s->evict[0] += c->evict_puts;
+    s->evict[1] += c->evict_putm;
+    s->evict[2] += c->evict_puto;
+    for (uint8_t p = 0; p < w->opt.nodes; p++) {
+        const struct rrdp_counters *r = rrdp_counters(n->rrdp, p);
+        for (uint32_t d = 0; d < RRDP_DROPS; d++)
+            s->rrdp_drop[d] += r->drop[d];
+        for (uint32_t k = 0; k < WIRE_CLASSES; k++) {
+            s->retransmit += r->retransmit[k];
+            s->retransmit_timeout += r->retransmit_timeout[k];
+            s->credit_stall += r->credit_stall[k];
+        }
+        s->out_of_order += r->out_of_order;
+    }
 }
 
 void coverage_add(struct sim_world *w)
 {
     struct sim_coverage *s = &sim_coverage;
-    for (uint32_t i = 0; i < w->opt.nodes; i++) {
-        const struct coh_counters *c = coh_counters(w->node[i].coh);
-        for (uint32_t a = 0; a < COH_STATES; a++)
-            for (uint32_t b = 0; b < COH_STATES; b++)
-                s->transitions[a][b] += c->transitions[a][b];
-        for (uint32_t d = 0; d < COH_DROPS; d++)
-            s->coh_drop[d] += c->drop[d];
-        for (uint32_t k = 0; k < WIRE_KIND_LIMIT; k++)
-            s->kinds[k] += c->rx[k];
-        for (uint32_t k = 0; k < COH_FAULT_KINDS; k++)
-            s->faults[k] += c->faults[k];
-        s->deferred += c->deferred;
-        s->held += c->held;
-        s->hold_expired += c->hold_expired;
-        s->hold_wounded += c->hold_wounded;
-        s->punches += c->punches;
-        s->put_stale += c->put_stale;
-        s->evict[0] += c->evict_puts;
-        s->evict[1] += c->evict_putm;
-        s->evict[2] += c->evict_puto;
-        for (uint8_t p = 0; p < w->opt.nodes; p++) {
-            const struct rrdp_counters *r = rrdp_counters(w->node[i].rrdp, p);
-            for (uint32_t d = 0; d < RRDP_DROPS; d++)
-                s->rrdp_drop[d] += r->drop[d];
-            for (uint32_t k = 0; k < WIRE_CLASSES; k++) {
-                s->retransmit += r->retransmit[k];
-                s->retransmit_timeout += r->retransmit_timeout[k];
-                s->credit_stall += r->credit_stall[k];
-            }
-            s->out_of_order += r->out_of_order;
-        }
-    }
+    for (uint32_t i = 0; i < w->opt.nodes; i++)
+        coverage_node(w, &w->node[i]);
     s->events += w->events;
+    s->ipis += w->ipis_taken;
     s->virtual_ns += w->now;
 }
 
@@ -210,6 +220,70 @@ static const char *name_kind(uint32_t i)
     return info->family == WIRE_FAMILY_COH ? info->name : NULL;
 }
 
+/* All that the tables lead to (coherence/tables.c); the model finds the same (tests/model). */
+static const struct {
+    uint8_t from, to;
+} possible[] = {
+    {COH_I, COH_IS_D},      {COH_I, COH_IM_AD},    {COH_I, COH_IS_P},      {COH_S, COH_SM_AD},
+    {COH_S, COH_SI_U},      {COH_S, COH_OI_U},     {COH_S, COH_SE_U},      {COH_S, COH_OE_U},
+    {COH_M, COH_MS_P},      {COH_M, COH_MI_U},     {COH_M, COH_ME_U},      {COH_IS_D, COH_IS_P},
+    {COH_IS_P, COH_S},      {COH_IM_AD, COH_IM_P}, {COH_IM_P, COH_M},      {COH_SM_AD, COH_SM_A},
+    {COH_SM_AD, COH_SM_IU}, {COH_SM_A, COH_IM_P},  {COH_SM_IU, COH_IM_AD}, {COH_MS_P, COH_S},
+    {COH_SI_U, COH_I},      {COH_OI_U, COH_I},     {COH_MI_U, COH_I},      {COH_SE_U, COH_IS_P},
+    {COH_SE_U, COH_SE_A},   {COH_SE_U, COH_SI_U},  {COH_SE_U, COH_OI_U},   {COH_OE_U, COH_IS_P},
+    {COH_OE_U, COH_OE_A},   {COH_OE_U, COH_OI_U},  {COH_OE_U, COH_SI_U},   {COH_ME_U, COH_IM_P},
+    {COH_ME_U, COH_ME_A},   {COH_ME_U, COH_MI_U},  {COH_SE_A, COH_I},      {COH_SE_A, COH_IE_A},
+    {COH_OE_A, COH_I},      {COH_OE_A, COH_IE_A},  {COH_ME_A, COH_OE_A},   {COH_ME_A, COH_I},
+    {COH_ME_A, COH_IE_A},   {COH_IE_A, COH_I},
+};
+
+/* Drops that loss, junk, crashes and restarts cause. The other reasons need a peer that lies:
+ * tests/unit/test_rrdp_hostile.c, test_coherence_basic.c and the fuzzers reach them. */
+static const uint8_t possible_drops[] = {
+    RRDP_DROP_SHORT,     RRDP_DROP_LENGTH,       RRDP_DROP_VERSION, RRDP_DROP_RESERVED,
+    RRDP_DROP_CLUSTER,   RRDP_DROP_CRC,          RRDP_DROP_TAG,     RRDP_DROP_EPOCH,
+    RRDP_DROP_DUPLICATE, RRDP_DROP_NO_CONNECTION};
+
+static size_t name_missing(char *out, size_t size, size_t at, const char *a, const char *b)
+{
+    int n =
+        at < size ? snprintf(out + at, size - at, " %s%s%s", a, b[0] != '\0' ? "->" : "", b) : 0;
+    return at + (size_t)n;
+}
+
+uint32_t coverage_missing(char *out, size_t size)
+{
+    const struct sim_coverage *s = &sim_coverage;
+    uint32_t missing = 0;
+    size_t at = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof(possible) / sizeof(possible[0]); i++)
+        if (s->transitions[possible[i].from][possible[i].to] == 0 && ++missing)
+            at = name_missing(out, size, at, coh_state_name(possible[i].from),
+                              coh_state_name(possible[i].to));
+    for (size_t i = 0; i < sizeof(possible_drops); i++)
+        if (s->rrdp_drop[possible_drops[i]] == 0 && ++missing)
+            at = name_missing(out, size, at, rrdp_drop_name(possible_drops[i]), "");
+    const struct {
+        const char *name;
+        uint64_t count;
+    } rare[] = {{"crash", s->crashes},
+                {"rejoin", s->rejoins},
+                {"ipi", s->ipis},
+                {"credit-stall", s->credit_stall},
+                {"time-out", s->retransmit_timeout},
+                {"out-of-order", s->out_of_order},
+                {"set-expired", s->hold_expired},
+                {"set-gave-way", s->hold_wounded},
+                {"stale-put", s->put_stale},
+                {"frozen-page-copied", s->unfreeze},
+                {"punch", s->punches}};
+    for (size_t i = 0; i < sizeof(rare) / sizeof(rare[0]); i++)
+        if (rare[i].count == 0 && ++missing)
+            at = name_missing(out, size, at, rare[i].name, "");
+    return missing;
+}
+
 void coverage_print(FILE *f, bool json, double seconds)
 {
     const struct sim_coverage *s = &sim_coverage;
@@ -230,7 +304,10 @@ void coverage_print(FILE *f, bool json, double seconds)
                 (unsigned long long)s->retransmit, (unsigned long long)s->crashes);
         return;
     }
-    fprintf(f, "coverage: %u distinct state transitions reached\n", reached);
+    char missing[2048];
+    uint32_t unreached = coverage_missing(missing, sizeof(missing));
+    fprintf(f, "coverage: %u distinct state transitions reached; of what can happen %u not:%s\n",
+            reached, unreached, unreached != 0 ? missing : " -");
     for (uint32_t a = 0; a < COH_STATES; a++) {
         fprintf(f, "  %-6s ->", coh_state_name((enum coh_state)a));
         for (uint32_t b = 0; b < COH_STATES; b++)
@@ -264,10 +341,11 @@ void coverage_print(FILE *f, bool json, double seconds)
             (unsigned long long)s->put_stale, (unsigned long long)s->unfreeze);
     fprintf(f,
             "retransmitted %llu (by time-out %llu), out of order %llu, credit stalls %llu; crashes "
-            "%llu; %llu "
+            "%llu, rejoined %llu; %llu IPIs, %llu "
             "instructions, %llu events, %.1f virtual s\n",
             (unsigned long long)s->retransmit, (unsigned long long)s->retransmit_timeout,
             (unsigned long long)s->out_of_order, (unsigned long long)s->credit_stall,
-            (unsigned long long)s->crashes, (unsigned long long)s->insns,
+            (unsigned long long)s->crashes, (unsigned long long)s->rejoins,
+            (unsigned long long)s->ipis, (unsigned long long)s->insns,
             (unsigned long long)s->events, (double)s->virtual_ns / 1e9);
 }

@@ -12,12 +12,13 @@
 #include "dataplane/base/check.h"
 #include "tests/sim/sim.h"
 
-enum { JOBS_MAX = 64 };
+enum { JOBS_MAX = 64, KEY_TRANSITIONS = 0x100, KEY_REACH };
 
 struct arguments {
     uint64_t seeds, seed;
     uint32_t jobs;
-    bool trace, json, plant_skip_zap;
+    bool trace, json, plant_skip_zap, reach_all;
+    const char *transitions;
 };
 
 static uint64_t current_seed;
@@ -41,6 +42,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct arguments *a = state->input;
     char *end = NULL;
+    if (key == KEY_TRANSITIONS) {
+        a->transitions = arg;
+        return 0;
+    }
     uint64_t value = arg ? strtoull(arg, &end, 0) : 0;
     if (arg && (*arg == '\0' || *end != '\0'))
         argp_error(state, "'%s' is not a number", arg);
@@ -64,6 +69,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'J':
         a->json = true;
         return 0;
+    case KEY_REACH:
+        a->reach_all = true;
+        return 0;
     case 'z':
         a->plant_skip_zap = true;
         return 0;
@@ -72,12 +80,25 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
+/* What the model has: few nodes, no crash, transactions for all faults. */
+static FILE *transitions;
+
+static void as_the_model(struct sim_world *w)
+{
+    w->transitions = transitions;
+    w->opt.nodes = 2 + (uint32_t)(w->seed % 2);
+    w->opt.crash_at = 0;
+    w->opt.txn_max = 64;
+    sim_enough_frames(&w->opt);
+}
+
 static int run_one(const struct arguments *a, uint64_t seed)
 {
     struct sim_world *w = calloc(1, sizeof(*w));
     w->seed = seed;
     w->trace = a->trace;
     w->plant_skip_zap = a->plant_skip_zap;
+    w->adjust = transitions != NULL ? as_the_model : NULL;
     current_seed = seed;
     enum sim_result result = sim_run(w);
     if (result == SIM_PASS) {
@@ -144,7 +165,7 @@ static int run_jobs(const struct arguments *a, struct shared *s)
         if (pid[j] == 0) {
             int result = run_share(a, j, &s->progress);
             s->coverage[j] = sim_coverage;
-            fflush(stdout);
+            fflush(NULL);
             _exit(result);
         }
     }
@@ -187,13 +208,18 @@ int main(int argc, char **argv)
         {"json", 'J', NULL, 0, "last line: one JSON object", 0},
         {"plant-skip-zap", 'z', NULL, 0, "plant a bug: an UNMAP that does nothing; must be caught",
          0},
+        {"reach-all", KEY_REACH, NULL, 0,
+         "fail if something that the protocol can do was never reached", 0},
+        {"transitions", KEY_TRANSITIONS, "FILE", 0,
+         "write what steps did, for tests/model/follow.c; 2 and 3 nodes, no crashes, one job", 0},
         {0}};
     static const struct argp argp = {
         options,
         parse,
         NULL,
         "Simulates Pando's coherence and transport over a faulty network.\v"
-        "Exit status: 0 passed, 2 safety violation, 3 liveness violation, 4 usage.",
+        "Exit status: 0 passed, 2 safety violation, 3 liveness violation, 4 usage, 5 not all was "
+        "reached (--reach-all).",
         NULL,
         NULL,
         NULL};
@@ -207,6 +233,14 @@ int main(int argc, char **argv)
                                                     : (uint32_t)cpus};
     argp_err_exit_status = SIM_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &a);
+    if (a.transitions != NULL) {
+        a.jobs = 1;
+        transitions = fopen(a.transitions, "w");
+        if (transitions == NULL) {
+            fprintf(stderr, "pando-sim: %s: %s\n", a.transitions, strerror(errno));
+            return SIM_USAGE;
+        }
+    }
     if (a.seeds < a.jobs)
         a.jobs = (uint32_t)a.seeds;
     pando_check_set_handler(assertion);
@@ -233,5 +267,8 @@ int main(int argc, char **argv)
         printf("sim: %llu seeds passed, %llu failed, %.1f s\n",
                (unsigned long long)sim_coverage.passed, (unsigned long long)sim_coverage.failed,
                seconds_now() - began);
+    char missing[2048];
+    if (worst == 0 && a.reach_all && coverage_missing(missing, sizeof(missing)) != 0)
+        worst = SIM_UNREACHED;
     return worst;
 }

@@ -6,12 +6,15 @@
 
 #include "tests/sim/sim.h"
 
+enum { ANCIENT_PPM = 20000 };
+#define ANCIENT_NS UINT64_C(4000000000)
+
 static void deliver(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *bytes,
-                    uint32_t len)
+                    uint32_t len, uint64_t late)
 {
     const struct sim_options *o = &w->opt;
     uint64_t spread = o->latency_max - o->latency_min;
-    uint64_t when = w->now + o->latency_min + (spread ? prng_next(&w->rng) % spread : 0);
+    uint64_t when = w->now + late + o->latency_min + (spread ? prng_next(&w->rng) % spread : 0);
     if (!w->healed && w->link_clear[src][dst] > when)
         when = w->link_clear[src][dst] + prng_below(&w->rng, 1000);
     uint8_t *copy = malloc(len + 64);
@@ -39,7 +42,7 @@ static void junk(struct sim_world *w, uint8_t src, uint8_t dst)
     uint32_t len = 1 + prng_below(&w->rng, sizeof(bytes) - 1);
     for (uint32_t i = 0; i < len; i++)
         bytes[i] = (uint8_t)prng_next(&w->rng);
-    deliver(w, src, dst, bytes, len);
+    deliver(w, src, dst, bytes, len, 0);
 }
 
 void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes,
@@ -53,11 +56,14 @@ void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint
         if (w->link_cut[src][dst] > w->now || prng_chance(&w->rng, o->loss_ppm))
             return;
         if (prng_chance(&w->rng, o->dup_ppm))
-            deliver(w, src, dst, bytes, len);
+            deliver(w, src, dst, bytes, len, 0);
         if (prng_chance(&w->rng, o->junk_ppm))
             junk(w, src, dst);
     }
-    deliver(w, src, dst, bytes, len);
+    /* Some frames of the first life come in the second, whoever has started again by then. */
+    if (o->rejoin && w->life == 0 && prng_chance(&w->rng, ANCIENT_PPM))
+        deliver(w, src, dst, bytes, len, prng_next(&w->rng) % ANCIENT_NS);
+    deliver(w, src, dst, bytes, len, 0);
 }
 
 void net_chaos(struct sim_world *w)
@@ -72,5 +78,5 @@ void net_chaos(struct sim_world *w)
         w->link_cut[a][b] = w->now + prng_next(&w->rng) % o->clog_ns;
     if (prng_chance(&w->rng, o->slow_ppm))
         w->node[a].busy_until = w->now + prng_next(&w->rng) % o->slow_ns;
-    sim_push(w, (struct sim_event){.time = w->now + 20000, .type = EV_CHAOS});
+    sim_push(w, (struct sim_event){.time = w->now + 20000, .type = EV_CHAOS, .arg = w->life});
 }

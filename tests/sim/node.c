@@ -34,7 +34,7 @@ static struct rrdp_config transport_config(const struct sim_world *w, uint8_t id
         .self = id,
         .nodes = (uint8_t)w->opt.nodes,
         .cluster_id = 0x70616E646F000000 ^ w->seed,
-        .epoch = 1 + (w->seed << 8) + id,
+        .epoch = 1 + (w->seed << 8) + id + ((uint64_t)w->node[id].life << 56),
         .config_hash = w->seed * 31,
         .mtu = w->opt.mtu,
         .credit = w->opt.credit,
@@ -57,7 +57,7 @@ static struct coh_config coherence_config(const struct sim_world *w, uint8_t id)
         .home_mode = o->range_homes ? COH_HOME_RANGE : COH_HOME_INTERLEAVE,
         .interleave_shift = (uint8_t)(w->seed % 3),
         .pages = o->pages,
-        .epoch_txn = 1 + (w->seed & 0xFFFF) * 1000,
+        .epoch_txn = 1 + (w->seed & 0xFFFF) * 1000 + ((uint64_t)w->node[id].life << 40),
         .txn_max = o->txn_max,
         .deferred_max = o->nodes * o->txn_max < 64 ? 64 : o->nodes * o->txn_max,
         .resident_max = o->pages * o->resident_pct / 100,
@@ -76,7 +76,8 @@ void node_create(struct sim_world *w, uint8_t id)
     struct coh_config cc = coherence_config(w, id);
     struct rrdp_config rc = transport_config(w, id);
     size_t coh_bytes = coh_size(&cc), rrdp_bytes = rrdp_size(&rc);
-    *n = (struct sim_node){.id = id, .next_wake = UINT64_MAX};
+    *n = (struct sim_node){
+        .id = id, .life = n->life, .last_txn = n->last_txn, .next_wake = UINT64_MAX};
     PANDO_CHECK(coh_bytes > 0 && rrdp_bytes > 0);
     n->coh_mem = aligned_alloc(64, (coh_bytes + 63) & ~(size_t)63);
     n->rrdp_mem = aligned_alloc(64, (rrdp_bytes + 63) & ~(size_t)63);
@@ -88,6 +89,7 @@ void node_create(struct sim_world *w, uint8_t id)
     uint32_t pins = freeze_pins(w->opt.nodes, w->opt.txn_max + COH_EVICT_MAX);
     n->freeze_mem = calloc(1, freeze_size(pins));
     freeze_init(&n->freeze, n->freeze_mem, pins);
+    irq_start(w, n);
 }
 
 void node_destroy(struct sim_node *n)
@@ -99,6 +101,7 @@ void node_destroy(struct sim_node *n)
     free(n->rrdp_mem);
     free(n->frame);
     free(n->freeze_mem);
+    free(n->routes);
 }
 
 /* The bytes of this page are about to change: whatever is still to be sent goes on from a copy. */
@@ -113,35 +116,39 @@ static void thaw(struct sim_node *n, uint64_t page)
 
 static int try_send(struct sim_node *n, uint8_t dst, const struct sim_backlog *b)
 {
-    uint8_t header[WIRE_MSG_HEADER];
-    wire_msg_pack(&b->msg, header);
-    return rrdp_send(n->rrdp, dst, wire_kind_info(b->msg.kind)->cls, header, sizeof(header),
+    return rrdp_send(n->rrdp, dst, b->cls, b->header, sizeof(b->header),
                      b->paged ? n->freeze.pin[b->pin].handle : 0, b->paged ? WIRE_PAGE_SIZE : 0,
                      b->paged, b->pin);
+}
+
+void node_send(struct sim_node *n, uint8_t dst, const struct sim_backlog *b)
+{
+    struct sim_queue *q = &n->backlog[dst][b->cls];
+    int err = q->head == q->tail ? try_send(n, dst, b) : -EAGAIN;
+    if (err == 0)
+        return;
+    if (err == -EAGAIN) {
+        grow(q);
+        q->item[q->tail++ % q->size] = *b;
+        return;
+    }
+    PANDO_CHECK(err == -ENOTCONN); /* the peer is gone: PEER_DOWN follows */
+    if (b->paged)
+        freeze_unpin(&n->freeze, b->pin);
 }
 
 static void act_send(struct sim_world *w, struct sim_node *n, const struct coh_action *a)
 {
     const struct wire_kind_info *info = wire_kind_info(a->msg.kind);
-    struct sim_backlog b = {.msg = a->msg};
+    struct sim_backlog b = {.cls = info->cls};
     PANDO_CHECK(a->dst != n->id && a->dst < w->opt.nodes);
     check_request(w, n, &a->msg);
+    wire_msg_pack(&a->msg, b.header);
     if (info->payload == WIRE_PAGE) {
         b.paged = true;
         b.pin = freeze_pin(&n->freeze, a->msg.page);
     }
-    struct sim_queue *q = &n->backlog[a->dst][info->cls];
-    int err = q->head == q->tail ? try_send(n, a->dst, &b) : -EAGAIN;
-    if (err == 0)
-        return;
-    if (err == -EAGAIN) {
-        grow(q);
-        q->item[q->tail++ % q->size] = b;
-        return;
-    }
-    PANDO_CHECK(err == -ENOTCONN); /* the peer is gone: PEER_DOWN follows */
-    if (b.paged)
-        freeze_unpin(&n->freeze, b.pin);
+    node_send(n, a->dst, &b);
 }
 
 static void drain_backlog(struct sim_world *w, struct sim_node *n)
@@ -170,7 +177,7 @@ void node_effect(struct sim_world *w, struct sim_node *n, uint32_t page, enum co
         n->map[page] = MAP_RO;
     else if (type == COH_ACT_UNMAP && !(w->plant_skip_zap && w->seed % 7 == 0))
         n->map[page] = MAP_NONE;
-    check_mapping(w, page);
+    check_mapping(w, page, n->life);
     if (type == COH_ACT_MAP)
         vcpu_wake(w, n, page);
 }
@@ -231,8 +238,9 @@ static void act(struct sim_world *w, struct sim_node *n, const struct coh_action
         break;
     case COH_ACT_STOP:
         n->stopped = true;
-        n->stop_reason = a->reason;
-        n->stop_node = a->dst;
+        if (a->dst >= w->opt.nodes)
+            check_fail(w, SIM_SAFETY, "node %u stops, naming node %u, which does not exist", n->id,
+                       a->dst);
         if (a->reason != COH_STOP_PEER_LOST)
             check_fail(w, SIM_SAFETY, "node %u stops the VM, reason %u", n->id, a->reason);
         break;
@@ -247,7 +255,11 @@ void node_step(struct sim_world *w, struct sim_node *n, struct coh_event *ev)
         coh_event_print(ev, text, sizeof(text));
         sim_trace(w, "n%u %s", n->id, text);
     }
+    if (w->transitions != NULL)
+        observe_before(w, n, ev);
     coh_step(n->coh, ev, &w->actions);
+    if (w->transitions != NULL)
+        observe_after(w, n, ev);
     for (uint32_t i = 0; i < w->actions.n; i++)
         act(w, n, &w->actions.a[i]);
     if (ev->type != COH_EV_TICK && ev->type != COH_EV_PEER_DOWN && w->result == SIM_PASS)
@@ -261,6 +273,12 @@ static void begin_message(struct sim_world *w, struct sim_node *n, const struct 
     struct sim_rx *rx = &n->rx[s->peer][s->cls];
     uint8_t kind = s->len ? s->data[0] : 0;
     uint32_t payload = wire_kind_info(kind)->payload == WIRE_PAGE ? WIRE_PAGE_SIZE : 0;
+    if (kind == WIRE_IRQ) {
+        rx->mode = RX_IRQ;
+        if (wire_glue_unpack(s->data, s->len, s->cls, 0, &rx->irq) != WIRE_OK)
+            check_fail(w, SIM_SAFETY, "node %u: an interrupt message is refused", n->id);
+        return;
+    }
     enum wire_error err = wire_msg_unpack(
         s->data, s->len < WIRE_MSG_HEADER ? s->len : WIRE_MSG_HEADER, s->cls, payload, &rx->msg);
     if (err != WIRE_OK) {
@@ -298,6 +316,11 @@ static void segment(struct sim_world *w, struct sim_node *n, const struct rrdp_s
     }
     if (!s->last)
         return;
+    if (rx->mode == RX_IRQ) {
+        rx->mode = RX_NONE;
+        irq_arrives(w, n, &rx->irq);
+        return;
+    }
     if (rx->mode == RX_STAGED && coh_takes_put(n->coh, s->peer, &rx->msg)) {
         thaw(n, rx->msg.page);
         memcpy(n->frame[rx->msg.page], rx->staged, WIRE_PAGE_SIZE);
@@ -326,10 +349,13 @@ static void events(struct sim_world *w, struct sim_node *n)
         if (ev.type == RRDP_EV_SENT) {
             freeze_unpin(&n->freeze, (uint32_t)ev.value);
         } else if (ev.type == RRDP_EV_DOWN) {
+            bool runs = w->running && n->life == w->life;
             sim_trace(w, "n%u peer %u down, reason %u", n->id, ev.peer, (unsigned)ev.value);
-            if (w->opt.crash_at == 0)
+            if (w->opt.crash_at == 0 || (runs && n->life == 1))
                 check_fail(w, SIM_SAFETY, "node %u lost peer %u without a crash (%u)", n->id,
                            ev.peer, (unsigned)ev.value);
+            if (n->life == 1 && !runs && ev.value == RRDP_DOWN_RESTARTED)
+                continue; /* the VM has not started: that one joins again at once */
             struct coh_event down = {.type = COH_EV_PEER_DOWN, .src = ev.peer};
             node_step(w, n, &down);
         } else if (ev.type == RRDP_EV_REFUSED) {

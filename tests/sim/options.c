@@ -11,12 +11,29 @@ static uint32_t sometimes(struct prng *r, uint32_t percent, uint32_t max)
     return on ? value : 0;
 }
 
+static uint32_t min_of_two(struct prng *r, uint32_t below)
+{
+    uint32_t a = prng_below(r, below), b = prng_below(r, below);
+    return a < b ? a : b;
+}
+
 static uint32_t draw_nodes(struct prng *r)
 {
     uint32_t p = prng_below(r, 1000);
-    if (p < 980)
-        return 2 + prng_below(r, 4);
-    return p < 996 ? 6 + prng_below(r, 3) : 9 + prng_below(r, 24);
+    if (p < 990) /* mostly few: what goes wrong goes wrong with few, and sooner */
+        return 2 + min_of_two(r, 7);
+    return p < 998 ? 9 + prng_below(r, 8) : 17 + prng_below(r, SIM_NODES_MAX - 16);
+}
+
+/* A home must be able to keep what is homed there, besides the page set of one instruction a vCPU.
+ */
+void sim_enough_frames(struct sim_options *o)
+{
+    uint32_t least = 100 / o->nodes + 5 + 100 * o->insn_pages_max * (o->vcpus + 1) / o->pages;
+    if (o->resident_pct != 0 && o->resident_pct < least)
+        o->resident_pct = least;
+    if (o->resident_pct >= 100)
+        o->resident_pct = 0;
 }
 
 void sim_draw_options(struct sim_world *w)
@@ -51,13 +68,7 @@ void sim_draw_options(struct sim_world *w)
     o->exec_max = 100 + sometimes(r, 80, 30) * us;
     o->spurious_ppm = sometimes(r, 50, 200000);
     o->resident_pct = prng_below(r, 100) < 40 && o->pages >= 8 ? 30 + prng_below(r, 60) : 0;
-    /* A home must be able to keep what is homed there, besides the page set of one instruction a
-     * vCPU. */
-    uint32_t least = 100 / o->nodes + 5 + 100 * o->insn_pages_max * (o->vcpus + 1) / o->pages;
-    if (o->resident_pct != 0 && o->resident_pct < least)
-        o->resident_pct = least;
-    if (o->resident_pct >= 100)
-        o->resident_pct = 0;
+    sim_enough_frames(o);
     /* Residency must cover the time from the grant to the access, or an instruction can be starved.
      */
     o->hold = 2 * (o->edge_max + o->exec_max) + prng_below(r, 200) * us;
@@ -66,8 +77,11 @@ void sim_draw_options(struct sim_world *w)
     o->credit = (uint8_t)(prng_below(r, 3) ? RRDP_WINDOW : 4 + prng_below(r, RRDP_WINDOW - 4));
     o->range_homes = prng_below(r, 3) == 0;
     o->txn_max = prng_below(r, 3) == 0 ? 1 + prng_below(r, 4) : 64;
-    if (prng_below(r, 100) < 4)
+    o->ipi_ppm = sometimes(r, 50, 300000);
+    if (prng_below(r, 100) < 4) {
         o->crash_at = (1 + prng_below(r, 20)) * ms;
+        o->rejoin = prng_below(r, 2) == 0;
+    }
 }
 
 void sim_print_options(const struct sim_world *w, FILE *f)
@@ -78,13 +92,14 @@ void sim_print_options(const struct sim_world *w, FILE *f)
         "seed %llu: nodes %u vcpus %u pages %u insns %u insn_pages %u write %u%% | loss %u dup %u "
         "corrupt %u junk %u ppm latency %llu..%llu ns clog %u partition %u slow %u ppm | edge %llu "
         "exec "
-        "%llu hold %llu..%llu ns spurious %u ppm resident %u%% mtu %u credit %u %s txn %u crash_at "
-        "%llu\n",
+        "%llu hold %llu..%llu ns spurious %u ppm resident %u%% mtu %u credit %u %s txn %u ipi %u "
+        "ppm crash_at %llu%s\n",
         (unsigned long long)w->seed, o->nodes, o->vcpus, o->pages, o->insns, o->insn_pages_max,
         o->write_pct, o->loss_ppm, o->dup_ppm, o->corrupt_ppm, o->junk_ppm,
         (unsigned long long)o->latency_min, (unsigned long long)o->latency_max, o->clog_ppm,
         o->partition_ppm, o->slow_ppm, (unsigned long long)o->edge_max,
         (unsigned long long)o->exec_max, (unsigned long long)o->hold,
         (unsigned long long)o->hold_max, o->spurious_ppm, o->resident_pct, o->mtu, o->credit,
-        o->range_homes ? "range" : "interleave", o->txn_max, (unsigned long long)o->crash_at);
+        o->range_homes ? "range" : "interleave", o->txn_max, o->ipi_ppm,
+        (unsigned long long)o->crash_at, o->rejoin ? ", rejoin" : "");
 }

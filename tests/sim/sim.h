@@ -9,8 +9,9 @@
  * idle). Checkers are in check.c and look only at what a guest could see, plus the directory's
  * versions.
  *
- * Exit status: 0 all seeds passed; 2 a safety violation; 3 a liveness violation; 4 a usage error; a
- * failed assertion of the production code traps, after its line and the seed were printed.
+ * Exit status: 0 all seeds passed; 2 a safety violation; 3 a liveness violation; 4 a usage error; 5
+ * something that the protocol can do was never reached (--reach-all); a failed assertion of the
+ * production code traps, after its line and the seed were printed.
  */
 #ifndef PANDO_SIM_H
 #define PANDO_SIM_H
@@ -22,6 +23,7 @@
 #include "dataplane/base/hist.h"
 #include "dataplane/base/prng.h"
 #include "dataplane/coherence/coherence.h"
+#include "dataplane/interrupt/interrupt.h"
 #include "dataplane/transport/freeze.h"
 #include "dataplane/transport/rrdp.h"
 
@@ -31,9 +33,16 @@ enum {
     SIM_PAGES_MAX = 64,
     SIM_INSN_PAGES_MAX = 8,
     SIM_FRAME_MAX = RRDP_MTU_MAX + 64,
+    SIM_LIVES = 2,
 };
 
-enum sim_result { SIM_PASS = 0, SIM_SAFETY = 2, SIM_LIVENESS = 3, SIM_USAGE = 4 };
+enum sim_result {
+    SIM_PASS = 0,
+    SIM_SAFETY = 2,
+    SIM_LIVENESS = 3,
+    SIM_USAGE = 4,
+    SIM_UNREACHED = 5
+};
 
 /* Swarm options: drawn from the seed, so that each run stresses another mix. Times in ns. */
 struct sim_options {
@@ -57,7 +66,9 @@ struct sim_options {
     uint8_t credit;
     bool range_homes;
     uint32_t txn_max;
+    uint32_t ipi_ppm;  /* instructions after which the vCPU sends an IPI */
     uint64_t crash_at; /* 0: none */
+    bool rejoin;       /* after a crash all nodes start again, each when it likes */
 };
 
 enum map_mode { MAP_NONE, MAP_RO, MAP_RW };
@@ -75,11 +86,14 @@ struct sim_vcpu {
     uint32_t block_page;
     bool block_write;
     bool scheduled; /* an EV_VCPU is queued */
+    bool handles;   /* insn is an interrupt's handler */
+    uint64_t irr;   /* IPIs that came: for each page one, whose handler reads the page */
     uint64_t faulted_at;
 };
 
 struct sim_backlog {
-    struct wire_msg msg;
+    uint8_t header[WIRE_MSG_HEADER];
+    uint8_t cls;
     bool paged;
     uint32_t pin;
 };
@@ -92,14 +106,15 @@ struct sim_queue { /* FIFO, grows */
 /* Assembly of an incoming message. */
 struct sim_rx {
     struct wire_msg msg;
-    enum { RX_NONE, RX_CONTROL, RX_IN_PLACE, RX_STAGED, RX_REFUSED } mode;
+    struct wire_glue irq;
+    enum { RX_NONE, RX_CONTROL, RX_IN_PLACE, RX_STAGED, RX_REFUSED, RX_IRQ } mode;
     uint8_t staged[WIRE_PAGE_SIZE];
 };
 
 struct sim_node {
     uint8_t id;
-    bool dead, stopped;
-    uint8_t stop_reason, stop_node;
+    uint8_t life; /* 0, or 1: it has started again */
+    bool dead, stopped, restarts;
     uint64_t busy_until;
     struct coh *coh;
     struct rrdp *rrdp;
@@ -114,6 +129,7 @@ struct sim_node {
     struct sim_vcpu vcpu[SIM_VCPUS_MAX];
     uint64_t next_wake;
     uint64_t last_txn; /* of the requests that left this node */
+    struct irq_route_table *routes;
 };
 
 enum sim_event_type {
@@ -125,13 +141,15 @@ enum sim_event_type {
     EV_FAULT,
     EV_CHAOS,
     EV_HEAL,
-    EV_CRASH
+    EV_CRASH,
+    EV_START
 };
 
 struct sim_event {
     uint64_t time, order;
     enum sim_event_type type;
     uint8_t node, src, arg;
+    uint8_t life; /* of the node, when this was queued */
     bool flag;
     uint32_t page;
     uint32_t len;
@@ -148,13 +166,19 @@ struct sim_world {
     uint32_t heap_n, heap_size;
     uint64_t link_clear[SIM_NODES_MAX][SIM_NODES_MAX]; /* clogged until */
     uint64_t link_cut[SIM_NODES_MAX][SIM_NODES_MAX];   /* cut until */
-    uint64_t latest[SIM_PAGES_MAX];                    /* the value that every read must see */
-    uint64_t last_version[SIM_PAGES_MAX];
+    uint8_t life;                                      /* that the VM is in */
+    bool running;                                      /* the vCPUs are */
+    uint64_t latest[SIM_LIVES][SIM_PAGES_MAX];         /* the value that every read must see */
+    uint64_t last_version[SIM_LIVES][SIM_PAGES_MAX];
+    uint64_t ipis_sent, ipis_taken;
     uint64_t write_count;
     struct coh_actions actions;
     struct rrdp_segments segments;
     enum sim_result result;
     char why[256];
+    void (*adjust)(struct sim_world *w); /* of the options that were drawn; NULL: as they are */
+    FILE *transitions;                   /* observe.c; NULL: nobody reads them */
+    char observed[64];                   /* the message of the step that is being observed */
 };
 
 /* Sums over all seeds of one process: the coverage table. */
@@ -165,7 +189,7 @@ struct sim_coverage {
     uint64_t faults[COH_FAULT_KINDS];
     uint64_t retransmit, retransmit_timeout, out_of_order, credit_stall;
     uint64_t deferred, held, hold_expired, hold_wounded, punches, put_stale, evict[3];
-    uint64_t unfreeze, events, virtual_ns, insns, crashes, passed, failed;
+    uint64_t unfreeze, events, virtual_ns, insns, crashes, rejoins, ipis, passed, failed;
     struct hist fault_ns;
 };
 
@@ -173,6 +197,7 @@ extern struct sim_coverage sim_coverage;
 
 /* options.c */
 void sim_draw_options(struct sim_world *w);
+void sim_enough_frames(struct sim_options *o);
 void sim_print_options(const struct sim_world *w, FILE *f);
 /* world.c */
 enum sim_result sim_run(struct sim_world *w);
@@ -187,6 +212,11 @@ void node_frame(struct sim_world *w, struct sim_node *n, uint8_t src, const uint
 void node_pump(struct sim_world *w, struct sim_node *n);
 void node_effect(struct sim_world *w, struct sim_node *n, uint32_t page, enum coh_action_type type,
                  bool writable);
+void node_send(struct sim_node *n, uint8_t dst, const struct sim_backlog *b);
+/* irq.c */
+void irq_start(struct sim_world *w, struct sim_node *n);
+void irq_send(struct sim_world *w, struct sim_node *n, uint32_t v, uint32_t page);
+void irq_arrives(struct sim_world *w, struct sim_node *n, const struct wire_glue *m);
 /* network.c */
 void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes,
               uint32_t len);
@@ -195,16 +225,22 @@ void net_chaos(struct sim_world *w);
 void vcpu_run(struct sim_world *w, struct sim_node *n, uint32_t v);
 void vcpu_wake(struct sim_world *w, struct sim_node *n, uint32_t page);
 void vcpu_schedule(struct sim_world *w, struct sim_node *n, uint32_t v, uint64_t delay);
+/* observe.c */
+void observe_before(struct sim_world *w, struct sim_node *n, const struct coh_event *ev);
+void observe_after(struct sim_world *w, struct sim_node *n, const struct coh_event *ev);
 /* check.c */
 void check_fail(struct sim_world *w, enum sim_result kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void check_mapping(struct sim_world *w, uint32_t page);
+void check_mapping(struct sim_world *w, uint32_t page, uint8_t life);
 void check_read(struct sim_world *w, struct sim_node *n, uint32_t page);
 void check_write(struct sim_world *w, struct sim_node *n, uint32_t page);
 void check_request(struct sim_world *w, struct sim_node *n, const struct wire_msg *m);
 void check_node(struct sim_world *w, struct sim_node *n, uint64_t page);
 void check_end(struct sim_world *w);
+void coverage_node(const struct sim_world *w, const struct sim_node *n);
 void coverage_add(struct sim_world *w);
 void coverage_print(FILE *f, bool json, double seconds);
+/* What the protocol can do and no seed did: their names, each behind a space; how many. */
+uint32_t coverage_missing(char *out, size_t size);
 
 #endif

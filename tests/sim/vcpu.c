@@ -5,6 +5,7 @@
  * instruction restarts after each page fault. Retiring reads and writes whole pages and has every
  * value checked.
  */
+#include "dataplane/base/bits.h"
 #include "tests/sim/sim.h"
 
 static void draw_insn(struct sim_world *w, struct sim_vcpu *v)
@@ -21,6 +22,19 @@ static void draw_insn(struct sim_world *w, struct sim_vcpu *v)
         } while (again);
         i->write[k] = prng_below(&w->rng, 100) < w->opt.write_pct;
     }
+}
+
+/* An interrupt's handler comes before the program. */
+static void next_insn(struct sim_world *w, struct sim_vcpu *v)
+{
+    v->handles = v->irr != 0;
+    if (!v->handles) {
+        draw_insn(w, v);
+        return;
+    }
+    uint32_t page = bit64_first(v->irr);
+    v->irr &= v->irr - 1;
+    v->insn = (struct sim_insn){.n = 1, .page = {page}};
 }
 
 void vcpu_schedule(struct sim_world *w, struct sim_node *n, uint32_t v, uint64_t delay)
@@ -59,10 +73,10 @@ void vcpu_run(struct sim_world *w, struct sim_node *n, uint32_t v)
 {
     struct sim_vcpu *c = &n->vcpu[v];
     c->scheduled = false;
-    if (c->done >= w->opt.insns || n->stopped)
+    if ((c->done >= w->opt.insns && c->irr == 0 && c->insn.n == 0) || n->stopped)
         return;
     if (c->insn.n == 0)
-        draw_insn(w, c);
+        next_insn(w, c);
     for (uint32_t k = 0; k < c->insn.n; k++) {
         enum map_mode have = n->map[c->insn.page[k]];
         if (have == MAP_NONE || (c->insn.write[k] && have != MAP_RW)) {
@@ -76,8 +90,11 @@ void vcpu_run(struct sim_world *w, struct sim_node *n, uint32_t v)
             check_write(w, n, c->insn.page[k]);
     }
     c->blocked = false;
+    uint32_t wrote = c->insn.write[0] ? c->insn.page[0] : UINT32_MAX;
     c->insn.n = 0;
-    c->done++;
+    c->done += !c->handles;
+    if (wrote != UINT32_MAX && prng_chance(&w->rng, w->opt.ipi_ppm))
+        irq_send(w, n, v, wrote);
     if (prng_chance(&w->rng, w->opt.idle_ppm)) { /* it waits, or so it was a moment ago */
         struct coh_event ev = {.type = COH_EV_IDLE, .vcpu = (uint8_t)v};
         node_step(w, n, &ev);

@@ -33,6 +33,7 @@ void sim_push(struct sim_world *w, struct sim_event ev)
         w->heap = realloc(w->heap, w->heap_size * sizeof(*w->heap));
     }
     ev.order = w->order++;
+    ev.life = w->node[ev.node].life;
     uint32_t i = w->heap_n++;
     while (i > 0 && before(&ev, &w->heap[(i - 1) / 2])) {
         w->heap[i] = w->heap[(i - 1) / 2];
@@ -104,18 +105,41 @@ static void node_event(struct sim_world *w, struct sim_node *n, const struct sim
     node_pump(w, n);
 }
 
+/* The node's process is started anew, before the others miss it (dead_ns) or after they stopped.
+ * Who joins and misses somebody for so long gives up, as pando-dataplane does: that is no rejoin.
+ */
+static void start_again(struct sim_world *w, const struct sim_node *n)
+{
+    if (!w->opt.rejoin || n->life == 1)
+        return;
+    sim_push(w, (struct sim_event){
+                    .time = w->now + (prng_next(&w->rng) % (1500 * MS) >> prng_below(&w->rng, 14)),
+                    .type = EV_START,
+                    .node = n->id});
+}
+
 static void dispatch(struct sim_world *w, struct sim_event *ev)
 {
     struct sim_node *n = &w->node[ev->node];
-    if (ev->type == EV_CHAOS) {
-        net_chaos(w);
-    } else if (ev->type == EV_HEAL) {
-        heal(w);
+    if (ev->type == EV_CHAOS || ev->type == EV_HEAL) {
+        if (ev->arg == w->life && ev->type == EV_CHAOS)
+            net_chaos(w);
+        else if (ev->arg == w->life)
+            heal(w);
     } else if (ev->type == EV_CRASH) {
         n->dead = true;
         sim_trace(w, "n%u crashes", n->id);
-    } else if (n->dead || n->stopped) {
-        /* A dead node neither computes nor answers; a stopped one only keeps still. */
+        start_again(w, n);
+    } else if (ev->type == EV_START) {
+        coverage_node(w, n);
+        node_destroy(n);
+        n->life = 1;
+        node_create(w, n->id);
+        sim_trace(w, "n%u starts again", n->id);
+        node_pump(w, n);
+    } else if (n->dead || n->stopped || (ev->type != EV_FRAME && ev->life != n->life)) {
+        /* A dead node neither computes nor answers; a stopped one only keeps still. Frames outlive
+         * who sent them, and whom they were for. */
     } else if (ev->type == EV_EFFECT) {
         node_effect(w, n, ev->page, (enum coh_action_type)ev->arg, ev->flag);
     } else if (ev->type == EV_VCPU) {
@@ -129,6 +153,10 @@ static void dispatch(struct sim_world *w, struct sim_event *ev)
     } else {
         node_event(w, n, ev);
     }
+    if (n->stopped && !n->restarts) {
+        n->restarts = true;
+        start_again(w, n);
+    }
     free(ev->bytes);
 }
 
@@ -138,6 +166,9 @@ static bool all_done(const struct sim_world *w)
         const struct sim_node *n = &w->node[i];
         for (uint32_t v = 0; v < w->opt.vcpus; v++)
             if (n->vcpu[v].done < w->opt.insns)
+                return false;
+        for (uint32_t v = 0; v < w->opt.vcpus; v++)
+            if (n->vcpu[v].irr != 0 || n->vcpu[v].insn.n != 0)
                 return false;
         if (!coh_idle(n->coh) || !rrdp_idle(n->rrdp))
             return false;
@@ -152,20 +183,26 @@ static void check_crash(struct sim_world *w)
     sim_coverage.crashes++;
     for (uint32_t i = 0; i < w->opt.nodes; i++) {
         const struct sim_node *n = &w->node[i];
-        if (!n->dead && !n->stopped)
+        if (!n->dead && !n->stopped && n->life == 0)
             check_fail(w, SIM_LIVENESS, "node %u does not stop after the crash of another", i);
-        else if (n->stopped && n->stop_node >= w->opt.nodes)
-            check_fail(w, SIM_SAFETY, "node %u stops, naming node %u, which does not exist", i,
-                       n->stop_node);
     }
 }
 
 static bool survivors_stopped(const struct sim_world *w)
 {
     for (uint32_t i = 0; i < w->opt.nodes; i++)
-        if (!w->node[i].dead && !w->node[i].stopped)
+        if (!w->node[i].dead && !w->node[i].stopped && w->node[i].life == 0)
             return false;
     return true;
+}
+
+/* The safety phase: until the network heals. */
+static void misbehave(struct sim_world *w)
+{
+    const struct sim_options *o = &w->opt;
+    if (o->clog_ppm || o->partition_ppm || o->slow_ppm)
+        sim_push(w, (struct sim_event){.time = w->now + 20000, .type = EV_CHAOS, .arg = w->life});
+    sim_push(w, (struct sim_event){.time = w->now + 300 * MS, .type = EV_HEAL, .arg = w->life});
 }
 
 static void start(struct sim_world *w)
@@ -178,9 +215,7 @@ static void start(struct sim_world *w)
         sim_push(w, (struct sim_event){
                         .time = w->node[i].next_wake, .type = EV_WAKE, .node = (uint8_t)i});
     }
-    if (o->clog_ppm || o->partition_ppm || o->slow_ppm)
-        sim_push(w, (struct sim_event){.time = w->now + 20000, .type = EV_CHAOS});
-    sim_push(w, (struct sim_event){.time = w->now + 300 * MS, .type = EV_HEAL});
+    misbehave(w);
     if (o->crash_at)
         sim_push(w, (struct sim_event){.time = w->now + 50 * MS + o->crash_at,
                                        .type = EV_CRASH,
@@ -191,13 +226,29 @@ static bool everyone_joined(const struct sim_world *w)
 {
     for (uint8_t i = 0; i < w->opt.nodes; i++)
         for (uint8_t j = 0; j < w->opt.nodes; j++)
-            if (i != j && !rrdp_peer_up(w->node[i].rrdp, j))
+            if (i != j && (!rrdp_peer_up(w->node[i].rrdp, j) || w->node[i].life != w->life ||
+                           rrdp_peer_epoch(w->node[i].rrdp, j) >> 56 != w->life))
                 return false;
     return true;
 }
 
+/* All of the first life have stopped; the VM starts again when all have joined. */
+static bool next_life(struct sim_world *w)
+{
+    check_crash(w);
+    sim_coverage.rejoins++;
+    w->life = 1;
+    w->running = false;
+    w->ipis_sent = w->ipis_taken = 0;
+    return w->result == SIM_PASS;
+}
+
 static void start_vcpus(struct sim_world *w)
 {
+    if (w->life == 1) {
+        w->healed = false;
+        misbehave(w);
+    }
     for (uint32_t i = 0; i < w->opt.nodes; i++)
         for (uint32_t v = 0; v < w->opt.vcpus; v++)
             vcpu_schedule(w, &w->node[i], v, prng_below(&w->rng, 5000));
@@ -209,26 +260,31 @@ enum sim_result sim_run(struct sim_world *w)
     w->now = 1000;
     w->rng.state = w->seed;
     sim_draw_options(w);
+    if (w->adjust != NULL)
+        w->adjust(w);
     if (w->trace)
         sim_print_options(w, stdout);
     start(w);
-    bool running = false, finished = false;
+    bool finished = false;
     while (w->heap_n > 0 && w->result == SIM_PASS && !finished) {
         struct sim_event ev = pop(w);
         w->now = ev.time;
         w->hash = (w->hash ^ ev.time ^ (uint64_t)ev.type << 56) * UINT64_C(0x100000001B3);
         w->events++;
         dispatch(w, &ev);
-        if (!running && (w->events & 63) == 0 && everyone_joined(w)) {
-            running = true;
+        if (!w->running && (w->events & 63) == 0 && everyone_joined(w)) {
+            w->running = true;
             start_vcpus(w);
         }
         if ((w->events & 255) == 0 || w->healed)
-            finished = w->opt.crash_at ? survivors_stopped(w) : running && all_done(w);
+            finished =
+                w->opt.crash_at && w->life == 0 ? survivors_stopped(w) : w->running && all_done(w);
+        if (finished && w->opt.crash_at != 0 && w->opt.rejoin && w->life == 0)
+            finished = !next_life(w);
         if (w->now > limit)
             finished = true;
     }
-    if (w->opt.crash_at)
+    if (w->opt.crash_at && w->life == 0)
         check_crash(w);
     else
         check_end(w);
