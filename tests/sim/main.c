@@ -135,6 +135,17 @@ static int run_share(const struct arguments *a, uint32_t j, uint64_t *progress)
     return worst;
 }
 
+static bool open_transitions(struct arguments *a)
+{
+    if (a->transitions == NULL)
+        return true;
+    a->jobs = 1;
+    transitions = fopen(a->transitions, "w");
+    if (transitions == NULL)
+        fprintf(stderr, "pando-sim: %s: %s\n", a->transitions, strerror(errno));
+    return transitions != NULL;
+}
+
 static void merge(const struct sim_coverage *from)
 {
     /* All members are 64-bit counters, but for the histogram's max. */
@@ -233,14 +244,8 @@ int main(int argc, char **argv)
                                                     : (uint32_t)cpus};
     argp_err_exit_status = SIM_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &a);
-    if (a.transitions != NULL) {
-        a.jobs = 1;
-        transitions = fopen(a.transitions, "w");
-        if (transitions == NULL) {
-            fprintf(stderr, "pando-sim: %s: %s\n", a.transitions, strerror(errno));
-            return SIM_USAGE;
-        }
-    }
+    if (!open_transitions(&a))
+        return SIM_USAGE;
     if (a.seeds < a.jobs)
         a.jobs = (uint32_t)a.seeds;
     pando_check_set_handler(assertion);

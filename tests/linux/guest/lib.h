@@ -67,8 +67,8 @@ struct barrier {
     uint32_t over;
 };
 void barrier_wait(struct barrier *b, unsigned n);
-/* The same, but who waits keeps its CPU busy for some time, without system calls: an idle CPU has no
- * page tables of ours loaded, and no TLB that anybody needs to shoot down. */
+/* The same, but who waits keeps its CPU busy for some time, without system calls: an idle CPU has
+ * no page tables of ours loaded, and no TLB that anybody needs to shoot down. */
 void barrier_wait_awake(struct barrier *b, unsigned n);
 
 /* How long rounds go on: until all of --rounds are done, or the time is over and the least number
