@@ -5,10 +5,10 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim fuzz net kvm kill bad run system (default: these); system is Debian's kernel over several
+# Suites: pure sim model fuzz net kvm kill bad run system (default: these); system is Debian's kernel over several
 # nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM, about 8 minutes; with
 # --full all cases, an hour. lab (bare-metal guests over two nodes in the lab VM, under nested paging, about
-# 5 minutes) by name or with --full. Budgets: pure 3 minutes, sim 3, fuzz 2, kvm 8 (a
+# 5 minutes) by name or with --full. Budgets: pure 3 minutes, sim 3, model 4, fuzz 2, kvm 8 (a
 # pairwise sample; with --full all cases, without a limit). --seed makes sim and kvm choose the same
 # again; the seed is printed. The last line is 'N passed, N failed, N skipped'; exit status 0 if nothing
 # failed.
@@ -77,15 +77,24 @@ suite_sim() {
     say "sim: seed $SEED (budget $BUDGET_SIM s)"
     local seeds=2000
     built sim gcc asan || return 0
-    [ "$FULL" = 1 ] && seeds=20000
+    set --
+    [ "$FULL" = 1 ] && seeds=20000 && set -- --reach-all
     if [ ! -x build/tests/sim/pando-sim ]; then
         skip sim "build/tests/sim/pando-sim was not built"
         return 0
     fi
     run_test "sim/gcc/$seeds-seeds" $((FULL ? 7200 : BUDGET_SIM * 2 / 3)) \
-        build/tests/sim/pando-sim --seeds $seeds --seed "$SEED" --jobs "$(nproc)"
+        build/tests/sim/pando-sim --seeds $seeds --seed "$SEED" --jobs "$(nproc)" "$@"
     run_test "sim/asan/200-seeds" $((FULL ? 3600 : BUDGET_SIM / 3)) \
         build-asan/tests/sim/pando-sim --seeds 200 --seed $((SEED + seeds)) --jobs "$(nproc)"
+}
+
+suite_model() {
+    say "model: the protocols, completely; the code's steps against them (at most 4 minutes without --full)"
+    built model gcc || return 0
+    set -- --build "$PWD/build" --tally "$TALLY"
+    [ "$FULL" = 1 ] && set -- "$@" --full
+    run_script ../model/run.py "$@"
 }
 
 suite_fuzz() {
@@ -213,13 +222,13 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | fuzz | net | kvm | kill | bad | run | lab | system) suites="$suites $1" ;;
+        pure | sim | model | fuzz | net | kvm | kill | bad | run | lab | system) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
-        suites='pure sim fuzz net kvm kill bad run system'
+        suites='pure sim model fuzz net kvm kill bad run system'
         [ "$FULL" = 1 ] && suites="$suites lab"
     fi
     say "seed $SEED; suites: $suites"
@@ -228,7 +237,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        net | kvm | kill | bad | run | lab | system) builds="$builds gcc" ;;
+        model | net | kvm | kill | bad | run | lab | system) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"
