@@ -84,8 +84,8 @@ static void put(struct coh *c, struct coh_ctx *x, uint8_t kind, enum coh_state t
     coh_send(c, coh_home(c, x->page), &m);
     coh_set_state(c, x, to);
     (*counter)++;
-    coh_forward_all(c,
-                    x); /* what was parked while the page was unmapped: after PUT_ACK it is gone */
+    /* What was parked while the page was being unmapped: after PUT_ACK it is gone. */
+    coh_forward_all(c, x);
     coh_settle(c, x);
 }
 

@@ -8,8 +8,7 @@
 #include "hypervisor-glue/run/cluster_internal.h"
 
 enum {
-    START_MS =
-        120000, /* until every dataplane is ready: who fails ends before; a loaded lab VM is slow */
+    START_MS = 120000, /* until all dataplanes are ready: who fails ends before; lab VMs are slow */
     SAY_FIRST_MS = 1000,
     SAY_AGAIN_MS = 5000,
 };

@@ -25,6 +25,14 @@ static bool inside(const struct glue_ring *r, const struct glue_entry *e, const 
                         : p >= side && p + e->len <= end && e->len <= GLUE_SIDE_SIZE;
 }
 
+unsigned fuzz_ring_sum(void);
+static unsigned sum; /* of what was taken: it is read, whatever the compiler thinks */
+
+unsigned fuzz_ring_sum(void)
+{
+    return sum;
+}
+
 static void take(struct glue_ring *r)
 {
     struct glue_entry e;
@@ -40,7 +48,8 @@ static void take(struct glue_ring *r)
     memset(&r->entry[atomic_load(&r->tail) % GLUE_RING_ENTRIES], 0xFF, sizeof(e));
     atomic_fetch_add(&r->head, GLUE_RING_ENTRIES * 3);
     memcpy(copy, payload, e.len); /* the sanitizer looks */
-    PANDO_CHECK(e.len == 0 || memchr(copy, copy[e.len - 1], e.len) != NULL);
+    for (uint32_t i = 0; i < e.len; i++)
+        sum += copy[i];
     glue_ring_pop(r, e.len);
 }
 

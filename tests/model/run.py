@@ -39,12 +39,7 @@ class Run:
 RUNS = [
     Run("2-nodes", "coherence.m", {"NODES": 2, "SERVED": "true"},
         "2 nodes, 1 page, all of it; and a way to rest from everywhere"),
-    Run("3-nodes-plain", "coherence.m", {**ONE_PAGE, **SMALL}, "3 nodes, 1 page: faults and requests"),
     Run("3-nodes", "coherence.m", ONE_PAGE, "3 nodes, 1 page, all of it", ci=True),
-    Run("3-nodes-edges", "coherence.m", {**ONE_PAGE, "EVICT": "false"},
-        "3 nodes, 1 page: edge actions complete late, reads guess"),
-    Run("3-nodes-evict", "coherence.m", {**ONE_PAGE, "EDGES": "false", "GUESS": "false"},
-        "3 nodes, 1 page: replacement"),
     Run("2-pages", "coherence.m", {**TWO_PAGES, **SMALL}, "2 nodes, 2 pages that share the channels"),
     Run("2-nodes-crash", "coherence.m", CRASH_2, "2 nodes, 1 page: one crashes, all come back in a new epoch", ci=True),
     Run("3-nodes-crash", "coherence.m", {**ONE_PAGE, **CRASH}, "3 nodes, 1 page: one crashes, all come back"),
@@ -164,9 +159,9 @@ def follow(build, out, seeds):
             "seconds": round(time.monotonic() - began, 1), "steps": sum(1 for _ in open(steps, encoding="ascii"))}
 
 
-# Fields of a line (tests/sim/observe.c) by their place, from the left or from the right of the second entry.
-FIELDS = {"state": 0, "owner": 1, "age": 2, "want": 3, "acked": 6, "serving": 8}
-ENTRY_FIELDS = 12  # without parked messages
+# Fields of an entry in a line (tests/sim/observe.c); how many there are without parked messages.
+FIELDS = {"state": 0, "owner": 1, "age": 2, "serving": 8}
+ENTRY_FIELDS = 12
 
 
 def plant(base, steps):

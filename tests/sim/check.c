@@ -220,7 +220,7 @@ static const char *name_kind(uint32_t i)
     return info->family == WIRE_FAMILY_COH ? info->name : NULL;
 }
 
-/* All that the tables lead to (coherence/tables.c); the model finds the same (tests/model). */
+/* All that the tables lead to (coherence/tables.c). */
 static const struct {
     uint8_t from, to;
 } possible[] = {
