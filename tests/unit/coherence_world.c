@@ -57,24 +57,34 @@ struct coh_config cw_config(uint8_t nodes, uint64_t pages)
     return cfg;
 }
 
+static void poison(struct cw_node *n)
+{
+    for (unsigned p = 0; p < CW_PAGES_MAX; p++)
+        n->frame[p] = 0xEEEEEEEE;
+}
+
+static void begin(struct cw *w, uint8_t node)
+{
+    struct cw_node *n = &w->node[node];
+    struct coh_config mine = w->cfg;
+    mine.self = node;
+    size_t size = coh_size(&mine);
+    PANDO_CHECK(size > 0);
+    n->mem = aligned_alloc(64, (size + 63) / 64 * 64);
+    memset(n->mem, 0, size);
+    n->coh = coh_init(n->mem, &mine);
+    PANDO_CHECK(n->coh != NULL);
+    poison(n);
+}
+
 struct cw *cw_new(const struct coh_config *cfg)
 {
     struct cw *w = calloc(1, sizeof(*w));
     w->cfg = *cfg;
     w->now = 1000;
     PANDO_CHECK(cfg->pages <= CW_PAGES_MAX);
-    for (uint8_t n = 0; n < cfg->nodes; n++) {
-        struct coh_config mine = *cfg;
-        mine.self = n;
-        size_t size = coh_size(&mine);
-        PANDO_CHECK(size > 0);
-        w->node[n].mem = aligned_alloc(64, (size + 63) / 64 * 64);
-        memset(w->node[n].mem, 0, size);
-        w->node[n].coh = coh_init(w->node[n].mem, &mine);
-        PANDO_CHECK(w->node[n].coh != NULL);
-        for (unsigned p = 0; p < CW_PAGES_MAX; p++)
-            w->node[n].frame[p] = 0xEEEEEEEE;
-    }
+    for (uint8_t n = 0; n < cfg->nodes; n++)
+        begin(w, n);
     return w;
 }
 
@@ -98,6 +108,8 @@ struct cw_queue *cw_queue_of(struct cw *w, uint8_t src, uint8_t dst, unsigned cl
 static void push(struct cw *w, uint8_t src, uint8_t dst, const struct cw_parcel *p)
 {
     struct cw_queue *q = cw_queue_of(w, src, dst, class_of[p->msg.kind]);
+    if (w->node[dst].dead || (w->node[dst].lost >> src & 1) != 0)
+        return;
     if (q->n == q->size) {
         uint32_t size = q->size ? q->size * 2 : 8;
         struct cw_parcel *item = malloc(size * sizeof(*item));
@@ -125,6 +137,15 @@ static void retire_queue(struct cw *w, struct cw_queue *q)
         break;
     }
     q->active = false;
+}
+
+static struct cw_parcel pop(struct cw *w, struct cw_queue *q)
+{
+    struct cw_parcel p = q->item[q->head];
+    q->head = (q->head + 1) % q->size;
+    if (--q->n == 0)
+        retire_queue(w, q);
+    return p;
 }
 
 /* ---- mappings and values
@@ -267,10 +288,22 @@ static void act(struct cw *w, uint8_t node, const struct coh_action *a)
     }
 }
 
+static void trace_drops(struct cw *w, const struct cw_node *n, const uint64_t *before)
+{
+    for (unsigned d = 0; d < COH_DROPS; d++)
+        if (coh_counters(n->coh)->drop[d] > before[d])
+            trace(w, "   drop %s", coh_drop_name((enum coh_drop)d));
+}
+
 void cw_step(struct cw *w, uint8_t node, struct coh_event *ev)
 {
     struct cw_node *n = &w->node[node];
     char text[160];
+    uint64_t before[COH_DROPS];
+    bool over = cw_stopped(n);
+    if (n->dead)
+        cw_break(w, "test error: node %u is dead", node);
+    memcpy(before, coh_counters(n->coh)->drop, sizeof(before));
     ev->now = w->now;
     w->steps++;
     coh_event_print(ev, text, sizeof(text));
@@ -278,6 +311,9 @@ void cw_step(struct cw *w, uint8_t node, struct coh_event *ev)
     coh_step(n->coh, ev, &w->actions);
     for (uint32_t i = 0; i < w->actions.n; i++)
         act(w, node, &w->actions.a[i]);
+    trace_drops(w, n, before);
+    if (over && w->actions.n > 0)
+        cw_break(w, "node %u acts after STOP", node);
     if (n->stopped.type == COH_ACT_STOP && n->stopped.reason == COH_STOP_BUG)
         cw_break(w, "node %u stops: bug: %s", node,
                  coh_check(n->coh, ev->type == COH_EV_MESSAGE ? ev->msg.page : ev->page));
@@ -301,15 +337,14 @@ bool cw_deliver(struct cw *w, uint8_t src, uint8_t dst, unsigned cls)
     struct cw_queue *q = cw_queue_of(w, src, dst, cls);
     if (q->n == 0)
         return false;
-    struct cw_parcel p = q->item[q->head];
-    q->head = (q->head + 1) % q->size;
-    if (--q->n == 0)
-        retire_queue(w, q);
+    struct cw_parcel p = pop(w, q);
     struct cw_node *n = &w->node[dst];
     if (payload_of[p.msg.kind] == WIRE_PAGE &&
         (coh_wants_data(n->coh, src, &p.msg) || coh_takes_put(n->coh, src, &p.msg))) {
         if (n->map[p.msg.page] != CW_NONE)
             cw_break(w, "node %u fills page %u, which is mapped", dst, (unsigned)p.msg.page);
+        if (cw_stopped(n))
+            cw_break(w, "node %u fills page %u after STOP", dst, (unsigned)p.msg.page);
         n->frame[p.msg.page] = p.value;
     }
     struct coh_event ev = {.type = COH_EV_MESSAGE, .src = src, .page = p.msg.page, .msg = p.msg};
@@ -330,6 +365,57 @@ void cw_settle(struct cw *w)
         for (uint8_t n = 0; n < w->cfg.nodes; n++)
             for (uint32_t p = 0; p < w->cfg.pages; p++)
                 more |= cw_edge_done(w, n, p);
+    }
+}
+
+/* ---- crashes
+ * --------------------------------------------------------------------------------------- */
+
+static void forget(struct cw *w, uint8_t src, uint8_t dst)
+{
+    for (unsigned k = 0; k < CW_CLASSES; k++) {
+        struct cw_queue *q = cw_queue_of(w, src, dst, k);
+        while (q->n > 0) {
+            char text[160];
+            struct cw_parcel p = pop(w, q);
+            struct coh_action a = {.type = COH_ACT_SEND, .dst = dst, .msg = p.msg};
+            coh_action_print(&a, text, sizeof(text));
+            trace(w, "   lost from %u: %s", src, text);
+        }
+    }
+}
+
+void cw_crash(struct cw *w, uint8_t node)
+{
+    struct cw_node *n = &w->node[node];
+    n->dead = true;
+    memset(n->map, 0, sizeof(n->map));
+    memset(n->edge, 0, sizeof(n->edge));
+    memset(n->vcpu, 0, sizeof(n->vcpu));
+    poison(n);
+    for (uint8_t s = 0; s < w->cfg.nodes; s++)
+        forget(w, s, node);
+}
+
+void cw_lost(struct cw *w, uint8_t node, uint8_t peer)
+{
+    struct coh_event ev = {.type = COH_EV_PEER_DOWN, .src = peer};
+    if (!w->node[peer].dead && !cw_stopped(&w->node[peer]))
+        cw_break(w, "test error: node %u is not lost", peer);
+    forget(w, peer, node);
+    w->node[node].lost |= bit64(peer);
+    cw_step(w, node, &ev);
+}
+
+void cw_new_life(struct cw *w, uint64_t epoch_txn)
+{
+    w->cfg.epoch_txn = epoch_txn;
+    memset(w->latest, 0, sizeof(w->latest));
+    for (uint8_t i = 0; i < w->cfg.nodes; i++) {
+        struct cw_node *n = &w->node[i];
+        free(n->mem);
+        *n = (struct cw_node){.last_txn = n->last_txn};
+        begin(w, i);
     }
 }
 

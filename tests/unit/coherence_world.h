@@ -58,8 +58,10 @@ struct cw_node {
     enum cw_map map[CW_PAGES_MAX];
     struct cw_edge edge[CW_PAGES_MAX];
     struct cw_vcpu vcpu[CW_VCPUS_MAX];
-    uint64_t last_txn;         /* ids only grow: none is ever used twice */
+    uint64_t last_txn;         /* ids only grow: none is ever used twice, in any life */
     struct coh_action stopped; /* type COH_ACT_STOP once it said so */
+    bool dead;                 /* it crashed */
+    uint64_t lost;             /* peers that it was told are lost: nothing comes from them */
 };
 
 struct cw {
@@ -93,6 +95,18 @@ bool cw_edge_effect(struct cw *w, uint8_t node, uint32_t page);
 bool cw_edge_done(struct cw *w, uint8_t node, uint32_t page); /* effect first, if it was not */
 void cw_settle(
     struct cw *w); /* delivers and completes everything, in a fixed order, without passing time */
+static inline bool cw_stopped(const struct cw_node *n)
+{
+    return n->stopped.type == COH_ACT_STOP;
+}
+
+/* The node is no more: what was on its way to it is lost. What it had sent may arrive, in order,
+ * until the receiver is told that the peer is lost (that one is dead, or has stopped). */
+void cw_crash(struct cw *w, uint8_t node);
+void cw_lost(struct cw *w, uint8_t node, uint8_t peer);
+/* All nodes start again: no page was ever written. Messages of the old life stay on their way. */
+void cw_new_life(struct cw *w, uint64_t epoch_txn);
+
 void cw_write(struct cw *w, uint8_t node, uint32_t page);
 void cw_read(struct cw *w, uint8_t node, uint32_t page);
 
