@@ -374,6 +374,7 @@ static void test_trace(void **state)
 
 int main(void)
 {
+    /* clang-format off */
     const struct CMUnitTest tests[] = {
         TRACE("read_zero"),           TRACE("read_from_owner"),   TRACE("write_two_sharers"),
         TRACE("write_owner_away"),    TRACE("upgrade_race"),      TRACE("inv_before_data"),
@@ -383,6 +384,25 @@ int main(void)
         TRACE("evict_puto_fwd_getm"), TRACE("evict_puto_inv"),    TRACE("evict_unmap_races"),
         TRACE("evict_called_off"),    TRACE("home_reads_putm"),   TRACE("home_evicts_put"),
         TRACE("page_set_hold"),       TRACE("late_faults"),       TRACE("upgrade_with_parked"),
+        TRACE("crash_reader_gets_lost"), TRACE("crash_reader_gets"), TRACE("crash_reader_data"),
+        TRACE("crash_writer_getm"), TRACE("crash_writer_fwd_late"), TRACE("crash_writer_data"),
+        TRACE("crash_writer_acks"), TRACE("crash_writer_mapped"), TRACE("crash_owner_fwd_lost"),
+        TRACE("crash_owner_protect"), TRACE("crash_owner_unmap"), TRACE("crash_owner_data_lost"),
+        TRACE("crash_owner_data_out"), TRACE("crash_owner_gave"), TRACE("crash_owner_ack"),
+        TRACE("crash_sharer_inv"), TRACE("crash_sharer_unmap"), TRACE("crash_sharer_acked"),
+        TRACE("crash_home_view_idle"), TRACE("crash_home_view_shared"),
+        TRACE("crash_home_view_last"), TRACE("crash_zero_sharer"), TRACE("crash_evict_putm"),
+        TRACE("crash_evict_putm_lost"), TRACE("crash_evict_putm_fwd_gets"),
+        TRACE("crash_evict_putm_fwd_getm"), TRACE("crash_evict_puto_home_reads"),
+        TRACE("crash_evict_puto"), TRACE("crash_evict_puto_inv"), TRACE("crash_evict_puts"),
+        TRACE("crash_evict_puts_inv"), TRACE("crash_evict_unmap"), TRACE("crash_home_gets"),
+        TRACE("crash_home_fwd_out"), TRACE("crash_home_grant_out"), TRACE("crash_home_inv_out"),
+        TRACE("crash_home_grant_zero"), TRACE("crash_home_owner"), TRACE("crash_edge_map"),
+        TRACE("crash_edge_protect"), TRACE("crash_edge_unmap"), TRACE("crash_edge_unmap_inv"),
+        TRACE("crash_edge_unmap_evict"), TRACE("crash_hold_over"), TRACE("crash_evict_due"),
+        TRACE("crash_fault_waits"), TRACE("crash_stopped_serves_nobody"), TRACE("crash_two"),
+        TRACE("crash_new_life"),
     };
+    /* clang-format on */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
