@@ -63,18 +63,14 @@ static void act_map(struct engine *e, const struct coh_action *a)
     }
 }
 
+/* A STOP is about a node; it has no page. */
 static void act_stop(struct engine *e, const struct coh_action *a)
 {
-    static const char *const why[] = {"?", "is the last copy's owner and is gone",
-                                      "has no frame for it", "has used up its transaction ids",
+    static const char *const why[] = {"?", "was lost", "has no frame left that it could replace",
+                                      "has used up its transaction ids",
                                       "found the protocol's state impossible"};
     unsigned reason = a->reason < sizeof(why) / sizeof(why[0]) ? a->reason : 0;
-    if (a->reason == COH_STOP_PEER_LOST)
-        engine_stop(e, false, "page 0x%llx is lost: node %u (%s) %s", (unsigned long long)a->page,
-                    a->dst, node_name(e, a->dst), why[reason]);
-    else
-        engine_stop(e, false, "page 0x%llx: node %u (%s) %s", (unsigned long long)a->page, e->self,
-                    node_name(e, e->self), why[reason]);
+    engine_stop(e, false, "node %u (%s) %s", a->dst, node_name(e, a->dst), why[reason]);
 }
 
 static void act(struct engine *e, const struct coh_action *a)
