@@ -44,6 +44,7 @@ GUESTS = {
     "outsb": ("blocks=1", 64),
     "mmio": ("iters=100 msis=20", 64),
     "pingpong": ("n=50", 64),
+    "litmus": ("iters=2000", 64),
     "triplefault": ("", 64),
 }
 # The acceptance shape, too long for the product: the VM's pages fill what three nodes may hold.

@@ -9,6 +9,7 @@
 #define REG_ICR_LOW  0x300u
 #define REG_ICR_HIGH 0x310u
 #define ICR_PENDING  (1u << 12)
+#define NAP_LEAST_US 80u
 
 uint32_t apic_read(uint32_t reg)
 {
@@ -53,7 +54,7 @@ void ipi_send(unsigned cpu, unsigned vector)
     apic_icr(cpu_ids.apic[cpu], ICR_ASSERT | ICR_FIXED | vector);
 }
 
-void nap(void)
+static void nap_for(uint32_t ticks)
 {
     struct cpu *c = this_cpu();
     const uint64_t before = irq_count(c->index, V_NAP);
@@ -63,8 +64,7 @@ void nap(void)
      * when an exit falls between STI and HLT, and a one-shot interrupt that is taken there wakes
      * nobody. */
     apic_write(APIC_LVT_TIMER, nap_us != 0 ? LVT_PERIODIC | V_NAP : V_NAP);
-    apic_write(APIC_TIMER_INITIAL,
-               nap_us != 0 ? APIC_HZ_ASSUMED / 1000000 * nap_us : APIC_HZ_ASSUMED / 5000);
+    apic_write(APIC_TIMER_INITIAL, ticks);
     while (irq_count(c->index, V_NAP) == before) {
         /* Before the first halt, see that the timer wakes this CPU at all. */
         if (c->napped != 0)
@@ -75,4 +75,19 @@ void nap(void)
     if (nap_us != 0)
         apic_write(APIC_TIMER_INITIAL, 0);
     c->napped = 1;
+}
+
+void nap(void)
+{
+    nap_for((uint32_t)(APIC_HZ_ASSUMED / 1000000 * (nap_us != 0 ? nap_us : 200)));
+}
+
+void wait_until_tsc(uint64_t at)
+{
+    uint64_t t = rdtsc(), least = tsc_khz() * NAP_LEAST_US / 1000;
+
+    if (t < at && at - t > least && naps_allowed)
+        nap_for((uint32_t)((at - t) * (APIC_HZ_ASSUMED / 1000) / tsc_khz()));
+    while (rdtsc() < at)
+        cpu_pause();
 }

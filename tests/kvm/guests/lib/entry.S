@@ -17,7 +17,9 @@ vector_entries:
 	pushq $0
 	.endif
 	pushq $vector
-	.if (vector >= 32) && (vector != VECTOR_SPURIOUS)
+	.if vector == VECTOR_PROBE
+	jmp probe
+	.elseif (vector >= 32) && (vector != VECTOR_SPURIOUS)
 	jmp interrupt
 	.elseif (vector == VECTOR_NMI) || (vector == VECTOR_SPURIOUS)
 	jmp interrupt_without_eoi
@@ -73,6 +75,37 @@ slow_work:
 2:	popq %rbx
 	popq %rdx
 	jmp interrupt_end
+
+/* Loads first, counts then: lib.h, struct cpu. */
+probe:
+	pushq %rax
+	pushq %rcx
+	pushq %rdx
+	pushq %rbx
+	pushq %rsi
+	movq %rsp, %rax
+	andq $-CPU_BLOCK, %rax
+	movq CPU_PROBE_AT(%rax), %rcx
+	movq CPU_PROBE_OUT(%rax), %rdx
+	movq CPU_PROBE_N(%rax), %rbx
+1:	movl (%rcx), %esi
+	movl %esi, (%rdx)
+	addq CPU_PROBE_STEP(%rax), %rcx
+	addq $4, %rdx
+	decq %rbx
+	jnz 1b
+	movq CPU_PROBE_NEXT(%rax), %rcx
+	addq %rcx, CPU_PROBE_AT(%rax)
+	incq CPU_COUNTS + 8 * VECTOR_PROBE(%rax)
+	movl $(LAPIC + LAPIC_EOI), %ecx
+	movl $0, (%rcx)
+	popq %rsi
+	popq %rbx
+	popq %rdx
+	popq %rcx
+	popq %rax
+	addq $16, %rsp
+	iretq
 
 interrupt_without_eoi:
 	pushq %rax

@@ -25,6 +25,11 @@
 #define CPU_SLOW       2112 /* entry.S: slow_work */
 #define CPU_SLOW_LEFT  2120
 #define CPU_REARM      2128
+#define CPU_PROBE_AT   2136 /* entry.S: probe */
+#define CPU_PROBE_N    2144
+#define CPU_PROBE_STEP 2152
+#define CPU_PROBE_NEXT 2160
+#define CPU_PROBE_OUT  2168
 
 #define SEL_CODE0  0x08
 #define SEL_DATA0  0x10
@@ -49,6 +54,7 @@
 #define SYS_TRIPLE_FAULT 5
 #define VECTOR_NMI       2
 #define VECTOR_UD        6
+#define VECTOR_PROBE     0x4F
 #define VECTOR_SPURIOUS  0xFF
 
 #endif

@@ -27,6 +27,11 @@ struct cpu {
     uint32_t napped;          /* the timer has interrupted this CPU before */
     uint64_t slow, slow_left; /* TSC cycles that each of the next slow_left interrupts takes ... */
     uint64_t rearm;           /* ... before it writes this to the timer's initial count; 0: no */
+    /* Ring 0's handler of VECTOR_PROBE loads probe_n words of 32 bits, from probe_at on with
+     * probe_step bytes between, into probe_out, adds probe_next to probe_at, and counts itself:
+     * that many interrupts have loaded. */
+    uint64_t probe_at, probe_n, probe_step, probe_next;
+    uint32_t *probe_out;
 };
 
 _Static_assert(offsetof(struct cpu, counts) == CPU_COUNTS, "layout.h");
@@ -35,6 +40,8 @@ _Static_assert(offsetof(struct cpu, exc_cs) == CPU_EXC_CS, "layout.h");
 _Static_assert(offsetof(struct cpu, slow) == CPU_SLOW, "layout.h");
 _Static_assert(offsetof(struct cpu, slow_left) == CPU_SLOW_LEFT, "layout.h");
 _Static_assert(offsetof(struct cpu, rearm) == CPU_REARM, "layout.h");
+_Static_assert(offsetof(struct cpu, probe_at) == CPU_PROBE_AT, "layout.h");
+_Static_assert(offsetof(struct cpu, probe_out) == CPU_PROBE_OUT, "layout.h");
 _Static_assert(sizeof(struct cpu) <= PAGE, "one page");
 
 /* A page of its own, not written after the start: sending an interrupt moves no page. */
@@ -138,6 +145,8 @@ extern uint64_t nap_after, nap_us;
 extern bool naps_allowed;
 /* Halts for 200 us by the APIC timer, so that the host runs whoever is waited for. */
 void nap(void);
+/* Until the TSC has this value: naps if that is long enough. */
+void wait_until_tsc(uint64_t at);
 
 /* Polls for a millisecond, then between naps: with more vCPUs than host cores, polling alone would
  * take the time from the CPU that is waited for. */
