@@ -279,6 +279,13 @@ void coh_on_inv_s(struct coh *c, struct coh_ctx *x);
 void coh_on_inv_sm(struct coh *c, struct coh_ctx *x);
 void coh_on_inv_u(struct coh *c, struct coh_ctx *x);
 void coh_on_inv_a(struct coh *c, struct coh_ctx *x);
+/* -Dplant=early-ack, for tests only: an invalidation is acknowledged before the mapping is gone.
+ * tests/litmus must notice. */
+#ifdef PANDO_PLANT_EARLY_ACK
+enum { COH_PLANT_EARLY_ACK = 1 };
+#else
+enum { COH_PLANT_EARLY_ACK = 0 };
+#endif
 void coh_send_ack(struct coh *c, struct coh_ctx *x, uint8_t requester, uint64_t txn);
 void coh_send_data(struct coh *c, struct coh_ctx *x, const struct wire_msg *fwd);
 

@@ -41,7 +41,8 @@ void coh_on_protected(struct coh *c, struct coh_ctx *x)
 /* SI_U, OI_U */
 void coh_on_unmapped_ack(struct coh *c, struct coh_ctx *x)
 {
-    coh_send_ack(c, x, x->r->serve_requester, x->r->serve_txn);
+    if (!COH_PLANT_EARLY_ACK)
+        coh_send_ack(c, x, x->r->serve_requester, x->r->serve_txn);
     coh_serve_end(c, x->r);
     coh_set_state(c, x, COH_I);
     coh_settle(c, x);

@@ -193,6 +193,8 @@ static void yield_shared(struct coh *c, struct coh_ctx *x, enum coh_state to, bo
 {
     coh_send_data(c, x, x->m);
     coh_serve_begin(c, x);
+    if (COH_PLANT_EARLY_ACK && to != COH_SM_IU)
+        coh_send_ack(c, x, x->r->serve_requester, x->r->serve_txn);
     if (unmap)
         coh_act(c, COH_ACT_UNMAP, x->page);
     x->e->owner = 0;
@@ -274,6 +276,8 @@ static bool is_newer(struct coh *c, struct coh_ctx *x)
 static void invalidate(struct coh *c, struct coh_ctx *x, enum coh_state to, bool unmap)
 {
     coh_serve_begin(c, x);
+    if (COH_PLANT_EARLY_ACK && to != COH_SM_IU)
+        coh_send_ack(c, x, x->r->serve_requester, x->r->serve_txn);
     if (unmap)
         coh_act(c, COH_ACT_UNMAP, x->page);
     x->e->owner = 0;

@@ -170,6 +170,10 @@ int main(int argc, char **argv)
         print_config(&cfg, find(&cfg, node));
         return 0;
     }
+#ifdef PANDO_PLANT_EARLY_ACK
+    fprintf(stderr, "pando-dataplane: built with -Dplant=early-ack: an error for tests, which "
+                    "shows the guest wrong memory\n");
+#endif
     set_signals();
     return run(&cfg, node, &o);
 }
