@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""./dev litmus: litmus tests of the x86 memory model in a bare-metal guest whose vCPUs sit on different nodes.
+
+Each shape of shapes.txt in three modes (plain, mfence, lock) and, if it has two variables, on two pages and on one.
+One VM for the tests of two threads, one for three, one for four; each has a node more than threads, whose vCPU reads
+and writes the same pages all the time. Each test runs free (as fast as it goes) and in windows (100 to 300 us between
+a thread's two accesses; "moved": in it the stirring vCPU took a fault on a page of the test). The outcomes that the
+model allows are computed by generate.py; any other fails, with a trace.
+
+At the end the control: the same tests on a build that acknowledges invalidations before the mapping is gone
+(-Dplant=early-ack). It must fail, and the shape that noticed is named.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
+import cluster as cl  # noqa: E402
+import outcome  # noqa: E402
+import summary  # noqa: E402
+from options import Options  # noqa: E402
+
+LINE = re.compile(r"^LITMUS (\S+) (\S+) (\S+) (.*)$")
+HISTOGRAM = re.compile(r"^LITMUS-(free|window) (\S+) (\S+) (\S+) (.*)$")
+OUTCOME = re.compile(r"(\d+)(\(forbidden\))?:(\d+)")
+PLANT = "build-plant"
+PROGRAMS = ("pando-dataplane", "pando-vcpud", "pando-testvmm", "libpando-kvm.so", "litmus.elf")
+
+
+class Work:
+    """How much: instances, moved windows' instances, seconds of windows at most, of each test."""
+
+    def __init__(self, iters, moved, max_s):
+        self.iters, self.moved, self.max_s = iters, moved, max_s
+
+
+QUICK, DEFAULT, FULL = Work(20000, 80, 3), Work(1000000, 20000, 120), Work(10000000, 100000, 900)
+
+
+class Guest:
+    """What one VM printed, line by line."""
+
+    def __init__(self, screen):
+        self.tests, self.trace, self.other, self.screen = {}, [], [], screen
+
+    def line(self, process, _stream, text):
+        if process.name != "vmm":
+            self.other.append(f"{process.name}: {text}")
+            return
+        line, histogram = LINE.match(text), HISTOGRAM.match(text)
+        if line:
+            numbers = dict(word.split("=") for word in line[4].split())
+            key = line.group(1, 2, 3)
+            self.tests[key] = {"name": key[0], "mode": key[1], "place": key[2], "free": {}, "window": {}}
+            self.tests[key].update({k: int(v) for k, v in numbers.items()})
+        elif histogram:
+            test = self.tests[histogram.group(2, 3, 4)]
+            test[histogram[1]] = {code: int(n) for code, _, n in OUTCOME.findall(histogram[5])}
+            if histogram[1] == "window" or not test["windows"]:
+                self.screen(test)
+        elif text.startswith(("FORBIDDEN", "  thread", "  stirrer", "FAIL")):
+            self.trace.append(text)
+            if not text.startswith("FAIL"):
+                self.screen(text)
+
+
+def show(test, stream):
+    if isinstance(test, str):
+        print("     " + test, file=stream, flush=True)
+        return
+    counts = lambda way: " ".join(f"{k}:{v}" for k, v in sorted(test[way].items()))
+    seconds = (test["free_ms"] + test["window_ms"]) / 1000
+    print(f"{'FAIL' if test['forbidden'] else 'ok  '} {test['name']:5} {test['mode']:6} {test['place']:9} {seconds:6.1f} s  "
+          f"free {counts('free')}" + (f" | windows, {test['moved']} moved: {counts('window')}" if test["window"] else ""),
+          file=stream, flush=True)
+
+
+def options_of(args, threads, work, words=""):
+    """A vCPU on each node, one of them to stir; pages are not held for long, so that they move."""
+    fabric, loss = args.fabric, args.loss
+    if args.quick and not fabric:
+        fabric, loss = {2: ("shm", 0.0), 3: ("memif", 1.0), 4: ("af_packet", 1.0)}[threads]
+    seconds = 120 + 62 * (work.max_s + work.iters // 10000)
+    return Options(nodes=threads + 1, vcpus=threads + 1, fabric=fabric or "shm", ram=64, hold_us=args.hold_us, seed=args.seed,
+                   loss=loss, guest="litmus", timeout=min(86400, seconds),
+                   cmdline=f"threads={threads} iters={work.iters} moved={work.moved} max_s={work.max_s} seed={args.seed} "
+                           f"wait_s=100 {words}".strip())
+
+
+def run_vm(o, build, screen):
+    """(guest, words for what is wrong or None, faults of the stirring node)"""
+    guest = Guest(screen)
+    with cl.Cluster(o, build, on_line=guest.line) as c:
+        result = c.run()
+    wrong = None
+    if not result.passed:
+        said = [t for t in guest.trace if t.startswith("FAIL")]
+        wrong = result.died or (said[-1] if said else f"the VMM ended with status {result.status}")
+    else:
+        wrong = summary.problem(result, o)
+    faults = sum(summary.get(s, "faults", kind, "n") for s in result.summaries[-1:] for kind in ("read", "write", "upgrade"))
+    return guest, wrong, faults
+
+
+def short(guest, o, work, faults):
+    """What is missing for a run to count, or None."""
+    few = [t for t in guest.tests.values() if t["moved"] < work.moved or t["instances"] < work.iters]
+    if not guest.tests:
+        return "no test was run"
+    if few:
+        t = few[0]
+        return (f"{t['name']} {t['mode']} {t['place']}: {t['instances']} instances, {t['moved']} in moved windows; "
+                f"wanted: {work.iters} and {work.moved}; {len(few)} such tests")
+    if faults * 8 < sum(t["moved"] for t in guest.tests.values()):
+        return f"node {o.nodes - 1}, which stirs, took {faults} faults: fewer than the windows that it says it moved"
+    return None
+
+
+def check_all(args, work, stream):
+    """Results of all tests; words for what is wrong."""
+    tests, wrongs = [], []
+    for threads in args.threads:
+        o = options_of(args, threads, work, args.words)
+        print(f"== {threads} threads on {threads} nodes, node {threads} stirs; again: {o.command()}", file=stream, flush=True)
+        guest, wrong, faults = run_vm(o, args.build, lambda t: show(t, stream))
+        wrong = wrong or short(guest, o, work, faults)
+        for t in guest.tests.values():
+            tests.append({**t, "nodes": o.nodes})
+        if wrong:
+            wrongs.append(wrong)
+            print(f"FAIL {threads} threads: {wrong}", file=stream, flush=True)
+            if not guest.trace:
+                print("\n".join("     " + t for t in guest.other[-20:]), file=stream, flush=True)
+    return tests, wrongs
+
+
+def build_plant(stream):
+    log = os.path.join(ROOT, "out", PLANT + ".log")
+    commands = [] if os.path.exists(os.path.join(ROOT, PLANT, "build.ninja")) else [
+        ["meson", "setup", PLANT, "-Dplant=early-ack", "-Dtests=disabled"]]
+    os.makedirs(os.path.dirname(log), exist_ok=True)
+    print(f"== control: building {PLANT}/, which acknowledges invalidations early", file=stream, flush=True)
+    with open(log, "w", encoding="utf-8") as f:
+        for c in commands + [["ninja", "-C", PLANT]]:
+            if subprocess.run(c, cwd=ROOT, stdout=f, stderr=f, check=False).returncode != 0:
+                raise cl.SetupError(f"{' '.join(c)} failed; see {log}")
+
+
+def control(args, stream):
+    """The shape that noticed the planted error; words for what is wrong."""
+    build_plant(stream)
+    start = time.monotonic()
+    for words in CONTROL_ORDER:
+        o = options_of(args, 2, CONTROL, words)
+        guest, wrong, _ = run_vm(o, os.path.join(ROOT, PLANT), lambda t: show(t, stream))
+        noticed = [t for t in guest.tests.values() if t["forbidden"]]
+        if noticed:
+            t = noticed[0]
+            return {"shape": t["name"], "mode": t["mode"], "place": t["place"], "forbidden": t["forbidden"],
+                    "trace": guest.trace, "seconds": round(time.monotonic() - start, 1)}, None
+        if wrong:
+            return {}, f"control: {wrong}"
+    return {}, "control: no shape noticed that invalidations are acknowledged early"
+
+
+CONTROL = Work(100000, 400, 10)
+CONTROL_ORDER = ("only=IPI mode=plain", "")  # what notices it most often; then all
+
+
+def main():
+    p = outcome.parser(__doc__)
+    p.add_argument("--full", action="store_true", help="ten times as much")
+    p.add_argument("--quick", action="store_true", help="a fiftieth, as in ./dev test")
+    p.add_argument("--only", help="a shape")
+    p.add_argument("--threads", type=lambda s: [int(n) for n in s.split(",")], default=[2, 3, 4], metavar="2,3,4")
+    p.add_argument("--iters", type=int, help="free instances of each test")
+    p.add_argument("--moved", type=int, help="instances of each test in windows in which a page moved")
+    p.add_argument("--fabric", help="shm, memif or af_packet (default shm; --quick: one after the other)")
+    p.add_argument("--loss", type=float, default=0.0, metavar="PCT")
+    p.add_argument("--hold-us", type=int, default=20, metavar="US", help="coherence.hold_us (default %(default)s)")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--no-control", action="store_true", help="without the build that must fail")
+    p.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
+    args = p.parse_args()
+    work = FULL if args.full else QUICK if args.quick else DEFAULT
+    work = Work(args.iters or work.iters, work.moved if args.moved is None else args.moved, work.max_s)
+    args.words = f"only={args.only}" if args.only else ""
+    stream = sys.stderr if args.json else sys.stdout
+    start, wrongs, noticed = time.monotonic(), [], None
+    try:
+        tests, wrongs = check_all(args, work, stream)
+        if not args.no_control:
+            noticed, wrong = control(args, stream)
+            wrongs += [wrong] if wrong else []
+            if noticed:
+                print(f"ok   control: {noticed['shape']} {noticed['mode']} {noticed['place']} noticed after "
+                      f"{noticed['seconds']} s: {noticed['trace'][0]}", file=stream)
+    except cl.SetupError as e:
+        tests, wrongs = [], [str(e)]
+    seconds = time.monotonic() - start
+    total = sum(t["instances"] + t["windows"] for t in tests)
+    print(f"{'FAIL' if wrongs else 'PASS'} litmus: {len(tests)} tests, {total} instances, {sum(t['moved'] for t in tests)} in "
+          f"windows in which a page moved, {sum(t['forbidden'] for t in tests)} forbidden; {seconds:.0f} s"
+          + "".join(f"\n     {w}" for w in wrongs), file=stream, flush=True)
+    result = {"schema": 1, "command": "litmus", "result": "fail" if wrongs else "pass", "seconds": round(seconds, 1),
+              "instances": total, "wrong": wrongs, "control": noticed, "tests": tests}
+    os.makedirs(os.path.join(ROOT, "out"), exist_ok=True)
+    with open(os.path.join(ROOT, "out", "litmus.json"), "w", encoding="utf-8") as f:
+        json.dump(result, f, indent=1)
+    if args.json:
+        print(json.dumps(result))
+    if args.tally:
+        outcome.report(args.tally, "litmus", "fail" if wrongs else "pass", seconds, "; ".join(wrongs))
+        return outcome.status([not wrongs])
+    return 1 if wrongs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
