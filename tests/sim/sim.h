@@ -168,6 +168,7 @@ struct sim_world {
     uint64_t link_cut[SIM_NODES_MAX][SIM_NODES_MAX];   /* cut until */
     uint8_t life;                                      /* that the VM is in */
     bool running;                                      /* the vCPUs are */
+    uint64_t running_at, retired_at;                   /* since; the last instruction */
     uint64_t latest[SIM_LIVES][SIM_PAGES_MAX];         /* the value that every read must see */
     uint64_t last_version[SIM_LIVES][SIM_PAGES_MAX];
     uint64_t ipis_sent, ipis_taken;

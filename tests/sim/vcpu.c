@@ -92,6 +92,7 @@ void vcpu_run(struct sim_world *w, struct sim_node *n, uint32_t v)
     c->blocked = false;
     uint32_t wrote = c->insn.write[0] ? c->insn.page[0] : UINT32_MAX;
     c->insn.n = 0;
+    w->retired_at = w->now;
     c->done += !c->handles;
     if (wrote != UINT32_MAX && prng_chance(&w->rng, w->opt.ipi_ppm))
         irq_send(w, n, v, wrote);
