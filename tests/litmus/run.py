@@ -34,13 +34,14 @@ PROGRAMS = ("pando-dataplane", "pando-vcpud", "pando-testvmm", "libpando-kvm.so"
 
 
 class Work:
-    """How much: instances, moved windows' instances, seconds of windows at most, of each test."""
+    """How much: instances, moved windows' instances, seconds of windows at most, of each test. A shape with one
+    variable has three tests (modes), one with two has six."""
 
     def __init__(self, iters, moved, max_s):
         self.iters, self.moved, self.max_s = iters, moved, max_s
 
 
-QUICK, DEFAULT, FULL = Work(20000, 80, 3), Work(1000000, 20000, 120), Work(10000000, 100000, 900)
+QUICK, DEFAULT, FULL = Work(16000, 64, 3), Work(500000, 10000, 120), Work(5000000, 100000, 900)
 
 
 class Guest:
@@ -140,6 +141,24 @@ def check_all(args, work, stream):
     return tests, wrongs
 
 
+def by_shape(tests):
+    """Sums over modes and placements."""
+    shapes = {}
+    for t in tests:
+        s = shapes.setdefault(t["name"], {"tests": 0, "instances": 0, "moved": 0, "forbidden": 0})
+        s["tests"] += 1
+        s["instances"] += t["instances"] + t["windows"]
+        s["moved"] += t["moved"]
+        s["forbidden"] += t["forbidden"]
+    return shapes
+
+
+def print_shapes(shapes, stream):
+    rows = [("shape", "tests", "instances", "with a page moved", "forbidden")]
+    rows += [(name, s["tests"], s["instances"], s["moved"], s["forbidden"]) for name, s in shapes.items()]
+    print("\n".join("  " + line for line in summary.table(rows)), file=stream, flush=True)
+
+
 def build_plant(stream):
     log = os.path.join(ROOT, "out", PLANT + ".log")
     commands = [] if os.path.exists(os.path.join(ROOT, PLANT, "build.ninja")) else [
@@ -204,12 +223,14 @@ def main():
     except cl.SetupError as e:
         tests, wrongs = [], [str(e)]
     seconds = time.monotonic() - start
-    total = sum(t["instances"] + t["windows"] for t in tests)
+    shapes = by_shape(tests)
+    total = sum(s["instances"] for s in shapes.values())
+    print_shapes(shapes, stream)
     print(f"{'FAIL' if wrongs else 'PASS'} litmus: {len(tests)} tests, {total} instances, {sum(t['moved'] for t in tests)} in "
           f"windows in which a page moved, {sum(t['forbidden'] for t in tests)} forbidden; {seconds:.0f} s"
           + "".join(f"\n     {w}" for w in wrongs), file=stream, flush=True)
     result = {"schema": 1, "command": "litmus", "result": "fail" if wrongs else "pass", "seconds": round(seconds, 1),
-              "instances": total, "wrong": wrongs, "control": noticed, "tests": tests}
+              "instances": total, "wrong": wrongs, "control": noticed, "shapes": shapes, "tests": tests}
     os.makedirs(os.path.join(ROOT, "out"), exist_ok=True)
     with open(os.path.join(ROOT, "out", "litmus.json"), "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1)

@@ -27,12 +27,11 @@ const char guest_name[] = "litmus";
 enum {
     TESTS = sizeof(litmus_tests) / sizeof(litmus_tests[0]),
     WINDOWS = 16,
-    SLOTS = 2048,     /* instances of a free batch; windows have fewer */
-    FREE_STRIDE = 16, /* bytes from an instance to the next */
+    SLOTS = 4096,    /* instances of a free batch; windows have fewer */
+    FREE_STRIDE = 8, /* bytes from an instance to the next */
     WINDOW_STRIDE = 64,
-    FREE_IRQ_GROUP = 32, /* instances of one interrupt */
-    GROUP = 8,           /* instances of one window */
-    STIR_AT = 4,         /* in a page: behind the variable of its first instance */
+    FREE_IRQ_GROUP = 128, /* instances of one interrupt */
+    GROUP = 16,           /* instances of one window */
     STIR_LOG = 400,
     TRACES = 3,
     FAULT_US = 8 /* an access that took longer was a fault */
@@ -278,15 +277,18 @@ static void run_stirrer(struct own *o)
     stirred.n = 0;
     while (rdtsc() < job.end) {
         uint32_t page = stir_page(o);
-        volatile uint32_t *word = (volatile uint32_t *)(void *)((page < WINDOWS ? xs : ys) +
-                                                                page % WINDOWS * PAGE + STIR_AT);
+        uint8_t *at = (page < WINDOWS ? xs : ys) + page % WINDOWS * PAGE + 4 * draw(o, PAGE / 4);
         bool write = draw(o, 2) != 0;
         uint64_t begin = now();
 
+        /* Such a write, of whatever there is, changes nothing but who has the page. */
         if (write)
-            *word = (uint32_t)begin;
+            __asm__ volatile("lock; orl $0, %0"
+                             : "+m"(*(volatile uint32_t *)(void *)at)
+                             :
+                             : "memory");
         else
-            (void)*word;
+            (void)*(volatile uint32_t *)(void *)at;
         uint64_t end = now();
 
         if (end - begin > us(FAULT_US) && stirred.n < STIR_LOG)
