@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes the seed inputs of the fuzz targets (corpus/TARGET/): frames and messages from the golden files, the
-runnable configurations, and a few steps and ring operations by hand. What the fuzzer found beyond these was added
-with -merge=1, as files named by their hash."""
+runnable configurations, the coherence traces as each of their nodes saw them, and a few steps, ring operations and
+control packets by hand. What the fuzzer found beyond these was added with -merge=1, as files named by their hash."""
 import pathlib
+import re
 
 HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "wire"
+TRACES = HERE.parent / "golden" / "coherence"
 CLASS = {"gets": 1, "getm": 1, "puts": 1, "io_exit": 1, "io_done": 1, "data": 2, "putm": 2, "puto": 2,
          "vcpu_cmd": 3, "vcpu_rep": 3, "vm_cmd": 3, "vm_rep": 3}
 PAGES = {"data", "putm", "puto"}
@@ -33,8 +35,14 @@ def main():
             record(0, data) + record(3, bytes([1, 2, 6, 3])) + record(2, bytes(near)) + record(4)
             + record(1, data) + record(5, b"\x05") + record(4) + record(5, b"\xff") + record(4))
 
-
     by_hand("fuzz_step", STEPS)
+    for f in sorted(TRACES.glob("*.txt")):
+        try:
+            seeds = trace_seeds(f.read_text())
+        except NotExpressible as e:
+            print(f"{f.name}: no seed: {e}")
+            continue
+        by_hand("fuzz_step", {f"trace_{f.stem}_{node}": data for node, data in seeds.items()})
     by_hand("fuzz_ring", RINGS)
     config = HERE / "corpus" / "fuzz_config"
     config.mkdir(parents=True, exist_ok=True)
@@ -56,6 +64,113 @@ RINGS = {
     "bad_head": [0, 4, 0, 1, 2, 0xFF, 0xFF, 1, 5, 0, 0, 0],
     "bad_length": [0, 4, 0, 1, 3, 2, 0, 0xFF, 3, 3, 0, 0xFF, 5, 0, 0, 0],
 }
+
+
+# ---- traces of tests/unit/test_coherence_trace.c -> fuzz_step.c
+
+STEP_PAGES, NODES_MIN, NODES_MAX = 24, 2, 4
+OP_LIMIT, OP_DOWN, OP_EVICT, OP_TIME, OP_EXACT = 0xA7, 0xB7, 0xC7, 0xD7, 0xE7
+KINDS = ("gets", "getm", "fwd_gets", "fwd_getm", "inv", "inv_ack", "grant", "data", "puts", "putm", "puto", "put_ack")
+# What these cause is in the events that follow them.
+SPOKEN = {"read", "write", "deliver", "done", "settle", "tick", "evict", "load", "store", "state", "copies", "crash",
+          "lost", "expect"}
+MESSAGE = re.compile(r"MESSAGE from (\d+): (\w+) p=0x([0-9a-f]+) r=(\d+) txn=(\d+) v=(\d+)(?: acks=(\d+))?"
+                     r"( exclusive)?( zero)?$")
+
+
+class NotExpressible(Exception):
+    """A trace with something that fuzz_step has no operation for: no seed is made of it."""
+
+
+def need(condition, what):
+    if not condition:
+        raise NotExpressible(what)
+
+
+def word(value):
+    need(0 <= value < 1 << 16, f"{value} in 16 bits")
+    return list(value.to_bytes(2, "little"))
+
+
+def world(nodes, pages, hold=0, hold_max=0, txn_max=8):
+    """Configuration bytes but for the first two. Only the bound on a page set may be lower than the trace's."""
+    need(NODES_MIN <= nodes <= NODES_MAX and pages <= STEP_PAGES, f"a world of {nodes} nodes, {pages} pages")
+    need(hold % 100 == 0 and hold < 1600, f"a hold of {hold}")
+    need(1 <= txn_max <= 8, f"{txn_max} transactions")
+    times = min(hold_max // hold - 1, 15) if hold else 0
+    return [0x80, txn_max - 1, 0, hold // 100 | times << 4]
+
+
+def message(event):
+    m = MESSAGE.match(event)
+    need(m and m.group(2) in KINDS, event)
+    src, page, requester, txn, version = (int(m.group(i), 16 if i == 3 else 10) for i in (1, 3, 4, 5, 6))
+    acks = int(m.group(7) or 0)
+    need(page <= STEP_PAGES and acks < 64, event)
+    flags = acks | (128 if m.group(8) else 0) | (64 if m.group(9) else 0)
+    age = word(0)  # a trace does not show it
+    return [OP_EXACT, src, KINDS.index(m.group(2)), page, requester, flags] + word(txn) + word(version) + age
+
+
+def fault(event, page):
+    vcpu = int(re.search(r"vcpu=(\d+)", event).group(1))
+    none = vcpu == 255
+    need(page <= STEP_PAGES and (vcpu < 8 or none), event)
+    first = 0 if none else vcpu << 5
+    arg = next(a for a in range(first, first + 32) if a % (STEP_PAGES + 1) == page)
+    return [(8 if event.startswith("WRITE") else 0) | (16 if none else 0), arg]
+
+
+def event_operation(event, evicted):
+    kind = event.split()[0]
+    at = re.search(r" p=0x([0-9a-f]+)", event)
+    page = int(at.group(1), 16) if at else 0
+    if kind == "MESSAGE":
+        return message(event)
+    if kind in ("READ_FAULT", "WRITE_FAULT"):
+        return fault(event, page)
+    if kind in ("MAPPED", "PROTECTED", "UNMAPPED"):
+        need(page < STEP_PAGES, event)
+        return [5, page]
+    if kind == "TICK":
+        need(evicted is None or evicted < STEP_PAGES, event)
+        return [7] if evicted is None else [OP_EVICT, evicted]
+    if kind == "PEER_DOWN":
+        return [OP_DOWN, int(event.split()[1])]
+    if kind == "IDLE":
+        vcpu = int(event.split("vcpu=")[1])
+        need(vcpu < 16, event)
+        return [15 | vcpu << 4]
+    raise NotExpressible(event)
+
+
+def trace_seeds(text):
+    """The inputs that make each node of a trace see what it saw there: {node: bytes}."""
+    config, seen, passed, now, evicted = None, {}, {}, 0, None
+    for line in text.splitlines():
+        if line.startswith("> "):
+            verb, *args = line[2:].split()
+            evicted = int(args[1]) if verb == "evict" else None
+            if verb == "world":
+                need(config is None, "a second world")
+                config = [int(args[0])] + world(*map(int, args))
+            elif verb == "time":
+                now += int(args[0])
+            elif verb == "limit":
+                seen.setdefault(int(args[0]), []).extend([OP_LIMIT, int(args[1])])
+            elif verb == "life":  # another world
+                break
+            else:
+                need(verb in SPOKEN, f"command {verb}")
+        elif m := re.match(r"(\d+): (.*)$", line):
+            node = int(m.group(1))
+            ops = seen.setdefault(node, [])
+            if now > passed.get(node, 0):
+                ops += [OP_TIME] + word(now - passed.get(node, 0))
+                passed[node] = now
+            ops += event_operation(m.group(2), evicted)
+    need(config, "no world")
+    return {n: [config[0] - NODES_MIN, n] + config[1:] + ops for n, ops in seen.items()}
 
 
 def by_hand(target, inputs):
