@@ -144,7 +144,6 @@ static void close_connection(struct engine *e)
     e->conn = CONN_NONE;
 }
 
-/* One packet and its descriptors. 1; 0: nothing there; -1: the connection is gone. */
 /* The vCPUs at home here take the CPUs of the list in turn. */
 static void welcome_cores(const struct engine *e, struct glue_ctl *m)
 {
@@ -158,6 +157,13 @@ static void welcome_cores(const struct engine *e, struct glue_ctl *m)
     }
 }
 
+static void close_all(const int *fds, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+/* One packet and its descriptors. 1; 0: nothing there; -1: the connection is gone. */
 static int receive_packet(int fd, struct glue_ctl *m, int fds[CONTROL_FDS], uint32_t *ret_count)
 {
     union {
@@ -170,6 +176,8 @@ static int receive_packet(int fd, struct glue_ctl *m, int fds[CONTROL_FDS], uint
                          .msg_control = control.bytes,
                          .msg_controllen = sizeof(control.bytes)};
     ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0 && errno == ECONNRESET) /* it ended with an answer unread; what it said is there */
+        n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     *ret_count = 0;
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
@@ -179,10 +187,12 @@ static int receive_packet(int fd, struct glue_ctl *m, int fds[CONTROL_FDS], uint
         *ret_count = (uint32_t)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         memcpy(fds, CMSG_DATA(c), *ret_count * sizeof(int));
     }
-    if (n == 0)
+    if (n == 0) { /* the end, or an empty packet, which may have descriptors */
+        close_all(fds, *ret_count);
         return -1;
-    if (n != sizeof(*m))
-        m->type = 0; /* refused as an unknown type */
+    }
+    if (n != sizeof(*m) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
+        m->type = 0; /* refused as an unknown type; so is what came only in part */
     return 1;
 }
 
@@ -215,7 +225,11 @@ static bool hello(struct engine *e, const struct glue_ctl *m)
 {
     char text[GLUE_ERROR_TEXT];
     bool vmm = m->role == GLUE_ROLE_VMM;
-    if (e->conn != CONN_NEW || m->abi != GLUE_ABI_VERSION) {
+    if (e->conn != CONN_NEW) {
+        send_error(e, "HELLO was said already");
+        return false;
+    }
+    if (m->abi != GLUE_ABI_VERSION) {
         snprintf(text, sizeof(text),
                  "glue interface %u is spoken here, not %u; install matching versions",
                  GLUE_ABI_VERSION, m->abi);
@@ -245,8 +259,7 @@ static bool take_ram(struct engine *e, const struct glue_ctl *m, int *fds, uint3
         good = false;
     }
     if (!good || ram_add(&e->ram, fds[0], fds[1], m->base_page, m->pages, m->hva, text) != 0) {
-        for (uint32_t i = 0; i < count; i++)
-            close(fds[i]);
+        close_all(fds, count);
         send_error(e, text);
         return false;
     }
@@ -267,16 +280,19 @@ static bool handle(struct engine *e, const struct glue_ctl *m, int *fds, uint32_
 {
     if (m->type == GLUE_RAM)
         return take_ram(e, m, fds, count);
-    for (uint32_t i = 0; i < count; i++)
-        close(fds[i]);
+    close_all(fds, count);
     switch (m->type) {
     case GLUE_HELLO:
         return hello(e, m);
     case GLUE_BYE:
+        if (e->conn == CONN_NEW) { /* no VM is known to have been here */
+            send_error(e, "BYE before HELLO");
+            return false;
+        }
         engine_stop(e, true, "the VM has ended with status %u", m->status);
         return false;
     default:
-        send_error(e, "not a packet of the glue interface");
+        send_error(e, "not a packet of the glue interface, or not a whole one");
         return false;
     }
 }
