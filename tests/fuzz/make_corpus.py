@@ -44,6 +44,7 @@ def main():
             continue
         by_hand("fuzz_step", {f"trace_{f.stem}_{node}": data for node, data in seeds.items()})
     by_hand("fuzz_ring", RINGS)
+    by_hand("fuzz_control", CONTROLS)
     config = HERE / "corpus" / "fuzz_config"
     config.mkdir(parents=True, exist_ok=True)
     for f in sorted((HERE.parent.parent / "configs").glob("*.yaml")):
@@ -63,6 +64,28 @@ RINGS = {
     "side": [n for i in range(8) for n in (0, 0, 2, i)] + [5, 0, 0, 0] * 9,
     "bad_head": [0, 4, 0, 1, 2, 0xFF, 0xFF, 1, 5, 0, 0, 0],
     "bad_length": [0, 4, 0, 1, 3, 2, 0, 0xFF, 3, 3, 0, 0xFF, 5, 0, 0, 0],
+}
+# fuzz_control.c: node and VMM's node, vCPUs, whether all are here; then operations.
+CONNECT, HELLO, RAM, BYE, CLOSE = [0, 0], [2, 0, 0], [2, 3, 0], [2, 8, 0], [1]
+LATER = 0x80  # the dataplane does not look yet
+CONTROLS = {
+    "honest": [0] + CONNECT + HELLO + RAM + RAM + BYE + CLOSE,
+    "vcpud_waits": [0x21] + CONNECT + HELLO + [4, 2] + RAM + CLOSE,
+    "other_abi": [0] + CONNECT + [2, 0, 1, 0, 1],
+    "other_role": [0] + CONNECT + [2, 0, 1, 1, 3],
+    "second": [0] + CONNECT + HELLO + RAM + [LATER | 8, 0, 10, 0, 0, 22] + BYE,
+    "bye_first": [0] + CONNECT + BYE + CLOSE + CONNECT + HELLO + RAM + HELLO,
+    "empty_with_fds": [0] + CONNECT + [2, 3, 1, 6, 0] + CLOSE + CONNECT + HELLO + [2, 3, 1, 6, 0],
+    "too_long": [0] + CONNECT + [2, 0, 1, 6, 4] + CLOSE + CONNECT + HELLO + [2, 3, 1, 6, 4],
+    "too_many_fds": [0] + CONNECT + HELLO + [2, 3, 2, 7, 3, 11, 1],
+    "one_fd_less": [0] + CONNECT + HELLO + [LATER | 2, 3, 0, 2, 3, 1, 7, 1],
+    "block_again": [0] + CONNECT + HELLO + RAM + [2, 3, 1, 2, 0x41],
+    "small_file": [0] + CONNECT + HELLO + [2, 3, 1, 8, 2],
+    "other_fds": [0] + CONNECT + HELLO + [2, 3, 2, 8, 2, 9, 5],
+    "beyond": [0] + CONNECT + HELLO + ([2, 3, 1, 4, 3]) * 3,
+    "table_full": [0] + CONNECT + HELLO + [LATER | 2, 3, 0, 4, 0x15],
+    "unread": [0, 0, 1] + HELLO + [LATER | 2, 8, 0, LATER | 1, 4, 1],
+    "no_room": [0] + CONNECT + HELLO + [LATER | 7] + RAM + [8, 0],
 }
 
 
