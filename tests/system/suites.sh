@@ -5,10 +5,10 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim model fuzz net kvm kill bad run system (default: these); system is Debian's kernel over several
+# Suites: pure sim model fuzz net kvm litmus churn kill bad run system (default: these); system is Debian's kernel over several
 # nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM, about 8 minutes; with
 # --full all cases, an hour. lab (bare-metal guests over two nodes in the lab VM, under nested paging, about
-# 5 minutes) by name or with --full. Budgets: pure 3 minutes, sim 3, model 4, kvm 8 (a pairwise sample; with --full
+# 5 minutes) by name or with --full. Budgets: pure 3 minutes, sim 3, model 4, kvm 6 (a pairwise sample; with --full
 # all cases, without a limit); fuzz: a minute a target (--full: ten), as many at a time as there are CPUs, so about
 # 3 minutes on two. --seed makes sim, fuzz and kvm choose the same again; the seed is printed. The last line is
 # 'N passed, N failed, N skipped'; exit status 0 if nothing failed.
@@ -196,6 +196,28 @@ suite_kvm() {
     run_script kvm_tests.py "$@"
 }
 
+suite_litmus() {
+    say "litmus: the x86 memory model over nodes; a build with an error planted, which must be noticed (2 minutes)"
+    local why
+    built litmus gcc || return 0
+    why=$(kvm_missing)
+    if [ -n "$why" ]; then skip litmus "$why"; return 0; fi
+    set -- --build "$PWD/build" --seed "$SEED" --tally "$TALLY"
+    [ "$FULL" = 1 ] || set -- "$@" --quick
+    run_script ../litmus/run.py "$@"
+}
+
+suite_churn() {
+    say "churn: one page handed to and fro on /dev/kvm (--full: a million times)"
+    local why
+    built churn gcc || return 0
+    why=$(kvm_missing)
+    if [ -n "$why" ]; then skip churn "$why"; return 0; fi
+    set -- --build build --tally "$TALLY"
+    [ "$FULL" = 1 ] && set -- "$@" --full
+    run_script churn_tests.py "$@"
+}
+
 suite_kill() {
     say "kill: any process dies, all end within a second, nothing is left"
     local why
@@ -252,13 +274,13 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | model | fuzz | net | kvm | kill | bad | run | lab | system) suites="$suites $1" ;;
+        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | bad | run | lab | system) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
-        suites='pure sim model fuzz net kvm kill bad run system'
+        suites='pure sim model fuzz net kvm litmus churn kill bad run system'
         [ "$FULL" = 1 ] && suites="$suites lab"
     fi
     say "seed $SEED; suites: $suites"
@@ -267,7 +289,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        model | net | kvm | kill | bad | run | lab | system) builds="$builds gcc" ;;
+        model | net | kvm | litmus | churn | kill | bad | run | lab | system) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"
