@@ -237,12 +237,20 @@ static const struct {
     {COH_ME_A, COH_IE_A},   {COH_IE_A, COH_I},
 };
 
-/* Drops that loss, junk, crashes and restarts cause. The other reasons need a peer that lies:
- * tests/unit/test_rrdp_hostile.c, test_coherence_basic.c and the fuzzers reach them. */
+/* Drops that loss, junk, crashes, restarts and lies cause. Not here: SEGMENT, REFUSED and EVENTS of
+ * the transport, and DEFERRED_FULL, of which a full table, another configuration or frames that
+ * only a broken node sends are the cause (tests/unit/test_rrdp_hostile.c, test_rrdp_setup.c,
+ * test_coherence_basic.c, the fuzzers). */
 static const uint8_t possible_drops[] = {
-    RRDP_DROP_SHORT,     RRDP_DROP_LENGTH,       RRDP_DROP_VERSION, RRDP_DROP_RESERVED,
-    RRDP_DROP_CLUSTER,   RRDP_DROP_CRC,          RRDP_DROP_TAG,     RRDP_DROP_EPOCH,
-    RRDP_DROP_DUPLICATE, RRDP_DROP_NO_CONNECTION};
+    RRDP_DROP_SHORT,     RRDP_DROP_LENGTH,        RRDP_DROP_VERSION,   RRDP_DROP_RESERVED,
+    RRDP_DROP_CLUSTER,   RRDP_DROP_CRC,           RRDP_DROP_TAG,       RRDP_DROP_EPOCH,
+    RRDP_DROP_DUPLICATE, RRDP_DROP_NO_CONNECTION, RRDP_DROP_RANGE,     RRDP_DROP_NOT_FOR_US,
+    RRDP_DROP_SELF,      RRDP_DROP_MAC_MOVED,     RRDP_DROP_ACK_RANGE, RRDP_DROP_WINDOW};
+static const uint8_t possible_coh_drops[] = {
+    COH_DROP_PAGE_RANGE, COH_DROP_WRONG_VM, COH_DROP_NOT_HOME, COH_DROP_NOT_FROM_HOME,
+    COH_DROP_REQUESTER,  COH_DROP_TXN,      COH_DROP_VERSION,  COH_DROP_STATE,
+    COH_DROP_DIR_STATE,  COH_DROP_ACKS,     COH_DROP_EDGE,     COH_DROP_DEAD_PEER,
+    COH_DROP_FIELDS};
 
 static size_t name_missing(char *out, size_t size, size_t at, const char *a, const char *b)
 {
@@ -264,6 +272,9 @@ uint32_t coverage_missing(char *out, size_t size)
     for (size_t i = 0; i < sizeof(possible_drops); i++)
         if (s->rrdp_drop[possible_drops[i]] == 0 && ++missing)
             at = name_missing(out, size, at, rrdp_drop_name(possible_drops[i]), "");
+    for (size_t i = 0; i < sizeof(possible_coh_drops); i++)
+        if (s->coh_drop[possible_coh_drops[i]] == 0 && ++missing)
+            at = name_missing(out, size, at, coh_drop_name(possible_coh_drops[i]), "");
     const struct {
         const char *name;
         uint64_t count;
@@ -340,12 +351,14 @@ void coverage_print(FILE *f, bool json, double seconds)
             (unsigned long long)s->evict[1], (unsigned long long)s->evict[2],
             (unsigned long long)s->put_stale, (unsigned long long)s->unfreeze);
     fprintf(f,
-            "retransmitted %llu (by time-out %llu), out of order %llu, credit stalls %llu; crashes "
+            "retransmitted %llu (by time-out %llu), out of order %llu, credit stalls %llu; lies "
+            "told %llu; crashes "
             "%llu, rejoined %llu; %llu IPIs, %llu "
             "instructions, %llu events, %.1f virtual s\n",
             (unsigned long long)s->retransmit, (unsigned long long)s->retransmit_timeout,
             (unsigned long long)s->out_of_order, (unsigned long long)s->credit_stall,
-            (unsigned long long)s->crashes, (unsigned long long)s->rejoins,
-            (unsigned long long)s->ipis, (unsigned long long)s->insns,
-            (unsigned long long)s->events, (double)s->virtual_ns / 1e9);
+            (unsigned long long)s->lies, (unsigned long long)s->crashes,
+            (unsigned long long)s->rejoins, (unsigned long long)s->ipis,
+            (unsigned long long)s->insns, (unsigned long long)s->events,
+            (double)s->virtual_ns / 1e9);
 }

@@ -45,6 +45,14 @@ static void junk(struct sim_world *w, uint8_t src, uint8_t dst)
     deliver(w, src, dst, bytes, len, 0);
 }
 
+static void lie(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *frame, uint32_t len)
+{
+    uint8_t twisted[SIM_FRAME_MAX], from;
+    uint32_t n = liar_frame(w, src, dst, frame, len, twisted, &from);
+    if (n > 0)
+        deliver(w, from, dst, twisted, n, 0);
+}
+
 void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes,
               uint32_t len)
 {
@@ -59,6 +67,8 @@ void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint
             deliver(w, src, dst, bytes, len, 0);
         if (prng_chance(&w->rng, o->junk_ppm))
             junk(w, src, dst);
+        if (prng_chance(&w->rng, o->lies_ppm))
+            lie(w, src, dst, bytes, len);
     }
     /* Some frames of the first life come in the second, whoever has started again by then. */
     if (o->rejoin && w->life == 0 && prng_chance(&w->rng, ANCIENT_PPM))

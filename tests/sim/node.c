@@ -328,7 +328,9 @@ static void segment(struct sim_world *w, struct sim_node *n, const struct rrdp_s
     struct coh_event ev = {
         .type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
     rx->mode = RX_NONE;
+    liar_before(w, n, &ev);
     node_step(w, n, &ev);
+    liar_after(w, n, &ev);
 }
 
 void node_frame(struct sim_world *w, struct sim_node *n, uint8_t src, const uint8_t *bytes,

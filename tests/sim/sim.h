@@ -49,6 +49,7 @@ struct sim_options {
     uint32_t nodes, vcpus, pages, insns;
     uint32_t insn_pages_max, write_pct;
     uint32_t loss_ppm, dup_ppm, corrupt_ppm, junk_ppm;
+    uint32_t lies_ppm;                 /* a message or frame has a twisted twin (liar.c) */
     uint64_t latency_min, latency_max; /* reordering is the spread */
     uint32_t clog_ppm;                 /* a link stands still for clog_ns */
     uint64_t clog_ns;
@@ -190,7 +191,7 @@ struct sim_coverage {
     uint64_t faults[COH_FAULT_KINDS];
     uint64_t retransmit, retransmit_timeout, out_of_order, credit_stall;
     uint64_t deferred, held, hold_expired, hold_wounded, punches, put_stale, evict[3];
-    uint64_t unfreeze, events, virtual_ns, insns, crashes, rejoins, ipis, passed, failed;
+    uint64_t unfreeze, lies, events, virtual_ns, insns, crashes, rejoins, ipis, passed, failed;
     struct hist fault_ns;
 };
 
@@ -222,6 +223,12 @@ void irq_arrives(struct sim_world *w, struct sim_node *n, const struct wire_glue
 void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes,
               uint32_t len);
 void net_chaos(struct sim_world *w);
+/* liar.c: around the event of a true message; of a node that stopped; the twin of a frame */
+void liar_before(struct sim_world *w, struct sim_node *n, const struct coh_event *truth);
+void liar_after(struct sim_world *w, struct sim_node *n, const struct coh_event *truth);
+void liar_stopped(struct sim_world *w, struct sim_node *n);
+uint32_t liar_frame(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *frame,
+                    uint32_t len, uint8_t *out, uint8_t *ret_from);
 /* vcpu.c */
 void vcpu_run(struct sim_world *w, struct sim_node *n, uint32_t v);
 void vcpu_wake(struct sim_world *w, struct sim_node *n, uint32_t page);

@@ -137,6 +137,8 @@ static void dispatch(struct sim_world *w, struct sim_event *ev)
         node_create(w, n->id);
         sim_trace(w, "n%u starts again", n->id);
         node_pump(w, n);
+    } else if (n->stopped && ev->type == EV_FRAME && ev->life == n->life) {
+        liar_stopped(w, n);
     } else if (n->dead || n->stopped || (ev->type != EV_FRAME && ev->life != n->life)) {
         /* A dead node neither computes nor answers; a stopped one only keeps still. Frames outlive
          * who sent them, and whom they were for. */
