@@ -72,6 +72,8 @@ struct sim_options {
     bool rejoin;       /* after a crash all nodes start again, each when it likes */
 };
 
+#define SIM_FAULT_MAX UINT64_C(20000000000) /* ns: a fault takes, or nobody retires anything */
+
 enum map_mode { MAP_NONE, MAP_RO, MAP_RW };
 
 struct sim_insn {

@@ -110,6 +110,9 @@ void vcpu_wake(struct sim_world *w, struct sim_node *n, uint32_t page)
         struct sim_vcpu *c = &n->vcpu[v];
         if (!c->blocked || c->block_page != page)
             continue;
+        if (w->now > c->faulted_at + SIM_FAULT_MAX)
+            check_fail(w, SIM_LIVENESS, "node %u vcpu %u waited for page %u for %llu ms", n->id, v,
+                       page, (unsigned long long)((w->now - c->faulted_at) / 1000000));
         if (w->now > c->faulted_at)
             hist_add(&sim_coverage.fault_ns, w->now - c->faulted_at);
         c->blocked = false;
