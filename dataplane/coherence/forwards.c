@@ -188,10 +188,9 @@ static bool is_handover(struct coh *c, struct coh_ctx *x, bool shared)
     return why == COH_DROPS;
 }
 
-/* The data leaves now; the ack follows when the mapping is gone. */
-static void yield_shared(struct coh *c, struct coh_ctx *x, enum coh_state to, bool unmap)
+/* The ack follows when the mapping is gone (edge.c), but in tests with an error planted. */
+static void invalidate(struct coh *c, struct coh_ctx *x, enum coh_state to, bool unmap)
 {
-    coh_send_data(c, x, x->m);
     coh_serve_begin(c, x);
     if (COH_PLANT_EARLY_ACK && to != COH_SM_IU)
         coh_send_ack(c, x, x->r->serve_requester, x->r->serve_txn);
@@ -199,6 +198,13 @@ static void yield_shared(struct coh *c, struct coh_ctx *x, enum coh_state to, bo
         coh_act(c, COH_ACT_UNMAP, x->page);
     x->e->owner = 0;
     coh_set_state(c, x, to);
+}
+
+/* The data leaves now; the ack follows when the mapping is gone. */
+static void yield_shared(struct coh *c, struct coh_ctx *x, enum coh_state to, bool unmap)
+{
+    coh_send_data(c, x, x->m);
+    invalidate(c, x, to, unmap);
 }
 
 void coh_on_yield_s(struct coh *c, struct coh_ctx *x)
@@ -271,17 +277,6 @@ static bool is_newer(struct coh *c, struct coh_ctx *x)
         return true;
     coh_drop(c, COH_DROP_VERSION);
     return false;
-}
-
-static void invalidate(struct coh *c, struct coh_ctx *x, enum coh_state to, bool unmap)
-{
-    coh_serve_begin(c, x);
-    if (COH_PLANT_EARLY_ACK && to != COH_SM_IU)
-        coh_send_ack(c, x, x->r->serve_requester, x->r->serve_txn);
-    if (unmap)
-        coh_act(c, COH_ACT_UNMAP, x->page);
-    x->e->owner = 0;
-    coh_set_state(c, x, to);
 }
 
 void coh_on_inv_s(struct coh *c, struct coh_ctx *x)

@@ -16,7 +16,8 @@ import sys
 
 MODES = ("plain", "mfence", "lock")
 VARIABLES = "xy"
-ITEM_BITS = 2  # values are 0..3
+ITEM_BITS = 2  # values are 0, 1, 2; 3: what nobody stores
+THREADS_MAX = 4
 ITEMS_MAX = 4
 
 
@@ -41,6 +42,12 @@ class Shape:
         if set(self.asked) - set(self.items):
             raise Wrong(f"{self.name}: the outcome names something that the shape does not have")
         self.verdict = set(MODES) if parts[2] == "forbidden" else set(parts[2].split())
+        if not self.verdict or self.verdict - set(MODES):
+            raise Wrong(f"{self.name}: verdict {parts[2]!r}; allowed: forbidden, or some of {', '.join(MODES)}")
+        if not 1 < len(self.threads) <= THREADS_MAX:
+            raise Wrong(f"{self.name}: {len(self.threads)} threads; allowed: 2..{THREADS_MAX}")
+        if parts[3] not in [str(n) for n in range(len(self.threads))]:
+            raise Wrong(f"{self.name}: turned thread {parts[3]!r}; allowed: 0..{len(self.threads) - 1}")
         self.turned = int(parts[3])
 
     @staticmethod
@@ -48,7 +55,7 @@ class Shape:
         """(kind, ...): W variable value, R, H, A register variable (plain, in a handler, after it), I."""
         if word == "irq":
             return ("I",)
-        m = re.fullmatch(r"([xy])=([1-3])", word)
+        m = re.fullmatch(r"([xy])=([12])", word)
         if m:
             return ("W", m[1], int(m[2]))
         m = re.fullmatch(r"(handler:|after:)?([a-d])=([xy])", word)

@@ -59,7 +59,7 @@ static inline uint8_t litmus_value(uint32_t v)
 
 static inline void litmus_gap(struct litmus_thread *t);
 #ifdef LITMUS_IRQ
-/* Sends the interrupt of this turn and waits until its handler has begun. */
+/* Sends the interrupt of this turn and waits until its handler has loaded. */
 static inline void litmus_irq(struct litmus_thread *t);
 /* Waits for the end of this turn's handler, which loads the first variable of each instance. */
 static inline void litmus_handled(struct litmus_thread *t);

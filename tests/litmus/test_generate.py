@@ -68,6 +68,10 @@ class Refusals(unittest.TestCase):
         self.refused("SB x=4 a=y | y=1 : a=0 : forbidden : 0", "not an access: 'x=4'")
         self.refused("SB x=1 a=z | y=1 : a=0 : forbidden : 0", "not an access: 'a=z'")
         self.refused("SB x=1 a=y | y=1 a=x : a=0 : forbidden : 0", "one of them twice")
+        self.refused("SB x=3 a=y | y=1 : a=0 : forbidden : 0", "not an access: 'x=3'")
+        self.refused("SB x=1 a=y | y=1 : a=0 : forbiden : 0", "verdict 'forbiden'")
+        self.refused("SB x=1 a=y | y=1 : a=0 : forbidden : 2", "turned thread '2'; allowed: 0..1")
+        self.refused("SB x=1 a=y : a=0 : forbidden : 0", "1 threads; allowed: 2..4")
         self.refused("SB x=1 a=y | y=1 : b=0 : forbidden : 0", "does not have")
 
 

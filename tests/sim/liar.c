@@ -22,16 +22,19 @@ static uint64_t drops(const struct sim_node *n, uint32_t reasons)
     return sum;
 }
 
-/* The node is told this and must drop it for one of these reasons. */
-static void tell(struct sim_world *w, struct sim_node *n, struct coh_event *ev, uint32_t reasons)
+/* What is due at this time is not a lie's doing: it comes first. False: there is no end of it. */
+static bool settled(struct sim_world *w, struct sim_node *n)
 {
-    /* What is due at this time is not the lie's doing. */
     for (uint32_t i = 0; i < 64 && !n->stopped && coh_deadline(n->coh) <= w->now; i++) {
         struct coh_event tick = {.type = COH_EV_TICK};
         node_step(w, n, &tick);
     }
-    if (w->result != SIM_PASS || (!n->stopped && coh_deadline(n->coh) <= w->now))
-        return;
+    return w->result == SIM_PASS && (n->stopped || coh_deadline(n->coh) > w->now);
+}
+
+/* The node, which is settled, is told this and must drop it for one of these reasons. */
+static void tell(struct sim_world *w, struct sim_node *n, struct coh_event *ev, uint32_t reasons)
+{
     uint64_t before = drops(n, reasons), all = drops(n, UINT32_MAX);
     ev->now = w->now;
     coh_step(n->coh, ev, &w->actions);
@@ -112,7 +115,7 @@ static uint32_t twist(struct sim_world *w, const struct sim_node *n, struct coh_
 void liar_before(struct sim_world *w, struct sim_node *n, const struct coh_event *truth)
 {
     struct coh_event ev = *truth;
-    if (w->healed || !prng_chance(&w->rng, w->opt.lies_ppm))
+    if (w->healed || !prng_chance(&w->rng, w->opt.lies_ppm) || !settled(w, n))
         return;
     uint32_t reasons = twist(w, n, &ev);
     if (reasons != 0)
@@ -127,7 +130,8 @@ void liar_before(struct sim_world *w, struct sim_node *n, const struct coh_event
 void liar_after(struct sim_world *w, struct sim_node *n, const struct coh_event *truth)
 {
     struct coh_event again = *truth;
-    if (w->healed || !is_answer(&truth->msg) || !prng_chance(&w->rng, w->opt.lies_ppm))
+    if (w->healed || !is_answer(&truth->msg) || !prng_chance(&w->rng, w->opt.lies_ppm) ||
+        !settled(w, n))
         return;
     tell(w, n, &again, WHY(TXN) | WHY(STATE) | WHY(ACKS));
 }
@@ -136,7 +140,7 @@ void liar_stopped(struct sim_world *w, struct sim_node *n)
 {
     struct coh_event fault = {.type = COH_EV_WRITE_FAULT,
                               .page = prng_below(&w->rng, w->opt.pages)};
-    if (n->stopped && !n->dead && w->result == SIM_PASS)
+    if (n->stopped && !n->dead && settled(w, n))
         tell(w, n, &fault, WHY(DEAD_PEER));
 }
 

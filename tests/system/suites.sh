@@ -5,13 +5,13 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim model fuzz net kvm litmus churn kill bad run system (default: these); system is Debian's kernel over several
-# nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM, about 8 minutes; with
-# --full all cases, an hour. lab (bare-metal guests over two nodes in the lab VM, under nested paging, about
-# 5 minutes) by name or with --full. Budgets: pure 3 minutes, sim 3, model 4, kvm 6 (a pairwise sample; with --full
-# all cases, without a limit); fuzz: a minute a target (--full: ten), as many at a time as there are CPUs, so about
-# 3 minutes on two. --seed makes sim, fuzz and kvm choose the same again; the seed is printed. The last line is
-# 'N passed, N failed, N skipped'; exit status 0 if nothing failed.
+# Suites: pure sim model fuzz net kvm litmus churn kill bad run system (default: these); system is Debian's kernel
+# over several nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM, about 8
+# minutes; with --full all cases, an hour. lab (bare-metal guests over two nodes in the lab VM, under nested
+# paging, about 5 minutes) by name or with --full. Budgets: pure 3 minutes, sim 3, model 4, kvm 6 (a pairwise
+# sample; with --full all cases, without a limit); fuzz: a minute a target (--full: ten), as many at a time as
+# there are CPUs, so about 3 minutes on two. --seed makes sim, fuzz and kvm choose the same again; the seed is
+# printed. The last line is 'N passed, N failed, N skipped'; exit status 0 if nothing failed.
 
 tally() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$TALLY"; }
 failures() { grep -c '^fail' "$TALLY" || true; }
@@ -214,7 +214,10 @@ suite_churn() {
     why=$(kvm_missing)
     if [ -n "$why" ]; then skip churn "$why"; return 0; fi
     set -- --build build --tally "$TALLY"
-    [ "$FULL" = 1 ] && set -- "$@" --full
+    if [ "$FULL" = 1 ]; then
+        set -- "$@" --full
+        run_test churn/simulated 600 build/tests/unit/pando-churn --handoffs 10000000
+    fi
     run_script churn_tests.py "$@"
 }
 

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Litmus tests of the x86 memory model (tests/litmus/shapes.txt), each thread a CPU, the last CPU
- * stirring.
+/* Litmus tests of the x86 memory model (tests/litmus/shapes.txt), each thread a CPU, the next CPU
+ * stirring. Each test runs in two ways, with its variables on different pages and on one.
  *
- * Each test runs in two ways, with its variables on pages of their own and on one page. Free:
- * instance after instance, as fast as it goes. Windows: each thread waits 100 to 300 us between its
- * two accesses, while the stirrer reads and writes the same pages; a window counts as moved if an
- * access of the stirrer that took a fault ended in it. Instances begin together by the TSC, so that
- * nothing but the test's own accesses orders them.
+ * Free: instance after instance, as fast as it goes, many on a page.
  *
- * iters=  free instances of each test and placement     moved=  instances in moved windows of each
- * max_s=  most seconds of windows of each               only=   name of a shape; mode=, place=
- * likewise keep=1  go on after a forbidden outcome               threads=  only tests with so many
- * break=1 one thread's accesses in the opposite order: every shape that can must notice
+ * Window: each instance has its pages to itself. Threads first load from them, or not, by chance,
+ * so that their nodes have copies to lose; then each does its first access in all instances, waits
+ * for some milliseconds, and does its second. Meanwhile the stirrer loads from and writes to the
+ * pages. An instance is counted as moved if an access of the stirrer to one of its pages, which
+ * took so long that it was a fault, ended while a thread waited, and another was at its turn.
  *
- * Only tests with as many threads as there are CPUs, or one fewer, are run: the others belong to
- * VMs of their size.
+ * Threads begin together by the TSC: nothing but the test's own accesses orders them.
+ *
+ * On the command line:
+ *  - iters: free instances of each test and placement; moved: moved instances of each; max_s: most
+ *    seconds of windows of each;
+ *  - only, mode, place, threads: only the tests of this shape, mode, placement, number of threads;
+ *  - keep=1: go on after a forbidden outcome;
+ *  - break=1: one thread's accesses in the opposite order, which every shape must notice.
  */
 #define LITMUS_IRQ
 #include "lib.h"
@@ -26,15 +29,15 @@ const char guest_name[] = "litmus";
 
 enum {
     TESTS = sizeof(litmus_tests) / sizeof(litmus_tests[0]),
-    WINDOWS = 16,
-    SLOTS = 4096,    /* instances of a free batch; windows have fewer */
-    FREE_STRIDE = 8, /* bytes from an instance to the next */
-    WINDOW_STRIDE = 64,
+    PAGES = 16,           /* of each variable: instances of a window */
+    SLOTS = 4096,         /* instances of a free batch */
+    FREE_STRIDE = 8,      /* bytes from an instance to the next */
     FREE_IRQ_GROUP = 128, /* instances of one interrupt */
-    GROUP = 16,           /* instances of one window */
-    STIR_LOG = 400,
+    SAME_OFFSET = 64,     /* of y behind x on one page */
+    SPARE = 4092,         /* in a page: what no instance uses */
+    STIR_LOG = 500,
     TRACES = 3,
-    FAULT_US = 8 /* an access that took longer was a fault */
+    FAULT_US = 20 /* an access that took longer was a fault */
 };
 
 enum way { FREE, WINDOW, TURNED, WAYS };
@@ -45,16 +48,16 @@ static struct {
     const struct litmus_test *test;
     bool same; /* both variables on one page */
     enum way way;
-    uint64_t start, period, end; /* TSC; of windows; of stirring */
+    uint64_t start, end; /* TSC: of the threads; of stirring */
     bool over;
 } PAGE_ALIGNED job;
 
-static uint8_t xs[WINDOWS * PAGE] PAGE_ALIGNED, ys[WINDOWS * PAGE] PAGE_ALIGNED;
+static uint8_t xs[PAGES * PAGE] PAGE_ALIGNED, ys[PAGES * PAGE] PAGE_ALIGNED;
 
 static struct results {
     struct litmus_seen seen[SLOTS];
-    uint64_t gap[WINDOWS][2]; /* begin, end; 0: none */
-    uint64_t end[WINDOWS];
+    uint64_t begin, end; /* of a window's turn */
+    uint64_t gap[2];     /* of it: begin, end; 0: none */
 } PAGE_ALIGNED results[LITMUS_THREADS];
 
 static struct {
@@ -66,23 +69,21 @@ static struct {
     } log[STIR_LOG];
 } PAGE_ALIGNED stirred;
 
-static uint32_t probe_out[MAX_CPUS][PAGE / 4] PAGE_ALIGNED;
+static uint32_t probe_out[LITMUS_THREADS][SLOTS] PAGE_ALIGNED;
 
 /* A CPU's own. */
 struct own {
     unsigned cpu;
     uint64_t random, gap, turns; /* gap: cycles, 0: none; turns: interrupts of this batch so far */
     uint64_t irqs;               /* of all batches before */
-    uint64_t *stamp;
     struct litmus_thread t;
 };
 
 /* Of one test and placement; CPU 0's. */
 static struct {
     uint64_t histogram[WAYS][LITMUS_OUTCOMES];
-    uint64_t instances[WAYS], moved, forbidden, asked;
+    uint64_t instances[WAYS], moved, forbidden, asked, stirs, irqs;
     uint32_t traces;
-    uint64_t late;
 } PAGE_ALIGNED sum;
 
 static uint64_t total_forbidden PAGE_ALIGNED;
@@ -117,10 +118,8 @@ static inline void litmus_gap(struct litmus_thread *t)
     uint64_t begin = now();
 
     wait_until_tsc(begin + o->gap);
-    if (o->stamp != NULL) {
-        o->stamp[0] = begin;
-        o->stamp[1] = now();
-    }
+    results[o->cpu].gap[0] = begin;
+    results[o->cpu].gap[1] = now();
 }
 
 static unsigned receiver(void)
@@ -153,40 +152,30 @@ static inline uint32_t litmus_handler_value(struct litmus_thread *t, uint32_t in
 {
     struct own *o = t->context;
 
-    return probe_out[o->cpu][instance - t->first];
+    return probe_out[o->cpu][instance];
 }
 
 /* ---- a batch: the same for all threads ------------------------------------------------------- */
 
 static uint32_t stride(void)
 {
-    return job.way == FREE ? FREE_STRIDE : job.same ? 2 * WINDOW_STRIDE : WINDOW_STRIDE;
+    return job.way == FREE ? FREE_STRIDE : PAGE;
 }
 
 static uint8_t *y_base(void)
 {
-    return job.same ? xs + stride() / 2 : ys;
+    return !job.same ? ys : xs + (job.way == FREE ? FREE_STRIDE / 2 : SAME_OFFSET);
 }
 
-static uint32_t per_page(void)
+/* Instances of a batch, and of a turn. */
+static uint32_t slots(void)
 {
-    return PAGE / stride();
+    return job.way == FREE ? SLOTS : PAGES;
 }
 
 static uint32_t group(void)
 {
-    return job.way != FREE ? GROUP : job.test->irq ? FREE_IRQ_GROUP : 1;
-}
-
-/* Turns of a batch, and the first instance of each. */
-static uint32_t turns(void)
-{
-    return job.way == FREE ? SLOTS / group() : job.way == WINDOW ? WINDOWS : 1;
-}
-
-static uint32_t turn_first(uint32_t turn)
-{
-    return job.way == FREE ? turn * group() : turn * per_page();
+    return job.way != FREE ? PAGES : job.test->irq ? FREE_IRQ_GROUP : 1;
 }
 
 static void set_up(struct own *o)
@@ -204,18 +193,16 @@ static void set_up(struct own *o)
         c->probe_at = (uintptr_t)xs;
         c->probe_n = group();
         c->probe_step = stride();
-        c->probe_next = job.way == FREE ? group() * stride() : PAGE;
+        c->probe_next = group() * stride();
         c->probe_out = probe_out[o->cpu];
     }
 }
 
-static void one_turn(struct own *o, uint32_t turn, void (*run)(struct litmus_thread *t))
+static void one_turn(struct own *o, uint32_t first, void (*run)(struct litmus_thread *t))
 {
-    struct litmus_seen *seen = results[o->cpu].seen;
-
-    o->t.first = turn_first(turn);
-    o->t.end = o->t.first + group();
-    seen[o->t.first].begin = (uint32_t)(rdtsc() - job.start);
+    o->t.first = first;
+    o->t.end = first + group();
+    results[o->cpu].seen[first].begin = (uint32_t)((rdtsc() - job.start) >> 8);
     run(&o->t);
 }
 
@@ -224,27 +211,29 @@ static void run_free(struct own *o)
     o->gap = 0;
     while (rdtsc() < job.start)
         cpu_pause();
-    for (uint32_t turn = 0; turn < turns(); turn++) {
+    for (uint32_t first = 0; first < slots(); first += group()) {
         for (uint64_t spins = draw(o, 32); spins > 0; spins--)
             cpu_pause();
-        one_turn(o, turn, job.test->run[o->cpu]);
+        one_turn(o, first, job.test->run[o->cpu]);
     }
 }
 
-static void run_windows(struct own *o)
+static void run_window(struct own *o)
 {
-    for (uint32_t w = 0; w < WINDOWS; w++) {
-        uint64_t at = job.start + w * job.period;
+    struct results *r = &results[o->cpu];
 
-        if (rdtsc() < at)
-            wait_until_tsc(at + draw(o, us(60)));
-        o->gap = us(100) + draw(o, us(200));
-        o->stamp = results[o->cpu].gap[w];
-        o->stamp[0] = o->stamp[1] = 0;
-        one_turn(o, w, job.test->run[o->cpu]);
-        results[o->cpu].end[w] = rdtsc();
-        o->stamp = NULL;
+    for (uint32_t page = 0; page < PAGES; page++) {
+        if (draw(o, 2) != 0)
+            (void)*(volatile uint32_t *)(void *)(xs + page * PAGE + SPARE);
+        if (draw(o, 2) != 0 && !job.same)
+            (void)*(volatile uint32_t *)(void *)(ys + page * PAGE + SPARE);
     }
+    wait_until_tsc(job.start + draw(o, us(1000)));
+    o->gap = us(1000) + draw(o, us(3000));
+    r->gap[0] = r->gap[1] = 0;
+    r->begin = rdtsc();
+    one_turn(o, 0, job.test->run[o->cpu]);
+    r->end = rdtsc();
 }
 
 /* What must not look so: one thread's accesses in the opposite order and far from each other, the
@@ -255,29 +244,21 @@ static void run_turned(struct own *o)
     bool turned = o->cpu == job.test->turned;
 
     o->gap = turned ? us(9000) : 0;
-    if (!turned)
-        wait_until_tsc(job.start + us(slot_ms[o->cpu] * 1000u));
+    wait_until_tsc(job.start + (turned ? 0 : us(slot_ms[o->cpu] * 1000u)));
     one_turn(o, 0, turned ? job.test->turn : job.test->run[o->cpu]);
-}
-
-/* The pages of the batch, or, of windows, those of the window that is open now. */
-static uint32_t stir_page(struct own *o)
-{
-    uint32_t pages = job.way == FREE ? SLOTS * FREE_STRIDE / PAGE : WINDOWS;
-    uint32_t page = (uint32_t)draw(o, pages),
-             y = !job.same && job.test->variables > 1 ? WINDOWS : 0;
-
-    if (job.way == WINDOW)
-        page = (uint32_t)((rdtsc() - job.start) / job.period);
-    return (page < pages ? page : pages - 1) + (draw(o, 2) != 0 ? y : 0);
 }
 
 static void run_stirrer(struct own *o)
 {
+    uint32_t used = job.way == FREE ? SLOTS * FREE_STRIDE / PAGE : PAGES;
+
     stirred.n = 0;
     while (rdtsc() < job.end) {
-        uint32_t page = stir_page(o);
-        uint8_t *at = (page < WINDOWS ? xs : ys) + page % WINDOWS * PAGE + 4 * draw(o, PAGE / 4);
+        uint32_t page = (uint32_t)draw(o, used);
+
+        if (!job.same && job.test->variables > 1 && draw(o, 2) != 0)
+            page += PAGES;
+        uint8_t *at = (page < PAGES ? xs : ys) + page % PAGES * PAGE + 4 * draw(o, PAGE / 4);
         bool write = draw(o, 2) != 0;
         uint64_t begin = now();
 
@@ -293,7 +274,7 @@ static void run_stirrer(struct own *o)
 
         if (end - begin > us(FAULT_US) && stirred.n < STIR_LOG)
             stirred.log[stirred.n++] = (struct stir){end, page, write};
-        wait_until_tsc(end + draw(o, us(50)));
+        wait_until_tsc(end + draw(o, us(30)));
     }
 }
 
@@ -304,33 +285,35 @@ static long ns(uint64_t tsc, uint64_t zero)
     return (long)(tsc - zero) * 1000000 / (long)tsc_khz();
 }
 
-static uint64_t begin_of(unsigned thread, uint32_t turn)
+static uint64_t begin_of(unsigned thread, uint32_t instance)
 {
-    return job.start + (uint64_t)(int32_t)results[thread].seen[turn_first(turn)].begin;
+    uint32_t first = instance - instance % group();
+
+    return job.start + ((uint64_t)results[thread].seen[first].begin << 8);
 }
 
-static void print_thread(const struct litmus_test *test, unsigned thread, uint32_t turn,
+static void print_thread(const struct litmus_test *test, unsigned thread, uint32_t instance,
                          uint64_t zero)
 {
     const struct results *r = &results[thread];
 
-    printf("  thread %u: began at %ld ns", thread, ns(begin_of(thread, turn), zero));
-    if (job.way == WINDOW && r->gap[turn][0] != 0)
-        printf(", waited from %ld to %ld ns", ns(r->gap[turn][0], zero), ns(r->gap[turn][1], zero));
+    printf("  thread %u: began at %ld ns", thread, ns(begin_of(thread, instance), zero));
+    if (job.way == WINDOW && r->gap[0] != 0)
+        printf(", waited from %ld to %ld ns", ns(r->gap[0], zero), ns(r->gap[1], zero));
     if (job.way == WINDOW)
-        printf(", ended at %ld ns", ns(r->end[turn], zero));
+        printf(", ended at %ld ns", ns(r->end, zero));
     for (unsigned k = 0; k < test->items; k++)
         if (test->item[k].name <= 'd' && test->item[k].thread == thread)
             printf(", has %c", test->item[k].name);
     printf("\n");
 }
 
-static bool turn_has_page(uint32_t turn, uint32_t page)
+static bool has_page(uint32_t instance, uint32_t page)
 {
-    return page % WINDOWS == turn_first(turn) / per_page();
+    return page % PAGES == instance * stride() / PAGE;
 }
 
-static void print_trace(uint32_t turn, uint32_t instance, unsigned outcome)
+static void print_trace(uint32_t instance, unsigned outcome)
 {
     const struct litmus_test *test = job.test;
     uint64_t zero = ~0ull;
@@ -340,32 +323,42 @@ static void print_trace(uint32_t turn, uint32_t instance, unsigned outcome)
            job.same ? "same" : "different", test->text, litmus_digits(test, outcome, digits),
            way_names[job.way], instance, (void *)(xs + instance * stride()));
     for (unsigned t = 0; t < test->threads; t++)
-        zero = begin_of(t, turn) < zero ? begin_of(t, turn) : zero;
+        zero = begin_of(t, instance) < zero ? begin_of(t, instance) : zero;
     for (unsigned t = 0; t < test->threads; t++)
-        print_thread(test, t, turn, zero);
+        print_thread(test, t, instance, zero);
     for (uint32_t k = 0; ncpus > test->threads && k < stirred.n; k++) {
         const struct stir *s = &stirred.log[k];
 
-        if (turn_has_page(turn, s->page) && s->at + us(1000) > zero && s->at < zero + us(3000))
+        if (has_page(instance, s->page) && s->at + us(1000) > zero && s->at < zero + us(10000))
             printf("  stirrer: %s %c's page, done at %ld ns\n", s->write ? "wrote" : "read",
-                   s->page < WINDOWS ? 'x' : 'y', ns(s->at, zero));
+                   s->page < PAGES ? 'x' : 'y', ns(s->at, zero));
     }
 }
 
-static bool turn_moved(uint32_t turn)
+/* Whether thread t waits at this time, and another is at its turn. A handler runs somewhere in its
+ * thread's wait: of tests with interrupts only the senders' count. */
+static bool waits(unsigned t, uint64_t at)
 {
-    for (unsigned t = 0; t < job.test->threads; t++) {
-        const uint64_t *gap = results[t].gap[turn];
+    const struct results *r = &results[t];
+    bool together = false;
 
-        for (uint32_t k = 0; gap[0] != 0 && k < stirred.n; k++)
-            if (turn_has_page(turn, stirred.log[k].page) && gap[0] < stirred.log[k].at &&
-                stirred.log[k].at < gap[1])
+    if (r->gap[0] == 0 || at <= r->gap[0] || at >= r->gap[1] || (job.test->irq && t == receiver()))
+        return false;
+    for (unsigned u = 0; u < job.test->threads; u++)
+        together = together || (u != t && results[u].begin < r->end && r->begin < results[u].end);
+    return together;
+}
+
+static bool moved(uint32_t instance)
+{
+    for (uint32_t k = 0; k < stirred.n; k++)
+        for (unsigned t = 0; has_page(instance, stirred.log[k].page) && t < job.test->threads; t++)
+            if (waits(t, stirred.log[k].at))
                 return true;
-    }
     return false;
 }
 
-static void judge(uint32_t turn, uint32_t instance)
+static void judge(uint32_t instance)
 {
     struct litmus_seen *seen[LITMUS_THREADS];
 
@@ -388,18 +381,20 @@ static void judge(uint32_t turn, uint32_t instance)
     sum.forbidden++;
     if (sum.traces < TRACES && job.way != TURNED) {
         sum.traces++;
-        print_trace(turn, instance, outcome);
+        print_trace(instance, outcome);
     }
 }
 
 static void evaluate(void)
 {
-    for (uint32_t turn = 0; turn < turns(); turn++) {
-        for (uint32_t k = 0; k < group(); k++)
-            judge(turn, turn_first(turn) + k);
-        if (job.way == WINDOW && ncpus > job.test->threads && turn_moved(turn))
-            sum.moved += group();
+    bool stirs = ncpus > job.test->threads && job.way != TURNED;
+
+    for (uint32_t instance = 0; instance < slots(); instance++) {
+        judge(instance);
+        sum.moved += job.way == WINDOW && stirs && moved(instance);
     }
+    sum.stirs += stirs ? stirred.n : 0;
+    sum.irqs += job.test->irq ? slots() / group() : 0;
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
@@ -418,7 +413,7 @@ static void batch(struct own *o)
     } else if (job.way == FREE) {
         run_free(o);
     } else if (job.way == WINDOW) {
-        run_windows(o);
+        run_window(o);
     } else {
         run_turned(o);
     }
@@ -427,36 +422,25 @@ static void batch(struct own *o)
 /* CPU 0: one batch of all CPUs; the others are in serve(). */
 static void do_batch(struct own *o, enum way way)
 {
-    static uint64_t free_cycles, lead; /* of a batch; until all have passed its barrier */
+    static uint64_t lead, took[WAYS]; /* until all have passed the barrier; a batch, without that */
 
     job.way = way;
-    for (uint32_t turn = 0; turn < turns(); turn++)
-        for (uint32_t k = 0; k < group(); k++) {
-            uint32_t at = (turn_first(turn) + k) * stride();
-
-            *(volatile uint32_t *)(void *)(xs + at) = 0;
-            *(volatile uint32_t *)(void *)(y_base() + at) = 0;
-        }
-    job.start = rdtsc() + lead;
-    job.end = job.start + (way == WINDOW ? WINDOWS * job.period : free_cycles);
+    for (uint32_t k = 0; k < slots(); k++) {
+        *(volatile uint32_t *)(void *)(xs + k * stride()) = 0;
+        *(volatile uint32_t *)(void *)(y_base() + k * stride()) = 0;
+    }
+    job.start = rdtsc() + lead + (way == WINDOW ? us(2000) : 0);
+    job.end = job.start + took[way];
     barrier();
-    uint64_t begin = rdtsc();
-
-    if (begin < job.start)
+    if (rdtsc() < job.start)
         lead -= lead / 16;
     else if (lead < us(10000))
         lead += lead / 4 + us(10);
     batch(o);
-    barrier();
-    uint64_t end = rdtsc();
+    uint64_t end = rdtsc(), most = us(50000);
 
-    if (way == FREE)
-        free_cycles = end - begin < us(20000) ? end - begin : us(20000);
-    /* Threads that are late are not where the stirrer is. */
-    if (way == WINDOW && end > job.end + job.period && job.period < us(20000))
-        job.period += job.period / 4;
-    else if (way == WINDOW && end < job.end + job.period && job.period > us(400))
-        job.period -= job.period / 16;
+    took[way] = end < job.start ? 0 : end - job.start < most ? end - job.start : most;
+    barrier();
     evaluate();
 }
 
@@ -491,7 +475,6 @@ static void run_test(struct own *o)
     uint64_t iters = cmdline_u64("iters", 4000), moved = cmdline_u64("moved", 0), begin = rdtsc();
 
     memset(&sum, 0, sizeof(sum));
-    job.period = us(600);
     while (sum.instances[FREE] < iters)
         do_batch(o, FREE);
     uint64_t middle = rdtsc(), most = us(cmdline_u64("max_s", 60) * 1000000);
@@ -502,12 +485,11 @@ static void run_test(struct own *o)
         do_batch(o, WINDOW);
     uint64_t khz = tsc_khz();
 
-    printf(
-        "LITMUS %s %s %s instances=%lu windows=%lu moved=%lu asked=%lu forbidden=%lu free_ms=%lu "
-        "window_ms=%lu\n",
-        job.test->name, job.test->mode, job.same ? "same" : "different", sum.instances[FREE],
-        sum.instances[WINDOW], sum.moved, sum.asked, sum.forbidden, (middle - begin) / khz,
-        (rdtsc() - middle) / khz);
+    printf("LITMUS %s %s %s instances=%lu windows=%lu moved=%lu asked=%lu forbidden=%lu irqs=%lu "
+           "stirs=%lu free_ms=%lu window_ms=%lu\n",
+           job.test->name, job.test->mode, job.same ? "same" : "different", sum.instances[FREE],
+           sum.instances[WINDOW], sum.moved, sum.asked, sum.forbidden, sum.irqs, sum.stirs,
+           (middle - begin) / khz, (rdtsc() - middle) / khz);
     print_histogram(FREE);
     print_histogram(WINDOW);
     total_forbidden += sum.forbidden;

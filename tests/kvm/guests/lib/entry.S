@@ -94,6 +94,7 @@ probe:
 	addq $4, %rdx
 	decq %rbx
 	jnz 1b
+	movq %rdx, CPU_PROBE_OUT(%rax)
 	movq CPU_PROBE_NEXT(%rax), %rcx
 	addq %rcx, CPU_PROBE_AT(%rax)
 	incq CPU_COUNTS + 8 * VECTOR_PROBE(%rax)

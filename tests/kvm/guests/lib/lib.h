@@ -28,8 +28,8 @@ struct cpu {
     uint64_t slow, slow_left; /* TSC cycles that each of the next slow_left interrupts takes ... */
     uint64_t rearm;           /* ... before it writes this to the timer's initial count; 0: no */
     /* Ring 0's handler of VECTOR_PROBE loads probe_n words of 32 bits, from probe_at on with
-     * probe_step bytes between, into probe_out, adds probe_next to probe_at, and counts itself:
-     * that many interrupts have loaded. */
+     * probe_step bytes between, to probe_out, adds probe_next to probe_at and what it wrote to
+     * probe_out, and counts itself: that many interrupts have loaded. */
     uint64_t probe_at, probe_n, probe_step, probe_next;
     uint32_t *probe_out;
 };
