@@ -285,7 +285,7 @@ def choose(args):
 def main():
     parser = outcome.parser(__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--budget", type=float, default=480, help="seconds")
+    parser.add_argument("--budget", type=float, default=240, help="seconds")
     parser.add_argument("--full", action="store_true")
     parser.add_argument(
         "--only", metavar="PATTERN", help="of the whole product those whose title matches: 'locks/3/*'"
