@@ -38,14 +38,14 @@ SHAPES = os.path.join(HERE, "shapes.txt")
 
 
 class Work:
-    """How much: free instances, moved instances, seconds of windows at most, of each test. A shape with one variable
-    has three tests (modes), one with two has six; together they must reach a million and 20000."""
+    """How much: free instances and moved instances of a shape in one mode (half of it in each of two placements);
+    seconds of windows at most. By default the three modes reach a million and 20000."""
 
     def __init__(self, iters, moved, max_s):
         self.iters, self.moved, self.max_s = iters, moved, max_s
 
 
-QUICK, DEFAULT, FULL = Work(16000, 20, 20), Work(340000, 6700, 120), Work(3400000, 67000, 1200)
+QUICK, DEFAULT, FULL = Work(32000, 40, 4), Work(340000, 6700, 120), Work(3400000, 67000, 1200)
 
 
 class Guest:
@@ -130,11 +130,14 @@ def short(guest, o, work, faults, wanted):
     missing = [key for key in wanted if key not in guest.tests]
     if missing:
         return f"{len(missing)} of {len(wanted)} tests were not run, the first: {' '.join(missing[0])}"
-    few = [t for t in guest.tests.values() if t["moved"] < work.moved or t["instances"] < work.iters]
+    placements = lambda t: len({place for name, mode, place in wanted if (name, mode) == (t["name"], t["mode"])})
+    few = [t for t in guest.tests.values()
+           if t["moved"] < (1 if work is QUICK else work.moved // placements(t))
+           or t["instances"] < work.iters // placements(t)]
     if few:
         t = few[0]
         return (f"{t['name']} {t['mode']} {t['place']}: {t['instances']} instances, {t['moved']} moved ones; "
-                f"wanted: {work.iters} and {work.moved}; {len(few)} such tests")
+                f"wanted: {work.iters // placements(t)} and {work.moved // placements(t)}; {len(few)} such tests")
     stirs = sum(t["stirs"] for t in guest.tests.values())
     if faults < stirs:
         return f"node {o.nodes - 1}, which stirs, had {faults} faults, but says of {stirs} accesses that they took one"
@@ -237,8 +240,8 @@ def main():
     p.add_argument("--quick", action="store_true", help="a fiftieth, as in ./dev test")
     shapes_of = {s.name: s for s in generate.read_shapes(SHAPES)}
     p.add_argument("--only", choices=shapes_of, metavar="SHAPE", help="one of " + ", ".join(shapes_of))
-    p.add_argument("--iters", type=int, help="free instances of each test")
-    p.add_argument("--moved", type=int, help="instances of each test in windows in which a page moved")
+    p.add_argument("--iters", type=int, help="free instances of a shape in one mode")
+    p.add_argument("--moved", type=int, help="likewise, instances with a page that moved")
     p.add_argument("--fabric", help="shm, memif or af_packet (default shm; --quick: one after the other)")
     p.add_argument("--loss", type=float, metavar="PCT", help="frames lost (default 0; --quick: 0 or 1)")
     p.add_argument("--hold-us", type=int, default=20, metavar="US", help="coherence.hold_us (default %(default)s)")
@@ -247,8 +250,9 @@ def main():
     p.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
     args = p.parse_args()
     work = FULL if args.full else QUICK if args.quick else DEFAULT
-    work = Work(work.iters if args.iters is None else args.iters, work.moved if args.moved is None else args.moved,
-                work.max_s)
+    if args.iters is not None or args.moved is not None:
+        work = Work(work.iters if args.iters is None else args.iters, work.moved if args.moved is None else args.moved,
+                    work.max_s)
     args.words = f"only={args.only}" if args.only else ""
     args.threads = [len(shapes_of[args.only].threads)] if args.only else [2, 3, 4]
     stream = sys.stderr if args.json else sys.stdout

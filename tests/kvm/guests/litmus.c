@@ -13,8 +13,8 @@
  * Threads begin together by the TSC: nothing but the test's own accesses orders them.
  *
  * On the command line:
- *  - iters: free instances of each test and placement; moved: moved instances of each; max_s: most
- *    seconds of windows of each;
+ *  - iters: free instances of each test; moved: moved instances of each; both are halved for tests
+ *    that run in two placements; max_s: most seconds of windows of each;
  *  - only, mode, place, threads: only the tests of this shape, mode, placement, number of threads;
  *  - keep=1: go on after a forbidden outcome;
  *  - break=1: one thread's accesses in the opposite order, which every shape must notice.
@@ -472,7 +472,9 @@ static void print_histogram(enum way way)
 
 static void run_test(struct own *o)
 {
-    uint64_t iters = cmdline_u64("iters", 4000), moved = cmdline_u64("moved", 0), begin = rdtsc();
+    uint64_t placements = job.test->variables > 1 ? 2 : 1, begin = rdtsc();
+    uint64_t iters = cmdline_u64("iters", 4000) / placements;
+    uint64_t moved = cmdline_u64("moved", 0) / placements;
 
     memset(&sum, 0, sizeof(sum));
     while (sum.instances[FREE] < iters)
