@@ -237,7 +237,7 @@ NOTICES = "only=IPI mode=plain"  # what notices it most often
 def main():
     p = outcome.parser(__doc__)
     p.add_argument("--full", action="store_true", help="ten times as much")
-    p.add_argument("--quick", action="store_true", help="a fiftieth, as in ./dev test")
+    p.add_argument("--quick", action="store_true", help="a tenth, and counts that are not reached are shown only: as in ./dev test")
     shapes_of = {s.name: s for s in generate.read_shapes(SHAPES)}
     p.add_argument("--only", choices=shapes_of, metavar="SHAPE", help="one of " + ", ".join(shapes_of))
     p.add_argument("--iters", type=int, help="free instances of a shape in one mode")
@@ -266,7 +266,8 @@ def main():
                 print(f"ok   control: {noticed['shape']} {noticed['mode']} {noticed['place']} noticed after "
                       f"{noticed['seconds']} s: {noticed['trace'][0]}", file=stream)
                 others = ", ".join(f"{name} {n}" for name, n in noticed.get("all", {}).items())
-                print(f"     all of two threads that noticed, how often: {others}" if others else "", file=stream)
+                if others:
+                    print(f"     all of two threads that noticed, how often: {others}", file=stream)
     except cl.SetupError as e:
         wrongs.append(str(e))
     seconds = time.monotonic() - start

@@ -166,6 +166,15 @@ kvm_missing() {
     done
 }
 
+# on_kvm SUITE [PROGRAM...]: false, and the suite counted as skipped, where guests cannot run.
+on_kvm() {
+    local suite=$1 why
+    shift
+    built "$suite" gcc || return 1
+    why=$(kvm_missing "$@")
+    [ -z "$why" ] || { skip "$suite" "$why"; return 1; }
+}
+
 # A script that adds its cases to the tally: 0 all well, 3 failures, which are in the tally; else
 # it broke.
 run_script() {
@@ -182,12 +191,10 @@ run_script() {
 }
 
 suite_kvm() {
-    local why limit="budget $BUDGET_KVM s"
+    local limit="budget $BUDGET_KVM s"
     [ "$FULL" = 1 ] && limit='all cases'
     say "kvm: guests x nodes x fabrics x faults on /dev/kvm, seed $SEED ($limit)"
-    built kvm gcc || return 0
-    why=$(kvm_missing)
-    if [ -n "$why" ]; then skip kvm "$why"; return 0; fi
+    on_kvm kvm || return 0
     run_meson build 400 --suite kvm # the guests on plain KVM: what they do without Pando
     run_script vmm_tests.py --build build --tally "$TALLY"
     run_script foreign_tests.py --build build --tally "$TALLY"
@@ -198,10 +205,7 @@ suite_kvm() {
 
 suite_litmus() {
     say "litmus: the x86 memory model over nodes; a build with an error planted, which must be noticed (2 minutes)"
-    local why
-    built litmus gcc || return 0
-    why=$(kvm_missing)
-    if [ -n "$why" ]; then skip litmus "$why"; return 0; fi
+    on_kvm litmus || return 0
     set -- --build "$PWD/build" --seed "$SEED" --tally "$TALLY"
     [ "$FULL" = 1 ] || set -- "$@" --quick
     run_script ../litmus/run.py "$@"
@@ -209,10 +213,7 @@ suite_litmus() {
 
 suite_churn() {
     say "churn: one page handed to and fro on /dev/kvm (--full: a million times)"
-    local why
-    built churn gcc || return 0
-    why=$(kvm_missing)
-    if [ -n "$why" ]; then skip churn "$why"; return 0; fi
+    on_kvm churn || return 0
     set -- --build build --tally "$TALLY"
     if [ "$FULL" = 1 ]; then
         set -- "$@" --full
@@ -223,10 +224,7 @@ suite_churn() {
 
 suite_kill() {
     say "kill: any process dies, all end within a second, nothing is left"
-    local why
-    built kill gcc || return 0
-    why=$(kvm_missing)
-    if [ -n "$why" ]; then skip kill "$why"; return 0; fi
+    on_kvm kill || return 0
     run_script kill_tests.py --build build --tally "$TALLY"
 }
 
@@ -254,19 +252,13 @@ suite_system() {
 
 suite_bad() {
     say "bad: wrong configurations, missing nodes and garbage frames are refused in words"
-    local why
-    built bad gcc || return 0
-    why=$(kvm_missing)
-    if [ -n "$why" ]; then skip bad "$why"; return 0; fi
+    on_kvm bad || return 0
     run_script bad_tests.py --build build --tally "$TALLY"
 }
 
 suite_run() {
     say "run: pando run composes lines that QEMU takes; starts, watches and ends all processes"
-    local why
-    built run gcc || return 0
-    why=$(kvm_missing pando)
-    if [ -n "$why" ]; then skip run "$why"; return 0; fi
+    on_kvm run pando || return 0
     run_script run_tests.py --build build --tally "$TALLY"
 }
 
