@@ -228,8 +228,10 @@ static void run_window(struct own *o)
         if (draw(o, 2) != 0 && !job.same)
             (void)*(volatile uint32_t *)(void *)(ys + page * PAGE + SPARE);
     }
-    wait_until_tsc(job.start + draw(o, us(1000)));
-    o->gap = us(1000) + draw(o, us(3000));
+    /* Who has but one access, as the window before showed, comes at any time of the others' wait.
+     */
+    wait_until_tsc(job.start + draw(o, us(r->gap[0] == 0 ? 6000 : 1000)));
+    o->gap = us(2000) + draw(o, us(4000));
     r->gap[0] = r->gap[1] = 0;
     r->begin = rdtsc();
     one_turn(o, 0, job.test->run[o->cpu]);
