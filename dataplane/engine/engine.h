@@ -203,6 +203,8 @@ struct engine {
     uint64_t resident_pause;       /* new faults wait while this node holds more pages */
     uint64_t gone_at;              /* peers.c: next look for peers whose process has ended */
     uint64_t gone;                 /* ... and those that the last look found */
+    uint64_t pings;                /* HOST-PINGs asked */
+    uint64_t host_alive;           /* silent peers whose host's kernel has answered */
     bool paused;                   /* ... as they did in the last look at the descriptors */
     uint64_t idle_since;
     uint64_t crowded_until; /* idle.c */

@@ -80,9 +80,6 @@ bool peers_finished(struct engine *e)
 static void look_for_gone(struct engine *e)
 {
     uint64_t gone = 0;
-    if (e->now < e->gone_at || e->phase == ENGINE_LEAVING)
-        return;
-    e->gone_at = e->now + ENGINE_GONE_MS * MS;
     for (uint8_t n = 0; n < e->nodes; n++)
         if (n != e->self && rrdp_peer_up(e->rrdp, n) &&
             e->now - rrdp_peer_last_rx(e->rrdp, n) > 2 * e->cfg->transport.heartbeat_ms * MS &&
@@ -92,6 +89,27 @@ static void look_for_gone(struct engine *e)
         if ((gone & e->gone) >> n & 1)
             rrdp_gone(e->rrdp, n);
     e->gone = gone;
+}
+
+/* Of a peer that is silent, half of the time that it has: does its host answer? Only the kernel's
+ * answer says more than silence, and only the message about the loss uses it. */
+static void ask_host(struct engine *e, uint8_t n)
+{
+    if (e->now < rrdp_peer_last_rx(e->rrdp, n) + e->cfg->transport.dead_ms * MS / 2)
+        e->host_alive &= ~(UINT64_C(1) << n);
+    else
+        rrdp_host_ping(e->rrdp, n, (uint32_t)++e->pings, (uint32_t)(e->now / 1000));
+}
+
+static void look_at_peers(struct engine *e)
+{
+    if (e->now < e->gone_at || e->phase == ENGINE_LEAVING)
+        return;
+    e->gone_at = e->now + ENGINE_GONE_MS * MS;
+    look_for_gone(e);
+    for (uint8_t n = 0; n < e->nodes; n++)
+        if (n != e->self && rrdp_peer_up(e->rrdp, n))
+            ask_host(e, n);
 }
 
 /* All peers, then one clock: what has no time to become ready within its time-out is named. */
@@ -130,7 +148,7 @@ static void join(struct engine *e)
 /* Time and readiness: what no event says. */
 void peers_watch(struct engine *e)
 {
-    look_for_gone(e);
+    look_at_peers(e);
     if (engine_interrupted()) { /* also while it joins, which takes as long as the others do */
         engine_stop(e, false, "node %u (%s) was stopped by a signal", e->self,
                     node_name(e, e->self));
@@ -185,8 +203,10 @@ static void down(struct engine *e, uint8_t peer, uint64_t why)
         engine_stop(e, false, "node %u (%s) was lost: its dataplane has ended", peer, name);
         return;
     default:
-        engine_stop(e, false, "node %u (%s) was lost: nothing was heard of it for %u ms", peer,
-                    name, e->cfg->transport.dead_ms);
+        engine_stop(e, false, "node %u (%s) was lost: nothing was heard of it for %u ms%s", peer,
+                    name, e->cfg->transport.dead_ms,
+                    e->host_alive >> peer & 1 ? "; its host answers, so its dataplane stands still"
+                                              : "");
         return;
     }
 }
@@ -211,6 +231,10 @@ bool peers_events(struct engine *e)
             if (e->verbose)
                 fprintf(stderr, "pando-dataplane: node %u: node %u (%s) is here\n", e->self,
                         ev.peer, node_name(e, ev.peer));
+            break;
+        case RRDP_EV_PONG:
+            if (ev.by == WIRE_PING_BY_KERNEL)
+                e->host_alive |= UINT64_C(1) << ev.peer;
             break;
         case RRDP_EV_NONE:
             break;

@@ -213,6 +213,8 @@ static json_t *peers(const struct engine *e)
         put(o, "ack_frames", c->ack_frames);
         put(o, "nul_frames", c->nul_frames);
         put(o, "syn_frames", c->syn_frames);
+        put(o, "ping_frames", c->ping_frames);
+        put(o, "pong_frames", c->pong_frames);
         json_object_set_new(all, node_name(e, n), o);
     }
     return all;

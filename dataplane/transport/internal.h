@@ -119,6 +119,10 @@ struct peer {
     uint64_t own_epoch; /* ours towards it */
     uint64_t srtt, rttvar, rto, rtt_min;
     uint64_t refused_at;
+    bool ping_now, ping_open; /* HOST-PING: ours is to be sent; is not answered yet */
+    bool pong_now;            /* theirs is to be answered */
+    uint32_t ping_id, ping_stamp, pong_id, pong_stamp;
+    struct rrdp_mac pong_mac;
     uint8_t syn[RRDP_SYN_BYTES];
     struct rrdp_counters counters;
     struct stream stream[WIRE_CLASSES];
@@ -146,6 +150,12 @@ void setup_up(struct rrdp *r, struct peer *p, uint64_t now);
 void setup_down(struct rrdp *r, struct peer *p, enum rrdp_down why);
 void setup_abort(struct rrdp *r, struct peer *p, enum rrdp_down why);
 void setup_reset_streams(struct rrdp *r, struct peer *p);
+
+uint32_t setup_cluster_tag(const struct rrdp *r);
+
+/* ping.c */
+void ping_receive(struct rrdp *r, struct peer *p, const struct wire_rrdp *h, struct rrdp_mac mac);
+void ping_build(struct rrdp *r, struct peer *p, struct rrdp_frame *out);
 
 /* event.c */
 void push_event(struct rrdp *r, enum rrdp_event_type type, struct peer *p, uint64_t value);

@@ -156,7 +156,7 @@ static bool addressed(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, c
 {
     struct peer *self = &r->peer[r->cfg.self];
     if (h->src == r->cfg.self) {
-        if (h->syn)
+        if (h->syn && !wire_rrdp_is_ping(h))
             setup_own_number(r, now, h, data);
         else
             drop(self, RRDP_DROP_SELF);
@@ -185,6 +185,8 @@ void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8
     struct peer *p = &r->peer[h.src];
     if (event_room(r) < EVENTS_A_FRAME + (uint32_t)r->cfg.nodes)
         drop(p, RRDP_DROP_EVENTS); /* the owner does not take its events: see event.c */
+    else if (wire_rrdp_is_ping(&h))
+        ping_receive(r, p, &h, mac);
     else if (h.syn)
         setup_receive(r, now, &h, data, mac);
     else if (p->state == PEER_OPENING || (p->state == PEER_HALF_OPEN && h.tag != p->tag))

@@ -93,7 +93,7 @@ struct rrdp_mac {
     X(SELF, "from_self") X(NO_CONNECTION, "no_connection") X(TAG, "tag") \
     X(EPOCH, "old_epoch") X(MAC_MOVED, "mac_moved") X(DUPLICATE, "duplicate") \
     X(WINDOW, "window") X(ACK_RANGE, "ack_range") X(SEGMENT, "segment") \
-    X(REFUSED, "refused") X(EVENTS, "events_unread")
+    X(REFUSED, "refused") X(EVENTS, "events_unread") X(PONG, "pong_not_asked_for")
 /* clang-format on */
 
 #define X(ID, name) RRDP_DROP_##ID,
@@ -108,6 +108,7 @@ struct rrdp_counters {
     uint64_t retransmit[WIRE_CLASSES]; /* frames sent again, by EACK gap or by time-out */
     uint64_t retransmit_timeout[WIRE_CLASSES];
     uint64_t ack_frames, nul_frames, syn_frames, rst_frames;
+    uint64_t ping_frames, pong_frames;   /* HOST-PINGs asked and answered */
     uint64_t out_of_order;               /* frames parked until the gap before them closes */
     uint64_t credit_stall[WIRE_CLASSES]; /* times a class had something to send and no credit */
     uint64_t ooo_copied_bytes;
@@ -139,6 +140,8 @@ enum rrdp_event_type {
                         a peer */
     RRDP_EV_SENT,    /* message acknowledged (or dropped by DOWN): payload handle is free; value =
                         cookie */
+    RRDP_EV_PONG,    /* the peer's host answered rrdp_host_ping; value = id | stamp << 32, by = who
+                        (enum wire_ping_by) */
 };
 enum rrdp_down {
     RRDP_DOWN_TIMEOUT = 1,
@@ -157,6 +160,7 @@ enum rrdp_refusal {
 struct rrdp_event {
     enum rrdp_event_type type;
     uint8_t peer;
+    uint8_t by; /* PONG */
     uint64_t value;
 };
 
@@ -228,6 +232,14 @@ void rrdp_tick(struct rrdp *r, uint64_t now);
  * does not count. */
 void rrdp_gone(struct rrdp *r, uint8_t peer);
 void rrdp_stalled(struct rrdp *r, uint64_t ns);
+
+/* Asks the peer's host for a sign of life: a HOST-PING leaves with the next rrdp_transmit, whatever
+ * the state of the connection; by broadcast if the peer's address is not known. Its answer, should
+ * it come, is RRDP_EV_PONG with this id and stamp (both the caller's). Only the latest question to
+ * a peer has an answer. It is unauthenticated and changes nothing: never evidence for membership,
+ * only for words such as "the host is there, the process stands still". 0, or -EINVAL: no such
+ * peer. */
+int rrdp_host_ping(struct rrdp *r, uint8_t peer, uint32_t id, uint32_t stamp);
 
 /* Orderly close towards all peers: queued messages are still delivered, then RST|NUL (closed). */
 void rrdp_close(struct rrdp *r, uint64_t now);

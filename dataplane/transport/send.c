@@ -242,6 +242,10 @@ static bool transmit_control(struct rrdp *r, struct peer *p, uint64_t now, struc
         emit_rst(r, p, now, out);
         return true;
     }
+    if (p->ping_now || p->pong_now) {
+        ping_build(r, p, out);
+        return true;
+    }
     if (p->state != PEER_UP) {
         if (!p->syn_now || r->closing)
             return false;

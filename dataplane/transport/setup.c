@@ -26,7 +26,7 @@ static uint64_t mix(uint64_t z)
     return z ^ (z >> 31);
 }
 
-static uint32_t cluster_tag(const struct rrdp *r)
+uint32_t setup_cluster_tag(const struct rrdp *r)
 {
     return (uint32_t)mix(r->cfg.cluster_id);
 }
@@ -104,7 +104,7 @@ void setup_build(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame
         .credit = r->cfg.credit,
         .cluster_tag = (uint8_t)r->cfg.cluster_id,
         .data_len = RRDP_SYN_BYTES,
-        .tag = cluster_tag(r),
+        .tag = setup_cluster_tag(r),
     };
     *out = (struct rrdp_frame){
         .peer = p->id,
@@ -226,7 +226,7 @@ static bool syn_read(struct rrdp *r, struct peer *p, const struct wire_rrdp *h, 
         return false;
     }
     struct rrdp_syn s = syn_unpack(data);
-    if (s.cluster_id != r->cfg.cluster_id || h->tag != cluster_tag(r)) {
+    if (s.cluster_id != r->cfg.cluster_id || h->tag != setup_cluster_tag(r)) {
         drop(p, RRDP_DROP_CLUSTER);
         return false;
     }

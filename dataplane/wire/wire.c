@@ -255,6 +255,13 @@ void wire_rrdp_seal(uint8_t *frame, size_t len)
     put_le32(frame + WIRE_RRDP_CRC_OFFSET, frame_crc(frame, len));
 }
 
+static bool ping_fits(const struct wire_rrdp *h)
+{
+    bool by = h->ack_valid ? h->credit == WIRE_PING_BY_KERNEL || h->credit == WIRE_PING_BY_PROCESS
+                           : h->credit == 0;
+    return by && h->cls == 0 && h->data_len == 0 && !h->first && !h->last && !h->rst && !h->eack;
+}
+
 static enum wire_error check_rrdp_ranges(const struct wire_rrdp *h)
 {
     if (h->src >= WIRE_NODES_MAX || h->dst >= WIRE_NODES_MAX)
@@ -263,7 +270,9 @@ static enum wire_error check_rrdp_ranges(const struct wire_rrdp *h)
      * ours. */
     if (h->data_len == 0 && !h->syn && !h->rst && !h->nul && !h->ack_valid)
         return WIRE_E_RANGE;
-    if (h->syn && (h->rst || h->nul || h->eack))
+    if (wire_rrdp_is_ping(h))
+        return ping_fits(h) ? WIRE_OK : WIRE_E_RANGE;
+    if (h->syn && (h->rst || h->eack))
         return WIRE_E_RANGE;
     if ((h->rst || h->nul) && h->data_len != 0)
         return WIRE_E_RANGE;

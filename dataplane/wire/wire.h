@@ -23,7 +23,7 @@
 
 enum {
     WIRE_VERSION = 1,        /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
-    WIRE_REVISION = 5,       /* any change of a layout or of a meaning increments it */
+    WIRE_REVISION = 6,       /* any change of a layout or of a meaning increments it */
     WIRE_ETHERTYPE = 0x88B5, /* IEEE local experimental; configurable */
     WIRE_NODES_MAX = 64,
     WIRE_PAGE_SIZE = 4096,
@@ -215,7 +215,14 @@ size_t wire_time_print(const struct wire_time *m, char *buf, size_t size);
  *  20  CRC32C over the whole frame after the Ethernet header, this field taken as 0
  *  24  EACK bitmap, 8 bytes, if EACK: bit i = frame (ack + 1 + i) is here already
  * A SYN's segment bytes are struct rrdp_syn's (transport/rrdp.h).
+ *
+ * SYN and NUL together: HOST-PING, a header alone that belongs to no connection. With ACK it is the
+ * answer, to whoever asked. Class 0; credit 0, in the answer who gave it (enum wire_ping_by);
+ * sequence number: the asker's id, acknowledgement number: the asker's time stamp, both sent back;
+ * tag as in a SYN. The kernel may answer it (XDP), for a process that does not run.
  */
+enum wire_ping_by { WIRE_PING_BY_KERNEL = 1, WIRE_PING_BY_PROCESS = 2 };
+
 enum {
     WIRE_RRDP_HEADER = 24,
     WIRE_RRDP_HEADER_MAX = 32,
@@ -234,6 +241,11 @@ struct wire_rrdp {
     uint64_t eack_bits; /* meaningful if eack */
 };
 
+static inline bool wire_rrdp_is_ping(const struct wire_rrdp *h)
+{
+    return h->syn && h->nul;
+}
+
 /* Packs header (and bitmap) with CRC field 0; returns its length, 24 or 32. */
 size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MAX]);
 
@@ -241,10 +253,10 @@ size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MA
 void wire_rrdp_seal(uint8_t *frame, size_t len);
 
 /* Validates and unpacks. Order of checks: short, version, reserved, length, cluster tag, CRC,
- * ranges (addresses; flags that exclude each other: a SYN with RST, NUL or EACK, data with RST or
- * NUL, FIRST or LAST without data, data or EACK without ACK, nothing at all). A frame may be longer
- * than header + data (Ethernet pads to 60 bytes): the tail is not covered by the CRC and not looked
- * at. On WIRE_OK *data points into frame. */
+ * ranges (addresses; flags that exclude each other: a SYN with RST or EACK, a SYN with NUL that is
+ * more than a HOST-PING, data with RST or NUL, FIRST or LAST without data, data or EACK without
+ * ACK, nothing at all). A frame may be longer than header + data (Ethernet pads to 60 bytes): the
+ * tail is not covered by the CRC and not looked at. On WIRE_OK *data points into frame. */
 enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
                                  struct wire_rrdp *out, const uint8_t **data);
 

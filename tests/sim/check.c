@@ -245,7 +245,8 @@ static const uint8_t possible_drops[] = {
     RRDP_DROP_SHORT,     RRDP_DROP_LENGTH,        RRDP_DROP_VERSION,   RRDP_DROP_RESERVED,
     RRDP_DROP_CLUSTER,   RRDP_DROP_CRC,           RRDP_DROP_TAG,       RRDP_DROP_EPOCH,
     RRDP_DROP_DUPLICATE, RRDP_DROP_NO_CONNECTION, RRDP_DROP_RANGE,     RRDP_DROP_NOT_FOR_US,
-    RRDP_DROP_SELF,      RRDP_DROP_MAC_MOVED,     RRDP_DROP_ACK_RANGE, RRDP_DROP_WINDOW};
+    RRDP_DROP_SELF,      RRDP_DROP_MAC_MOVED,     RRDP_DROP_ACK_RANGE, RRDP_DROP_WINDOW,
+    RRDP_DROP_PONG};
 static const uint8_t possible_coh_drops[] = {
     COH_DROP_PAGE_RANGE, COH_DROP_WRONG_VM, COH_DROP_NOT_HOME, COH_DROP_NOT_FROM_HOME,
     COH_DROP_REQUESTER,  COH_DROP_TXN,      COH_DROP_VERSION,  COH_DROP_STATE,
@@ -281,6 +282,7 @@ uint32_t coverage_missing(char *out, size_t size)
     } rare[] = {{"crash", s->crashes},
                 {"rejoin", s->rejoins},
                 {"ipi", s->ipis},
+                {"host-ping", s->pongs},
                 {"credit-stall", s->credit_stall},
                 {"time-out", s->retransmit_timeout},
                 {"out-of-order", s->out_of_order},

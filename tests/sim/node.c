@@ -360,6 +360,12 @@ static void events(struct sim_world *w, struct sim_node *n)
                 continue; /* the VM has not started: that one joins again at once */
             struct coh_event down = {.type = COH_EV_PEER_DOWN, .src = ev.peer};
             node_step(w, n, &down);
+        } else if (ev.type == RRDP_EV_PONG) {
+            if (ev.peer == n->id || ev.by != WIRE_PING_BY_PROCESS || ev.value != n->ping[ev.peer])
+                check_fail(w, SIM_SAFETY, "node %u: an answer of %u to what was not asked", n->id,
+                           ev.peer);
+            n->ping[ev.peer] = 0;
+            sim_coverage.pongs++;
         } else if (ev.type == RRDP_EV_REFUSED) {
             check_fail(w, SIM_SAFETY, "node %u refuses peer %u", n->id, ev.peer);
         }
@@ -389,11 +395,22 @@ static void transmit(struct sim_world *w, struct sim_node *n)
     }
 }
 
+/* Now and then a node asks whether another's host is there, which must not matter to anything. */
+static void ping(struct sim_world *w, struct sim_node *n)
+{
+    uint8_t peer = (uint8_t)prng_below(&w->rng, w->opt.nodes);
+    if (!prng_chance(&w->rng, w->opt.ping_ppm) || peer == n->id)
+        return;
+    n->ping[peer] = prng_next(&w->rng) | 1;
+    rrdp_host_ping(n->rrdp, peer, (uint32_t)n->ping[peer], (uint32_t)(n->ping[peer] >> 32));
+}
+
 void node_pump(struct sim_world *w, struct sim_node *n)
 {
     if (rrdp_deadline(n->rrdp) <= w->now)
         rrdp_tick(n->rrdp, w->now);
     events(w, n);
+    ping(w, n);
     for (uint32_t i = 0; i < 64 && coh_deadline(n->coh) <= w->now; i++) {
         struct coh_event tick = {.type = COH_EV_TICK};
         node_step(w, n, &tick);

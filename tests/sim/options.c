@@ -79,6 +79,7 @@ void sim_draw_options(struct sim_world *w)
     o->txn_max = prng_below(r, 3) == 0 ? 1 + prng_below(r, 4) : 64;
     o->ipi_ppm = sometimes(r, 50, 300000);
     o->lies_ppm = sometimes(r, 30, 50000);
+    o->ping_ppm = sometimes(r, 30, 20000);
     if (prng_below(r, 100) < 4) {
         o->crash_at = (1 + prng_below(r, 20)) * ms;
         o->rejoin = prng_below(r, 2) == 0;
@@ -91,15 +92,16 @@ void sim_print_options(const struct sim_world *w, FILE *f)
     fprintf(
         f,
         "seed %llu: nodes %u vcpus %u pages %u insns %u insn_pages %u write %u%% | loss %u dup %u "
-        "corrupt %u junk %u lies %u ppm latency %llu..%llu ns clog %u partition %u slow %u ppm | "
+        "corrupt %u junk %u lies %u ping %u ppm latency %llu..%llu ns clog %u partition %u slow %u "
+        "ppm | "
         "edge %llu "
         "exec "
         "%llu hold %llu..%llu ns spurious %u ppm resident %u%% mtu %u credit %u %s txn %u ipi %u "
         "ppm crash_at %llu%s\n",
         (unsigned long long)w->seed, o->nodes, o->vcpus, o->pages, o->insns, o->insn_pages_max,
         o->write_pct, o->loss_ppm, o->dup_ppm, o->corrupt_ppm, o->junk_ppm, o->lies_ppm,
-        (unsigned long long)o->latency_min, (unsigned long long)o->latency_max, o->clog_ppm,
-        o->partition_ppm, o->slow_ppm, (unsigned long long)o->edge_max,
+        o->ping_ppm, (unsigned long long)o->latency_min, (unsigned long long)o->latency_max,
+        o->clog_ppm, o->partition_ppm, o->slow_ppm, (unsigned long long)o->edge_max,
         (unsigned long long)o->exec_max, (unsigned long long)o->hold,
         (unsigned long long)o->hold_max, o->spurious_ppm, o->resident_pct, o->mtu, o->credit,
         o->range_homes ? "range" : "interleave", o->txn_max, o->ipi_ppm,

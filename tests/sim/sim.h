@@ -50,6 +50,7 @@ struct sim_options {
     uint32_t insn_pages_max, write_pct;
     uint32_t loss_ppm, dup_ppm, corrupt_ppm, junk_ppm;
     uint32_t lies_ppm;                 /* a message or frame has a twisted twin (liar.c) */
+    uint32_t ping_ppm;                 /* a node asks for another's host, each time it runs */
     uint64_t latency_min, latency_max; /* reordering is the spread */
     uint32_t clog_ppm;                 /* a link stands still for clog_ns */
     uint64_t clog_ns;
@@ -131,7 +132,8 @@ struct sim_node {
     struct sim_rx rx[SIM_NODES_MAX][WIRE_CLASSES];
     struct sim_vcpu vcpu[SIM_VCPUS_MAX];
     uint64_t next_wake;
-    uint64_t last_txn; /* of the requests that left this node */
+    uint64_t last_txn;            /* of the requests that left this node */
+    uint64_t ping[SIM_NODES_MAX]; /* the last question to each peer's host; 0: answered */
     struct irq_route_table *routes;
 };
 
@@ -193,7 +195,8 @@ struct sim_coverage {
     uint64_t faults[COH_FAULT_KINDS];
     uint64_t retransmit, retransmit_timeout, out_of_order, credit_stall;
     uint64_t deferred, held, hold_expired, hold_wounded, punches, put_stale, evict[3];
-    uint64_t unfreeze, lies, events, virtual_ns, insns, crashes, rejoins, ipis, passed, failed;
+    uint64_t unfreeze, pongs, lies, events, virtual_ns, insns, crashes, rejoins, ipis, passed,
+        failed;
     struct hist fault_ns;
 };
 

@@ -265,6 +265,10 @@ static void take_events(struct world *w, uint8_t n)
             s->freed++;
             break;
         }
+        case RRDP_EV_PONG:
+            l->pongs++;
+            l->pong = e;
+            break;
         case RRDP_EV_NONE:
             fail();
         }

@@ -39,6 +39,8 @@ struct w_stream {
 struct w_link {
     uint32_t up, down, refused;
     uint64_t why; /* of the last DOWN or REFUSED */
+    uint32_t pongs;
+    struct rrdp_event pong; /* the last */
     struct w_stream cls[WIRE_CLASSES];
 };
 

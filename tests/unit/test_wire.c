@@ -158,6 +158,8 @@ static const struct {
     {"rrdp_nul", {.ack_valid = true, .nul = true}},
     {"rrdp_rst", {.rst = true}},
     {"rrdp_closed", {.rst = true, .nul = true}},
+    {"rrdp_ping", {.syn = true, .nul = true}},
+    {"rrdp_pong", {.syn = true, .nul = true, .ack_valid = true, .credit = WIRE_PING_BY_PROCESS}},
     {"rrdp_message", {.ack_valid = true, .cls = 1, .first = true, .last = true, .data_len = 22}},
     {"rrdp_first", {.ack_valid = true, .cls = 2, .first = true, .data_len = 122}},
     {"rrdp_middle", {.ack_valid = true, .cls = 2, .data_len = 100}},
@@ -171,7 +173,8 @@ static struct wire_rrdp example_frame(unsigned i)
     struct wire_rrdp h = frames[i].h;
     h.src = 2;
     h.dst = 9;
-    h.credit = 64;
+    if (!wire_rrdp_is_ping(&h))
+        h.credit = 64;
     h.cluster_tag = 0x88;
     h.seq = 0xFFFFFFFE;
     h.ack = 3;
@@ -252,7 +255,7 @@ static enum wire_error resealed(unsigned frame, unsigned offset, uint8_t and, ui
 static void refused_frames(void **state)
 {
     (void)state;
-    enum { SYN, SYN_ACK, ACK, EACK, NUL, RST, CLOSED, MESSAGE };
+    enum { SYN, SYN_ACK, ACK, EACK, NUL, RST, CLOSED, PING, PONG, MESSAGE };
     assert_int_equal(resealed(ACK, 0, 0xFC, 0), WIRE_E_VERSION);
     assert_int_equal(resealed(ACK, 0, 0xFC, 2), WIRE_E_VERSION);
     assert_int_equal(resealed(ACK, 0, 0xFF, 0x80), WIRE_E_RESERVED);
@@ -271,7 +274,13 @@ static void refused_frames(void **state)
     assert_int_equal(resealed(MESSAGE, 0, 0xFF, 0x20), WIRE_E_RANGE);
     assert_int_equal(resealed(MESSAGE, 0, 0xFF, 0x40), WIRE_E_RANGE);
     assert_int_equal(resealed(SYN_ACK, 0, 0xFF, 0x20), WIRE_E_RANGE);
-    assert_int_equal(resealed(SYN, 0, 0xFF, 0x40), WIRE_E_RANGE);
+    assert_int_equal(resealed(SYN, 0, 0xFF, 0x40), WIRE_E_RANGE); /* a HOST-PING with data */
+    assert_int_equal(resealed(PING, 0, 0xFF, 0x20), WIRE_E_RANGE);
+    assert_int_equal(resealed(PING, 4, 0xFF, 1), WIRE_E_RANGE); /* not class 0 */
+    assert_int_equal(resealed(PING, 6, 0, WIRE_PING_BY_KERNEL), WIRE_E_RANGE);
+    assert_int_equal(resealed(PONG, 6, 0, 0), WIRE_E_RANGE); /* by nobody */
+    assert_int_equal(resealed(PONG, 6, 0, WIRE_PING_BY_PROCESS + 1), WIRE_E_RANGE);
+    assert_int_equal(resealed(PONG, 6, 0, WIRE_PING_BY_KERNEL), WIRE_OK);
     assert_int_equal(resealed(NUL, 0, 0xFF, 0), WIRE_OK);
 }
 
