@@ -93,6 +93,7 @@ static json_t *classes(const struct rrdp_counters *c)
         put(o, "tx_messages", c->tx_messages[k]);
         put(o, "rx_messages", c->rx_messages[k]);
         put(o, "retransmit", c->retransmit[k]);
+        put(o, "retransmit_probe", c->retransmit_probe[k]);
         put(o, "retransmit_timeout", c->retransmit_timeout[k]);
         put(o, "credit_stall", c->credit_stall[k]);
         json_object_set_new(all, wire_class_name(k), o);

@@ -37,8 +37,9 @@ static void frame_acked(const struct rrdp *r, struct peer *p, struct stream *s, 
         s->backoff = 0;
     if (f->order <= s->acked_order)
         return;
-    /* An ACK sooner than any round trip is for the first transmission, not for the second. */
-    if (f->again && now - f->sent_at < p->rtt_min)
+    /* An ACK sooner than any round trip is for the first transmission, not for the second. (Round
+     * trips may all have been measured with a lone ACK's delay in them; one for a gap has none.) */
+    if (f->again && now - f->sent_at + r->cfg.ack_delay_ns < p->rtt_min)
         return;
     s->acked_order = f->order;
     if (!f->again && now > f->sent_at)
@@ -68,6 +69,17 @@ void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
         else
             p->rack_at[cls] = min_u64(p->rack_at[cls], f->sent_at + patience);
     }
+}
+
+/* RFC 8985, tail-loss probe: nothing follows the last frames of a burst that could show their loss.
+ * After two round trips without an answer (and what the peer may wait with its own) the last one is
+ * sent again. Once only: then the time-out is the one to wait for. */
+void ack_arm_probe(const struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
+{
+    const struct stream *s = &p->stream[cls];
+    uint64_t wait = 2 * p->srtt + r->cfg.ack_delay_ns;
+    bool useful = in_flight(s) && !s->probed && s->backoff == 0 && p->srtt != 0 && wait < p->rto;
+    p->probe_at[cls] = useful ? now + wait : NO_TIME;
 }
 
 static bool ack_in_range(const struct stream *s, const struct wire_rrdp *h, int32_t ahead)
@@ -111,5 +123,9 @@ bool ack_receive(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
     }
     if (s->acked_order != before)
         ack_mark_lost(r, p, cls, now);
+    if (ahead > 0 || s->acked_order != before) {
+        s->probed = false;
+        ack_arm_probe(r, p, cls, now);
+    }
     return true;
 }

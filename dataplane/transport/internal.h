@@ -84,6 +84,7 @@ struct stream {
     uint32_t lost_count;
     uint8_t backoff;
     bool stalled;
+    bool probed; /* since the last progress */
     /* receiver */
     bool in_message;
     uint16_t unacked;
@@ -104,6 +105,8 @@ struct peer {
     uint64_t ack_due[WIRE_CLASSES]; /* a lone ACK must leave */
     uint64_t rto_at[WIRE_CLASSES];  /* retransmission time-out */
     uint64_t rack_at[WIRE_CLASSES]; /* a frame overtaken by others counts as lost */
+    uint64_t
+        probe_at[WIRE_CLASSES]; /* the last frame is sent again: its answer says what is lost */
     uint64_t last_tx, last_rx, syn_at;
     uint8_t state; /* enum peer_state */
     uint8_t id;
@@ -165,6 +168,7 @@ uint32_t event_room(const struct rrdp *r);
 void send_acked(struct rrdp *r, struct peer *p, struct stream *s);
 
 /* ack.c */
+void ack_arm_probe(const struct rrdp *r, struct peer *p, unsigned cls, uint64_t now);
 bool ack_receive(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
                  const struct wire_rrdp *h);
 void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now);

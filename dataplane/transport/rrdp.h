@@ -3,7 +3,8 @@
  * RRDP: the reliable, ordered, IP-less transport between nodes. PURE.
  *
  * Source: Song and Xiao's Reduced Reliable Data Protocol (set-up, ACK, EACK, RST, NUL), RFC
- * 908/1151 (RDP, its ancestor), RFC 6298 (RTO from SRTT and RTTVAR) with microsecond floors.
+ * 908/1151 (RDP, its ancestor), RFC 6298 (RTO from SRTT and RTTVAR) with microsecond floors, RFC
+ * 8985 (loss by order of transmission, tail-loss probe).
  * 20-transport of the design says what was added: classes, credits, segmentation, epochs.
  *
  * Contract with the user above: exactly once and in order per (peer, class, epoch); nothing across
@@ -105,7 +106,9 @@ struct rrdp_counters {
     uint64_t tx_frames[WIRE_CLASSES], rx_frames[WIRE_CLASSES];
     uint64_t tx_bytes[WIRE_CLASSES], rx_bytes[WIRE_CLASSES]; /* after the Ethernet header */
     uint64_t tx_messages[WIRE_CLASSES], rx_messages[WIRE_CLASSES];
-    uint64_t retransmit[WIRE_CLASSES]; /* frames sent again, by EACK gap or by time-out */
+    uint64_t retransmit[WIRE_CLASSES]; /* frames sent again, for whatever reason */
+    uint64_t
+        retransmit_probe[WIRE_CLASSES]; /* ... the last one, after two round trips of silence */
     uint64_t retransmit_timeout[WIRE_CLASSES];
     uint64_t ack_frames, nul_frames, syn_frames, rst_frames;
     uint64_t ping_frames, pong_frames;   /* HOST-PINGs asked and answered */

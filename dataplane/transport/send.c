@@ -142,6 +142,7 @@ static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq
     f->order = ++s->tx_order;
     if (p->rto_at[cls] == NO_TIME)
         p->rto_at[cls] = now + rto_of(r, p, s);
+    ack_arm_probe(r, p, cls, now);
     finish(p, cls, now, &h, out);
 }
 

@@ -57,11 +57,11 @@ void setup_reset_streams(struct rrdp *r, struct peer *p)
         s->q_tail = s->q_cut = s->q_head = 0;
         s->lost_count = 0;
         s->backoff = 0;
-        s->stalled = s->in_message = false;
+        s->stalled = s->probed = s->in_message = false;
         s->parked = 0;
         s->rx_offset = 0;
         s->unacked = 0;
-        p->ack_due[k] = p->rto_at[k] = p->rack_at[k] = NO_TIME;
+        p->ack_due[k] = p->rto_at[k] = p->rack_at[k] = p->probe_at[k] = NO_TIME;
         r->ready[k] &= ~bit64(p->id);
     }
 }

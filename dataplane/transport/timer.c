@@ -8,7 +8,8 @@ static uint64_t peer_deadline(const struct rrdp *r, const struct peer *p)
         return r->closing ? NO_TIME : p->syn_at;
     uint64_t at = min_u64(p->last_tx + r->cfg.heartbeat_ns, p->last_rx + r->cfg.dead_ns);
     for (unsigned k = 0; k < WIRE_CLASSES; k++)
-        at = min_u64(at, min_u64(p->ack_due[k], min_u64(p->rto_at[k], p->rack_at[k])));
+        at = min_u64(at, min_u64(min_u64(p->ack_due[k], p->probe_at[k]),
+                                 min_u64(p->rto_at[k], p->rack_at[k])));
     return at;
 }
 
@@ -53,6 +54,24 @@ static void stream_timeout(struct rrdp *r, struct peer *p, unsigned cls, uint64_
     p->rto_at[cls] = now + rto_of(r, p, s);
 }
 
+/* The last frame that is not acknowledged, unless it is to be sent again anyway. */
+static void stream_probe(struct rrdp *r, struct peer *p, unsigned cls)
+{
+    struct stream *s = &p->stream[cls];
+    p->probe_at[cls] = NO_TIME;
+    s->probed = true;
+    for (uint64_t q = s->snd_nxt; q-- > s->snd_una;) {
+        struct sent_frame *f = frame_at(s, q);
+        if (f->acked)
+            continue;
+        if (!f->lost) {
+            frame_lost(r, p, cls, f);
+            p->counters.retransmit_probe[cls]++;
+        }
+        return;
+    }
+}
+
 static void peer_tick(struct rrdp *r, struct peer *p, uint64_t now)
 {
     if (p->state == PEER_UP && now >= p->last_rx + r->cfg.dead_ns)
@@ -74,6 +93,8 @@ static void peer_tick(struct rrdp *r, struct peer *p, uint64_t now)
             r->ready[k] |= bit64(p->id);
         if (now >= p->rack_at[k])
             ack_mark_lost(r, p, k, now);
+        if (now >= p->probe_at[k])
+            stream_probe(r, p, k);
         if (now >= p->rto_at[k])
             stream_timeout(r, p, k, now);
     }

@@ -177,6 +177,7 @@ void coverage_node(const struct sim_world *w, const struct sim_node *n)
             s->rrdp_drop[d] += r->drop[d];
         for (uint32_t k = 0; k < WIRE_CLASSES; k++) {
             s->retransmit += r->retransmit[k];
+            s->retransmit_probe += r->retransmit_probe[k];
             s->retransmit_timeout += r->retransmit_timeout[k];
             s->credit_stall += r->credit_stall[k];
         }
@@ -285,6 +286,7 @@ uint32_t coverage_missing(char *out, size_t size)
                 {"host-ping", s->pongs},
                 {"credit-stall", s->credit_stall},
                 {"time-out", s->retransmit_timeout},
+                {"tail-probe", s->retransmit_probe},
                 {"out-of-order", s->out_of_order},
                 {"set-expired", s->hold_expired},
                 {"set-gave-way", s->hold_wounded},
@@ -353,14 +355,15 @@ void coverage_print(FILE *f, bool json, double seconds)
             (unsigned long long)s->evict[1], (unsigned long long)s->evict[2],
             (unsigned long long)s->put_stale, (unsigned long long)s->unfreeze);
     fprintf(f,
-            "retransmitted %llu (by time-out %llu), out of order %llu, credit stalls %llu; lies "
+            "retransmitted %llu (probes %llu, by time-out %llu), out of order %llu, credit stalls "
+            "%llu; lies "
             "told %llu; crashes "
             "%llu, rejoined %llu; %llu IPIs, %llu "
             "instructions, %llu events, %.1f virtual s\n",
-            (unsigned long long)s->retransmit, (unsigned long long)s->retransmit_timeout,
-            (unsigned long long)s->out_of_order, (unsigned long long)s->credit_stall,
-            (unsigned long long)s->lies, (unsigned long long)s->crashes,
-            (unsigned long long)s->rejoins, (unsigned long long)s->ipis,
-            (unsigned long long)s->insns, (unsigned long long)s->events,
-            (double)s->virtual_ns / 1e9);
+            (unsigned long long)s->retransmit, (unsigned long long)s->retransmit_probe,
+            (unsigned long long)s->retransmit_timeout, (unsigned long long)s->out_of_order,
+            (unsigned long long)s->credit_stall, (unsigned long long)s->lies,
+            (unsigned long long)s->crashes, (unsigned long long)s->rejoins,
+            (unsigned long long)s->ipis, (unsigned long long)s->insns,
+            (unsigned long long)s->events, (double)s->virtual_ns / 1e9);
 }

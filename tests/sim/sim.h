@@ -193,7 +193,7 @@ struct sim_coverage {
     uint64_t coh_drop[COH_DROPS], rrdp_drop[RRDP_DROPS];
     uint64_t kinds[WIRE_KIND_LIMIT];
     uint64_t faults[COH_FAULT_KINDS];
-    uint64_t retransmit, retransmit_timeout, out_of_order, credit_stall;
+    uint64_t retransmit, retransmit_probe, retransmit_timeout, out_of_order, credit_stall;
     uint64_t deferred, held, hold_expired, hold_wounded, punches, put_stale, evict[3];
     uint64_t unfreeze, pongs, lies, events, virtual_ns, insns, crashes, rejoins, ipis, passed,
         failed;

@@ -9,7 +9,8 @@
                 "upgrade": ..., "spurious": {"n": 0, ...}},
      "messages": {"gets": {"tx": 1, "rx": 1}, ...},            by kind
      "classes": {"urgent": {"tx_frames": 1, "rx_frames": 1, "tx_bytes": 60, "rx_bytes": 60, "tx_messages": 1,
-                 "rx_messages": 1, "retransmit": 0, "retransmit_timeout": 0, "credit_stall": 0}, ...},
+                 "rx_messages": 1, "retransmit": 0, "retransmit_probe": 0, "retransmit_timeout": 0,
+                 "credit_stall": 0}, ...},
      "drops": {"rrdp.duplicate": 3, "coherence.state": 0, ...}, by reason; zero may be left out
      "fault_filter": {"dropped": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "delayed": 0},
      "port": {"tx_frames": 1, ...},

@@ -147,18 +147,75 @@ static void loss_near_the_tail(void **state)
     }
 }
 
-static void the_last_frame_waits_for_the_timer(void **state)
+/* Two round trips (and the peer's ACK delay, which is in their measure too) until the probe leaves,
+ * then one more. */
+static uint64_t probed_at_the_latest(const struct world *w)
+{
+    return 3 * rrdp_peer_rtt_ns(w->node[0].r, 1) + 2 * w->node[0].cfg.ack_delay_ns;
+}
+
+static bool drop_last_of_ten(struct world *w, uint8_t src, uint8_t dst, const struct wire_rrdp *h)
+{
+    (void)w, (void)dst;
+    if (src != 0 || h->data_len == 0)
+        return false;
+    countdown++;
+    return countdown > 5 && countdown <= 10;
+}
+
+/* Nothing follows that could show the loss: the probe does, and only it. */
+static void the_last_frame_is_probed(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, 1500, 6);
+    w->node[0].cfg.rto_min_ns = w->node[1].cfg.rto_min_ns = 50 * MS;
+    world_start_all(w);
+    world_connect(w, 1 * SEC);
+    send_some(w, 0, 1, 2, 0, 1);
+    world_drain(w, 1 * SEC);
+    for (int i = 0; i < 20; i++) { /* without loss, nothing is sent again */
+        send_some(w, 0, 1, 2, 0, 1 + (uint32_t)i % 3);
+        world_drain(w, 1 * SEC);
+    }
+    assert_int_equal(world_count(w, 0, retransmit[2]), 0);
+    w->filter = drop_one;
+    countdown = 0;
+    send_some(w, 0, 1, 2, 0, 1);
+    uint64_t took = world_drain(w, 1 * SEC);
+    assert_int_equal(world_count(w, 0, retransmit_probe[2]), 1);
+    assert_true(took <= probed_at_the_latest(w));
+
+    w->filter = drop_last_of_ten; /* what the probe's answer shows to be missing follows at once */
+    countdown = 0;
+    send_some(w, 0, 1, 2, 0, 10);
+    took = world_drain(w, 1 * SEC);
+    assert_int_equal(world_count(w, 0, retransmit_probe[2]), 2);
+    assert_int_equal(world_count(w, 0, retransmit[2]), 1 + 5);
+    assert_int_equal(world_count(w, 0, retransmit_timeout[2]), 0);
+    assert_true(took <= probed_at_the_latest(w) + 6 * w->latency);
+    world_free(w);
+}
+
+static bool drop_first_two(struct world *w, uint8_t src, uint8_t dst, const struct wire_rrdp *h)
+{
+    (void)w, (void)dst;
+    return src == 0 && h->data_len > 0 && countdown++ < 2;
+}
+
+/* There is one probe; if it is lost as well, the time-out is counted from it. */
+static void a_lost_probe_leaves_the_timer(void **state)
 {
     (void)state;
     struct world *w = connected(2, 1500, 6);
     send_some(w, 0, 1, 2, 0, 1);
     world_drain(w, 1 * SEC);
-    w->filter = drop_one;
+    w->filter = drop_first_two;
     countdown = 0;
     send_some(w, 0, 1, 2, 0, 1);
     uint64_t took = world_drain(w, 1 * SEC);
+    assert_int_equal(world_count(w, 0, retransmit_probe[2]), 1);
     assert_int_equal(world_count(w, 0, retransmit_timeout[2]), 1);
-    assert_true(took >= 200 * US && took < 300 * US);
+    assert_true(took >= 200 * US && took < 300 * US + probed_at_the_latest(w));
     world_free(w);
 }
 
@@ -178,8 +235,10 @@ static void time_outs_back_off(void **state)
     countdown = 0;
     send_some(w, 0, 1, 2, 0, 1);
     uint64_t took = world_drain(w, 1 * SEC);
-    assert_int_equal(world_count(w, 0, retransmit_timeout[2]), 6);
-    assert_in_range(took, 63 * 200 * US, 64 * 200 * US); /* 1 + 2 + 4 + 8 + 16 + 32 */
+    assert_int_equal(world_count(w, 0, retransmit_probe[2]), 1);
+    assert_int_equal(world_count(w, 0, retransmit_timeout[2]), 5);
+    assert_in_range(took, 31 * 200 * US,
+                    32 * 200 * US + probed_at_the_latest(w)); /* 1 + 2 + 4 + 8 + 16 */
     world_free(w);
 }
 
@@ -421,7 +480,8 @@ int main(void)
         cmocka_unit_test(frames_of_a_message),
         cmocka_unit_test(one_loss_costs_one_round_trip),
         cmocka_unit_test(loss_near_the_tail),
-        cmocka_unit_test(the_last_frame_waits_for_the_timer),
+        cmocka_unit_test(the_last_frame_is_probed),
+        cmocka_unit_test(a_lost_probe_leaves_the_timer),
         cmocka_unit_test(time_outs_back_off),
         cmocka_unit_test(long_round_trip),
         cmocka_unit_test(reordering_alone_is_no_loss),
