@@ -137,7 +137,7 @@ static void transmit(struct rtt_port *r, uint64_t now)
             memcpy(b + len, r->page + f.payload_offset, f.payload_len);
         len += f.payload_len;
         wire_rrdp_seal(b, len);
-        r->port->ops->tx_commit(r->port, len);
+        r->port->ops->tx_commit(r->port, rrdp_frame_pad(&f, b, len));
         sent = true;
     }
     if (sent)

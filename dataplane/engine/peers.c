@@ -211,6 +211,18 @@ static void down(struct engine *e, uint8_t peer, uint64_t why)
     }
 }
 
+/* fabric.mtu is what the interfaces say; the path may carry less. */
+static void path_known(const struct engine *e, uint8_t peer, uint64_t mtu)
+{
+    if (mtu < e->port->mtu)
+        fprintf(
+            stderr,
+            "pando-dataplane: node %u: frames of %u bytes do not arrive at node %u (%s): going on "
+            "with %u, three for a page. All interfaces and switches between must carry "
+            "fabric.mtu\n",
+            e->self, e->port->mtu, peer, node_name(e, peer), (unsigned)mtu);
+}
+
 bool peers_events(struct engine *e)
 {
     struct rrdp_event ev;
@@ -231,6 +243,9 @@ bool peers_events(struct engine *e)
             if (e->verbose)
                 fprintf(stderr, "pando-dataplane: node %u: node %u (%s) is here\n", e->self,
                         ev.peer, node_name(e, ev.peer));
+            break;
+        case RRDP_EV_MTU:
+            path_known(e, ev.peer, ev.value);
             break;
         case RRDP_EV_PONG:
             if (ev.by == WIRE_PING_BY_KERNEL)

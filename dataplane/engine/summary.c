@@ -210,6 +210,7 @@ static json_t *peers(const struct engine *e)
         put(o, "node", n);
         put(o, "up", rrdp_peer_up(e->rrdp, n));
         put(o, "rtt_ns", rrdp_peer_rtt_ns(e->rrdp, n));
+        put(o, "mtu", rrdp_peer_mtu(e->rrdp, n));
         put(o, "out_of_order", c->out_of_order);
         put(o, "ack_frames", c->ack_frames);
         put(o, "nul_frames", c->nul_frames);

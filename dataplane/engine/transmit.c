@@ -164,7 +164,7 @@ bool transmit_frames(struct engine *e)
             e->count.page_bytes_out += f.payload_len;
         }
         wire_rrdp_seal(out, len);
-        e->port->ops->tx_commit(e->port, len);
+        e->port->ops->tx_commit(e->port, rrdp_frame_pad(&f, out, len));
     }
     e->port->ops->flush(e->port); /* also what the fabric had no room for in an earlier round */
     return useful;

@@ -61,7 +61,7 @@ struct rrdp *rrdp_init(void *mem, const struct rrdp_config *c, uint64_t now)
     for (uint8_t n = 0; n < c->nodes; n++) {
         struct peer *p = &r->peer[n];
         p->id = n;
-        p->mtu = c->mtu;
+        p->mtu = p->mtu_most = c->mtu;
         p->own_epoch = c->epoch;
         p->syn_at = now;
         if (n == c->self)
@@ -125,6 +125,11 @@ uint64_t rrdp_peer_last_rx(const struct rrdp *r, uint8_t peer)
 uint64_t rrdp_peer_epoch(const struct rrdp *r, uint8_t peer)
 {
     return peer < r->cfg.nodes ? r->peer[peer].epoch : 0;
+}
+
+uint16_t rrdp_peer_mtu(const struct rrdp *r, uint8_t peer)
+{
+    return peer < r->cfg.nodes ? r->peer[peer].mtu : 0;
 }
 
 uint64_t rrdp_peer_rtt_ns(const struct rrdp *r, uint8_t peer)

@@ -51,6 +51,8 @@ enum {
     RST_COPIES = 3, /* a RST is not acknowledged: copies against loss */
     SEQ_BEFORE_WRAP = 1024,
     EVENTS_A_FRAME = 4, /* a received frame causes at most this many besides SENT */
+    EVENTS_A_PEER = 2,  /* ... and time, until frames of the peer are taken again */
+    MTU_PROBES = 5,     /* at intervals of syn_ns */
 };
 
 enum peer_state { PEER_OPENING, PEER_HALF_OPEN, PEER_UP };
@@ -114,8 +116,13 @@ struct peer {
     bool rst_closed; /* the RST says that the VM ended, not that something is wrong */
     bool syn_now, nul_now, mac_known;
     struct rrdp_mac mac;
-    uint8_t credit; /* frames a class that it promised in its SYN */
-    uint16_t mtu;   /* the lower of both */
+    uint8_t credit;     /* frames a class that it promised in its SYN */
+    uint16_t mtu_most;  /* the lower of both */
+    uint16_t mtu;       /* what is used */
+    uint16_t mtu_heard; /* of the peer's, on the way here */
+    uint8_t mtu_probes; /* left */
+    bool mtu_now;       /* one is to be sent */
+    uint64_t mtu_at;    /* the next, or the end of it */
     uint32_t tag, rst_tag;
     uint32_t unread;    /* UP and DOWN events that the owner has not taken */
     uint64_t epoch;     /* the peer's; 0: not known */
@@ -145,7 +152,7 @@ struct rrdp {
 
 /* setup.c */
 void setup_receive(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data,
-                   struct rrdp_mac mac);
+                   size_t len, struct rrdp_mac mac);
 void setup_stranger(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h);
 void setup_own_number(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data);
 void setup_build(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out);
@@ -159,6 +166,11 @@ uint32_t setup_cluster_tag(const struct rrdp *r);
 /* ping.c */
 void ping_receive(struct rrdp *r, struct peer *p, const struct wire_rrdp *h, struct rrdp_mac mac);
 void ping_build(struct rrdp *r, struct peer *p, struct rrdp_frame *out);
+
+/* mtu.c */
+void mtu_start(struct rrdp *r, struct peer *p, uint64_t now);
+void mtu_receive(struct rrdp *r, struct peer *p, size_t len, const struct rrdp_syn *s);
+void mtu_tick(struct rrdp *r, struct peer *p, uint64_t now);
 
 /* event.c */
 void push_event(struct rrdp *r, enum rrdp_event_type type, struct peer *p, uint64_t value);

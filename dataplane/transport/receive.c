@@ -105,7 +105,8 @@ static void receive_data(struct rrdp *r, struct peer *p, uint64_t now, const str
         drop(p, RRDP_DROP_WINDOW);
         return;
     }
-    if (h->data_len > (h->cls == WIRE_CLASS_URGENT ? URGENT_SLOT : p->mtu - WIRE_RRDP_HEADER)) {
+    if (h->data_len >
+        (h->cls == WIRE_CLASS_URGENT ? URGENT_SLOT : p->mtu_most - WIRE_RRDP_HEADER)) {
         drop(p, RRDP_DROP_LENGTH);
         return;
     }
@@ -183,12 +184,12 @@ void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8
     if (!addressed(r, now, &h, data))
         return;
     struct peer *p = &r->peer[h.src];
-    if (event_room(r) < EVENTS_A_FRAME + (uint32_t)r->cfg.nodes)
+    if (event_room(r) < EVENTS_A_FRAME + EVENTS_A_PEER * (uint32_t)r->cfg.nodes)
         drop(p, RRDP_DROP_EVENTS); /* the owner does not take its events: see event.c */
     else if (wire_rrdp_is_ping(&h))
         ping_receive(r, p, &h, mac);
     else if (h.syn)
-        setup_receive(r, now, &h, data, mac);
+        setup_receive(r, now, &h, data, len, mac);
     else if (p->state == PEER_OPENING || (p->state == PEER_HALF_OPEN && h.tag != p->tag))
         setup_stranger(r, p, now, &h);
     else if (h.tag != p->tag)

@@ -44,21 +44,24 @@ enum {
     RRDP_MSG_INLINE = 64, /* bytes of a message kept by copy (its header) */
     RRDP_MTU_MIN = 576,   /* bytes after the Ethernet header */
     RRDP_MTU_MAX = 9000,
+    RRDP_MTU_BASE = 1452, /* what every path carries: Ethernet's 1500 less IPv6 and UDP headers */
     RRDP_SYN_BYTES = 48,
     RRDP_EVENTS_SPARE = 256, /* events a node beyond those of its queues */
 };
 
 /*
  * The segment bytes of a SYN, little-endian, reserved bytes 0:
- *   0 revision 2 | 2 nodes 1 | 3 credit 1 | 4 mtu 2 | 6 reserved 2 | 8 cluster id 8 | 16 epoch 8 |
+ *   0 revision 2 | 2 nodes 1 | 3 credit 1 | 4 mtu 2 | 6 heard 2 | 8 cluster id 8 | 16 epoch 8 |
  *  24 echoed epoch of the receiver 8 (0: not known) | 32 configuration hash 8 | 40 reserved 8
- * The ACK flag of a SYN says that the echoed epoch is not 0.
+ * The ACK flag of a SYN says that the echoed epoch is not 0. A SYN that is filled up with zeros
+ * behind its end asks whether the path carries that length; the answer is a SYN with it in `heard`.
  */
 struct rrdp_syn {
     uint16_t revision; /* WIRE_REVISION */
     uint8_t nodes;     /* of the cluster */
     uint8_t credit;    /* frames a class that the sender takes, 1..RRDP_WINDOW */
     uint16_t mtu;
+    uint16_t heard; /* bytes of the longest such SYN of the receiver that has arrived; 0: none */
     uint64_t cluster_id;
     uint64_t epoch; /* of the sender, towards the receiver: cfg.epoch + connections given up */
     uint64_t echo_epoch;
@@ -71,7 +74,8 @@ struct rrdp_config {
     uint64_t cluster_id; /* frames of another one are dropped by name */
     uint64_t epoch; /* this process's boot epoch: larger at each start (wall clock ns), not 0 */
     uint64_t config_hash; /* peers with another configuration are refused: RRDP_EV_REFUSED */
-    uint16_t mtu;   /* bytes after the Ethernet header: 1500 or 9000; the pair uses the lower */
+    uint16_t mtu;   /* bytes after the Ethernet header: RRDP_MTU_MIN.. RRDP_MTU_MAX. A pair uses the
+                       lower of both; what is above RRDP_MTU_BASE once it was seen to arrive */
     uint8_t credit; /* frames a class that we promise to take: 1..RRDP_WINDOW */
     uint64_t rto_min_ns; /* floor of the retransmission time-out, e.g. 200 us .. 1 s */
     uint64_t rto_max_ns;
@@ -145,6 +149,8 @@ enum rrdp_event_type {
                         cookie */
     RRDP_EV_PONG,    /* the peer's host answered rrdp_host_ping; value = id | stamp << 32, by = who
                         (enum wire_ping_by) */
+    RRDP_EV_MTU,     /* it is known what the path to the peer carries; value = bytes of a frame from
+                        now on: the lower of both mtu, or RRDP_MTU_BASE. Once a connection */
 };
 enum rrdp_down {
     RRDP_DOWN_TIMEOUT = 1,
@@ -183,7 +189,16 @@ struct rrdp_frame {
     uint32_t payload_offset;
     uint16_t payload_len;
     bool retransmission;
+    uint16_t pad_to; /* the sealed frame is to be filled up with zeros: rrdp_frame_pad */
 };
+
+/* Fills up a sealed frame of len bytes; returns its length, at most mtu. */
+static inline uint32_t rrdp_frame_pad(const struct rrdp_frame *f, uint8_t *frame, uint32_t len)
+{
+    for (; len < f->pad_to; len++)
+        frame[len] = 0;
+    return len;
+}
 
 struct rrdp;
 
@@ -258,6 +273,7 @@ void rrdp_check(const struct rrdp *r);
 bool rrdp_peer_up(const struct rrdp *r, uint8_t peer);
 uint64_t rrdp_peer_last_rx(const struct rrdp *r, uint8_t peer); /* time of its last good frame */
 uint64_t rrdp_peer_epoch(const struct rrdp *r, uint8_t peer);
+uint16_t rrdp_peer_mtu(const struct rrdp *r, uint8_t peer); /* bytes of a frame to it, at most */
 uint64_t rrdp_peer_rtt_ns(const struct rrdp *r,
                           uint8_t peer); /* smoothed; 0 before the first sample */
 const struct rrdp_counters *rrdp_counters(const struct rrdp *r, uint8_t peer);

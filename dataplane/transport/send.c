@@ -117,6 +117,7 @@ static void empty_frame(struct rrdp_frame *out)
     out->payload_offset = 0;
     out->payload_len = 0;
     out->retransmission = false;
+    out->pad_to = 0;
 }
 
 static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint64_t now,
@@ -138,6 +139,7 @@ static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq
     out->payload_len = (uint16_t)(f->len - from_inline);
     out->payload_offset = out->payload_len > 0 ? f->offset + from_inline - m->inline_len : 0;
     out->retransmission = f->again;
+    out->pad_to = 0;
     f->sent_at = now;
     f->order = ++s->tx_order;
     if (p->rto_at[cls] == NO_TIME)
@@ -250,6 +252,10 @@ static bool transmit_control(struct rrdp *r, struct peer *p, uint64_t now, struc
     if (p->state != PEER_UP) {
         if (!p->syn_now || r->closing)
             return false;
+        setup_build(r, p, now, out);
+        return true;
+    }
+    if ((p->mtu_now || p->syn_now) && !r->closing) {
         setup_build(r, p, now, out);
         return true;
     }

@@ -7,6 +7,7 @@ enum {
     SYN_NODES = 2,
     SYN_CREDIT = 3,
     SYN_MTU = 4,
+    SYN_HEARD = 6,
     SYN_CLUSTER = 8,
     SYN_EPOCH = 16,
     SYN_ECHO = 24,
@@ -64,6 +65,9 @@ void setup_reset_streams(struct rrdp *r, struct peer *p)
         p->ack_due[k] = p->rto_at[k] = p->rack_at[k] = p->probe_at[k] = NO_TIME;
         r->ready[k] &= ~bit64(p->id);
     }
+    p->mtu_heard = 0;
+    p->mtu_at = NO_TIME;
+    p->mtu_now = false;
 }
 
 /* ---- the SYN ------------------------------------------------------------------------------- */
@@ -75,6 +79,7 @@ static struct rrdp_syn syn_unpack(const uint8_t *in)
         .nodes = in[SYN_NODES],
         .credit = in[SYN_CREDIT],
         .mtu = get_le16(in + SYN_MTU),
+        .heard = get_le16(in + SYN_HEARD),
         .cluster_id = get_le64(in + SYN_CLUSTER),
         .epoch = get_le64(in + SYN_EPOCH),
         .echo_epoch = get_le64(in + SYN_ECHO),
@@ -90,6 +95,7 @@ void setup_build(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame
     syn[SYN_NODES] = r->cfg.nodes;
     syn[SYN_CREDIT] = r->cfg.credit;
     put_le16(syn + SYN_MTU, r->cfg.mtu);
+    put_le16(syn + SYN_HEARD, p->mtu_heard);
     put_le64(syn + SYN_CLUSTER, r->cfg.cluster_id);
     put_le64(syn + SYN_EPOCH, p->own_epoch);
     put_le64(syn + SYN_ECHO, p->epoch);
@@ -112,9 +118,10 @@ void setup_build(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame
         .mac = p->mac,
         .inline_data = syn,
         .inline_len = RRDP_SYN_BYTES,
+        .pad_to = p->mtu_now ? p->mtu_most : 0,
     };
     out->header_len = (uint8_t)wire_rrdp_pack(&h, out->header);
-    p->syn_now = false;
+    p->syn_now = p->mtu_now = false;
     p->syn_at = now + r->cfg.syn_ns;
     p->counters.syn_frames++;
 }
@@ -137,6 +144,7 @@ void setup_up(struct rrdp *r, struct peer *p, uint64_t now)
         p->rst_tag = p->tag;
     }
     push_event(r, RRDP_EV_UP, p, p->epoch);
+    mtu_start(r, p, now);
 }
 
 void setup_down(struct rrdp *r, struct peer *p, enum rrdp_down why)
@@ -191,8 +199,8 @@ static bool acceptable(struct rrdp *r, struct peer *p, uint64_t now, const struc
         refuse(r, p, now, RRDP_REFUSE_NODES);
     else if (s->config_hash != r->cfg.config_hash)
         refuse(r, p, now, RRDP_REFUSE_CONFIG);
-    else if (s->epoch == 0 || s->mtu < RRDP_MTU_MIN || s->mtu > RRDP_MTU_MAX || s->credit < 1 ||
-             s->credit > RRDP_WINDOW)
+    else if (s->epoch == 0 || s->mtu < RRDP_MTU_MIN || s->mtu > RRDP_MTU_MAX ||
+             s->heard > RRDP_MTU_MAX || s->credit < 1 || s->credit > RRDP_WINDOW)
         drop(p, RRDP_DROP_RANGE);
     else
         return true;
@@ -204,7 +212,7 @@ static void adopt(struct rrdp *r, struct peer *p, const struct rrdp_syn *s, stru
     p->epoch = s->epoch;
     p->mac = mac;
     p->mac_known = true;
-    p->mtu = s->mtu < r->cfg.mtu ? s->mtu : r->cfg.mtu;
+    p->mtu_most = s->mtu < r->cfg.mtu ? s->mtu : r->cfg.mtu;
     p->tag = connection_tag(r, p);
     p->state = PEER_HALF_OPEN;
     p->rst_left = 0; /* the old connection is over for the peer as well */
@@ -235,7 +243,7 @@ static bool syn_read(struct rrdp *r, struct peer *p, const struct wire_rrdp *h, 
 }
 
 void setup_receive(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data,
-                   struct rrdp_mac mac)
+                   size_t len, struct rrdp_mac mac)
 {
     struct peer *p = &r->peer[h->src];
     struct rrdp_syn s;
@@ -273,6 +281,7 @@ void setup_receive(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, cons
         p->nul_now = true;
     else
         p->syn_now = true;
+    mtu_receive(r, p, len, &s);
     r->control |= bit64(p->id);
 }
 

@@ -7,6 +7,7 @@ static uint64_t peer_deadline(const struct rrdp *r, const struct peer *p)
     if (p->state != PEER_UP)
         return r->closing ? NO_TIME : p->syn_at;
     uint64_t at = min_u64(p->last_tx + r->cfg.heartbeat_ns, p->last_rx + r->cfg.dead_ns);
+    at = min_u64(at, p->mtu_at);
     for (unsigned k = 0; k < WIRE_CLASSES; k++)
         at = min_u64(at, min_u64(min_u64(p->ack_due[k], p->probe_at[k]),
                                  min_u64(p->rto_at[k], p->rack_at[k])));
@@ -88,6 +89,7 @@ static void peer_tick(struct rrdp *r, struct peer *p, uint64_t now)
         p->nul_now = true;
         r->control |= bit64(p->id);
     }
+    mtu_tick(r, p, now);
     for (unsigned k = 0; k < WIRE_CLASSES; k++) {
         if (now >= p->ack_due[k])
             r->ready[k] |= bit64(p->id);

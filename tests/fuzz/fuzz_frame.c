@@ -92,6 +92,7 @@ static void talk(uint8_t from)
         memset(bytes + len, 0x33, f.payload_len);
         len += f.payload_len;
         wire_rrdp_seal(bytes, len);
+        len = rrdp_frame_pad(&f, bytes, (uint32_t)len);
         if (from == 1 && !(bytes[0] & 4)) {
             tag = get_le32(bytes + 16);
             seq[bytes[4] & 3] = get_le32(bytes + 8);

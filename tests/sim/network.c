@@ -58,7 +58,7 @@ void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint
 {
     const struct sim_options *o = &w->opt;
     uint8_t dst = f->peer;
-    if (w->node[dst].dead)
+    if (w->node[dst].dead || len > o->path_mtu)
         return;
     if (!w->healed) {
         if (w->link_cut[src][dst] > w->now || prng_chance(&w->rng, o->loss_ppm))

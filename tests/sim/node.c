@@ -388,6 +388,7 @@ static void transmit(struct sim_world *w, struct sim_node *n)
             len += f.payload_len;
         }
         wire_rrdp_seal(bytes, len);
+        len = rrdp_frame_pad(&f, bytes, len);
         if (len > w->opt.mtu)
             check_fail(w, SIM_SAFETY, "node %u sends a frame of %u bytes at mtu %u", n->id, len,
                        w->opt.mtu);

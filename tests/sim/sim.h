@@ -65,6 +65,7 @@ struct sim_options {
     uint32_t zero_ahead;
     uint32_t idle_ppm; /* instructions after which the vCPU waits */
     uint16_t mtu;
+    uint32_t path_mtu; /* of the network: longer frames vanish */
     uint8_t credit;
     bool range_homes;
     uint32_t txn_max;

@@ -27,6 +27,8 @@ struct world *world_new(uint8_t nodes, uint16_t mtu, uint64_t seed)
     w->nodes = nodes;
     w->now = 1 * SEC;
     w->latency = 10 * US;
+    for (uint8_t n = 0; n < W_NODES; n++)
+        w->path_mtu[n] = RRDP_MTU_MAX;
     w->epoch = UINT64_C(1700000000000000000) + seed;
     for (uint8_t n = 0; n < nodes; n++) {
         w->node[n].mac = (struct rrdp_mac){{2, 0, 0, 0, 0, n}};
@@ -157,8 +159,8 @@ static void to_network(struct world *w, uint8_t src, uint8_t dst, uint8_t *bytes
     assert_int_equal(wire_rrdp_unpack(bytes, len, (uint8_t)w->node[src].cfg.cluster_id, &h, &data),
                      WIRE_OK);
     assert_true(len <= w->node[src].cfg.mtu);
-    if (w->cut[src][dst] || (w->filter != NULL && w->filter(w, src, dst, &h)) ||
-        prng_chance(&w->rng, w->loss))
+    if (w->cut[src][dst] || len > w->path_mtu[src] ||
+        (w->filter != NULL && w->filter(w, src, dst, &h)) || prng_chance(&w->rng, w->loss))
         return;
     one_copy(w, src, dst, bytes, len);
     if (prng_chance(&w->rng, w->dup))
@@ -269,6 +271,9 @@ static void take_events(struct world *w, uint8_t n)
             l->pongs++;
             l->pong = e;
             break;
+        case RRDP_EV_MTU:
+            l->mtu = (uint16_t)e.value;
+            break;
         case RRDP_EV_NONE:
             fail();
         }
@@ -290,7 +295,7 @@ size_t world_take(struct world *w, uint8_t n, uint8_t *out, struct rrdp_frame *r
         out[len++] = pattern(f.payload, f.payload_offset + i);
     wire_rrdp_seal(out, len);
     *ret_frame = f;
-    return len;
+    return rrdp_frame_pad(&f, out, (uint32_t)len);
 }
 
 void world_poll(struct world *w, uint8_t n)

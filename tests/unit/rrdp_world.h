@@ -39,6 +39,7 @@ struct w_stream {
 struct w_link {
     uint32_t up, down, refused;
     uint64_t why; /* of the last DOWN or REFUSED */
+    uint16_t mtu; /* as the last RRDP_EV_MTU said */
     uint32_t pongs;
     struct rrdp_event pong; /* the last */
     struct w_stream cls[WIRE_CLASSES];
@@ -57,6 +58,7 @@ struct world {
     struct prng rng;
     uint32_t loss, dup, corrupt, reorder; /* parts per million */
     uint64_t latency;
+    size_t path_mtu[W_NODES];   /* of what a node sends, longer frames vanish */
     bool cut[W_NODES][W_NODES]; /* one way */
     bool mute;                  /* payload checks off: for frames made by the test itself */
     uint32_t frames;            /* handed to the network */

@@ -10,7 +10,7 @@
 static void both_open_at_once(void **state)
 {
     (void)state;
-    struct world *w = world_new(2, 1500, 1);
+    struct world *w = world_new(2, RRDP_MTU_BASE, 1); /* nothing to ask of the path */
     world_start_all(w);
     uint64_t start = w->now;
     world_connect(w, 1 * SEC);
@@ -161,6 +161,7 @@ static void bad_fields_of_a_syn(void **state)
         {3, RRDP_WINDOW + 1, RRDP_DROP_RANGE},
         {5, 0, RRDP_DROP_RANGE},
         {5, 255, RRDP_DROP_RANGE},
+        {7, 255, RRDP_DROP_RANGE},
         {15, 99, RRDP_DROP_CLUSTER},
         {32, 1, RRDP_DROP_REFUSED},
     };

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What does the path carry? A frame that is too long for some device on the way vanishes without a
+ * word, and what interfaces say about themselves is not what the path does. So a connection begins
+ * with frames of RRDP_MTU_BASE, and where both sides would take longer ones, a SYN filled up to
+ * that length goes out until the peer's SYN says that it was heard, MTU_PROBES times. Each
+ * direction by itself. (Source: RFC 8899, datagram packetization layer path MTU discovery; with two
+ * sizes.)
+ *
+ * A path that is cut down to less later is not noticed here: frames are cut once and for all.
+ */
+#include "dataplane/transport/internal.h"
+
+static void decided(struct rrdp *r, struct peer *p)
+{
+    p->mtu_at = NO_TIME;
+    p->mtu_now = false;
+    push_event(r, RRDP_EV_MTU, p, p->mtu);
+}
+
+/* The connection is up. */
+void mtu_start(struct rrdp *r, struct peer *p, uint64_t now)
+{
+    p->mtu = p->mtu_most < RRDP_MTU_BASE ? p->mtu_most : RRDP_MTU_BASE;
+    p->mtu_probes = MTU_PROBES;
+    p->mtu_at = p->mtu < p->mtu_most ? now : NO_TIME;
+    mtu_tick(r, p, now);
+}
+
+/* Of a good SYN in a frame of len bytes. One that is filled up has its answer. */
+void mtu_receive(struct rrdp *r, struct peer *p, size_t len, const struct rrdp_syn *s)
+{
+    bool asks = len > WIRE_RRDP_HEADER + RRDP_SYN_BYTES;
+    if (asks && len > p->mtu_heard)
+        p->mtu_heard = (uint16_t)(len < p->mtu_most ? len : p->mtu_most);
+    if (asks) {
+        p->syn_now = true;
+        r->control |= bit64(p->id);
+    }
+    if (p->mtu_at == NO_TIME || s->heard < p->mtu_most)
+        return;
+    p->mtu = p->mtu_most;
+    decided(r, p);
+}
+
+void mtu_tick(struct rrdp *r, struct peer *p, uint64_t now)
+{
+    if (now < p->mtu_at)
+        return;
+    if (p->mtu_probes == 0) {
+        decided(r, p);
+        return;
+    }
+    p->mtu_probes--;
+    p->mtu_now = true;
+    p->mtu_at = now + r->cfg.syn_ns;
+    r->control |= bit64(p->id);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the path carries is found out, in each direction, and pages go through meanwhile. */
+#include "tests/unit/rrdp_world.h"
+
+enum { PAGE = WIRE_PAGE_SIZE };
+
+static uint64_t first_transmissions(const struct world *w, uint8_t n)
+{
+    return world_count(w, n, tx_frames[2]) - world_count(w, n, retransmit[2]) -
+           world_count(w, n, ack_frames);
+}
+
+static uint32_t frames_of_a_page(struct world *w, uint8_t from, uint8_t to)
+{
+    uint64_t before = first_transmissions(w, from);
+    assert_int_equal(world_send(w, from, to, 2, PAGE), 0);
+    world_drain(w, 1 * SEC);
+    return (uint32_t)(first_transmissions(w, from) - before);
+}
+
+static void expect(struct world *w, uint8_t from, uint8_t to, uint16_t mtu)
+{
+    assert_int_equal(rrdp_peer_mtu(w->node[from].r, to), mtu);
+    assert_int_equal(w->node[from].link[to].mtu, mtu);
+}
+
+/* Known two round trips after the connection is up, without a time-out. */
+static void a_path_that_carries_it(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3, 9000, 1);
+    world_start_all(w);
+    world_connect(w, 1 * SEC);
+    world_run(w, 6 * w->latency);
+    for (uint8_t n = 0; n < 3; n++)
+        for (uint8_t p = 0; p < 3; p++)
+            if (p != n)
+                expect(w, n, p, 9000);
+    uint64_t syns = world_count(w, 0, syn_frames);
+    assert_int_equal(frames_of_a_page(w, 0, 1), 1);
+    world_run(w, 1 * SEC);
+    assert_int_equal(world_count(w, 0, syn_frames), syns); /* it is over */
+    world_free(w);
+}
+
+static void a_path_that_does_not(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, 9000, 2);
+    w->path_mtu[0] = 8999;
+    w->path_mtu[1] = 1500;
+    world_start_all(w);
+    world_connect(w, 1 * SEC);
+    assert_int_equal(w->node[0].link[1].mtu, 0); /* not decided */
+    assert_int_equal(frames_of_a_page(w, 0, 1), 3);
+    world_run(w, 1 * SEC);
+    expect(w, 0, 1, RRDP_MTU_BASE);
+    expect(w, 1, 0, RRDP_MTU_BASE);
+    assert_int_equal(frames_of_a_page(w, 1, 0), 3);
+    assert_int_equal(w->node[0].link[1].down, 0);
+    assert_true(world_count(w, 0, syn_frames) < 12);
+    world_free(w);
+}
+
+static void each_direction_by_itself(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, 9000, 3);
+    w->path_mtu[0] = 1500;
+    world_start_all(w);
+    world_connect(w, 1 * SEC);
+    world_run(w, 1 * SEC);
+    expect(w, 0, 1, RRDP_MTU_BASE);
+    expect(w, 1, 0, 9000);
+    assert_int_equal(frames_of_a_page(w, 1, 0), 1);
+    assert_int_equal(frames_of_a_page(w, 0, 1), 3);
+    world_free(w);
+}
+
+/* The lower of both sides' is asked for; what is at most the base needs no question. */
+static void sides_that_differ(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3, 9000, 4);
+    w->node[1].cfg.mtu = 1500;
+    w->node[2].cfg.mtu = 576;
+    world_start_all(w);
+    world_connect(w, 1 * SEC);
+    world_run(w, 1 * SEC);
+    expect(w, 0, 1, 1500);
+    expect(w, 1, 0, 1500);
+    assert_int_equal(rrdp_peer_mtu(w->node[0].r, 2), 576);
+    assert_int_equal(rrdp_peer_mtu(w->node[2].r, 0), 576);
+    assert_int_equal(w->node[0].link[2].mtu, 0);
+    assert_int_equal(frames_of_a_page(w, 0, 2), 8); /* of at most 576 - 32 bytes */
+    world_free(w);
+}
+
+static void questions_get_lost(void **state)
+{
+    (void)state;
+    uint32_t large = 0;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct world *w = world_new(2, 9000, seed);
+        w->loss = 200000;
+        w->dup = w->reorder = 100000;
+        world_start_all(w);
+        world_connect(w, 10 * SEC);
+        for (int i = 0; i < 20; i++)
+            assert_int_equal(world_send(w, 0, 1, 2, PAGE), 0);
+        world_drain(w, 10 * SEC);
+        world_run(w, 1 * SEC);
+        for (uint8_t n = 0; n < 2; n++) {
+            uint16_t mtu = rrdp_peer_mtu(w->node[n].r, !n);
+            assert_true(mtu == 9000 || mtu == RRDP_MTU_BASE);
+            expect(w, n, !n, mtu);
+            large += mtu == 9000;
+        }
+        world_free(w);
+    }
+    assert_true(large > 70); /* 5 questions, each answered with 0.64 */
+}
+
+/* A new connection begins with what every path carries: it may be another path. */
+static void again_after_a_restart(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, 9000, 5);
+    world_start_all(w);
+    world_connect(w, 1 * SEC);
+    world_run(w, 1 * SEC);
+    expect(w, 0, 1, 9000);
+    w->path_mtu[0] = w->path_mtu[1] = 1500;
+    world_start(w, 1);
+    world_connect(w, 1 * SEC);
+    assert_int_equal(frames_of_a_page(w, 0, 1), 3);
+    world_run(w, 1 * SEC);
+    expect(w, 0, 1, RRDP_MTU_BASE);
+    expect(w, 1, 0, RRDP_MTU_BASE);
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_that_carries_it),   cmocka_unit_test(a_path_that_does_not),
+        cmocka_unit_test(each_direction_by_itself), cmocka_unit_test(sides_that_differ),
+        cmocka_unit_test(questions_get_lost),       cmocka_unit_test(again_after_a_restart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
