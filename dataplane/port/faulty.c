@@ -150,7 +150,9 @@ static uint32_t faulty_rx(struct port *p, struct port_frame *out, uint32_t max)
 static uint8_t *faulty_tx_reserve(struct port *p, uint8_t peer, const struct rrdp_mac *mac)
 {
     struct faulty_port *f = self_of(p);
-    f->swallow = (f->faults.one_way_block & bit64(peer & 63)) != 0;
+    /* A group frame goes to all or to none. */
+    uint64_t to = peer == RRDP_GROUP ? UINT64_MAX : bit64(peer & 63);
+    f->swallow = (f->faults.one_way_block & to) != 0;
     return f->swallow ? f->scratch : f->inner->ops->tx_reserve(f->inner, peer, mac);
 }
 

@@ -27,6 +27,8 @@ static void frame_acked(const struct rrdp *r, struct peer *p, struct stream *s, 
     if (f->acked)
         return;
     f->acked = true;
+    if (f->group)
+        group_acked(p, f);
     if (f->lost) {
         f->lost = false;
         s->lost_count--;
@@ -49,6 +51,8 @@ static void frame_acked(const struct rrdp *r, struct peer *p, struct stream *s, 
 void frame_lost(struct rrdp *r, struct peer *p, unsigned cls, struct sent_frame *f)
 {
     f->lost = true;
+    if (f->group)
+        group_lost(p, f);
     p->stream[cls].lost_count++;
     r->ready[cls] |= bit64(p->id);
 }

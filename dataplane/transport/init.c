@@ -19,7 +19,8 @@ static bool valid(const struct rrdp_config *c)
            c->credit <= RRDP_WINDOW && c->rto_min_ns > 0 && c->rto_min_ns <= c->rto_max_ns &&
            c->rto_max_ns < UINT64_C(1) << 40 && c->ack_delay_ns < c->rto_min_ns &&
            c->heartbeat_ns > 0 && c->dead_ns > c->heartbeat_ns && c->dead_ns < UINT64_C(1) << 60 &&
-           c->syn_ns > 0 && c->syn_ns < UINT64_C(1) << 60;
+           c->group_min != 1 && c->group_min <= WIRE_NODES_MAX && c->syn_ns > 0 &&
+           c->syn_ns < UINT64_C(1) << 60;
 }
 
 static uint32_t event_count(const struct rrdp_config *c)

@@ -52,7 +52,9 @@ enum {
     SEQ_BEFORE_WRAP = 1024,
     EVENTS_A_FRAME = 4, /* a received frame causes at most this many besides SENT */
     EVENTS_A_PEER = 2,  /* ... and time, until frames of the peer are taken again */
-    MTU_PROBES = 5,     /* at intervals of syn_ns */
+    GROUP_LOST_MAX = 4, /* in a row: the fabric does not bring them to this peer, for now */
+    GROUP_REST = 1024,
+    MTU_PROBES = 5, /* at intervals of syn_ns */
 };
 
 enum peer_state { PEER_OPENING, PEER_HALF_OPEN, PEER_UP };
@@ -73,7 +75,7 @@ struct sent_frame {
     uint32_t message; /* index into the queue, free-running */
     uint32_t offset;
     uint16_t len;
-    bool first, last, acked, lost, again;
+    bool first, last, acked, lost, again, group;
 };
 
 struct stream {
@@ -133,6 +135,8 @@ struct peer {
     bool pong_now;            /* theirs is to be answered */
     uint32_t ping_id, ping_stamp, pong_id, pong_stamp;
     struct rrdp_mac pong_mac;
+    uint8_t group_lost;  /* group frames in a row that did not arrive */
+    uint16_t group_rest; /* so many messages go alone before the next try */
     uint8_t syn[RRDP_SYN_BYTES];
     struct rrdp_counters counters;
     struct stream stream[WIRE_CLASSES];
@@ -148,6 +152,8 @@ struct rrdp {
     uint64_t control;             /* bit n: peer n may have a SYN, RST or NUL to send */
     uint8_t rotor[WIRE_CLASSES];
     bool closing;
+    struct wire_group group;
+    uint8_t group_bytes[WIRE_GROUP_MAX];
 };
 
 /* setup.c */
@@ -167,6 +173,11 @@ uint32_t setup_cluster_tag(const struct rrdp *r);
 void ping_receive(struct rrdp *r, struct peer *p, const struct wire_rrdp *h, struct rrdp_mac mac);
 void ping_build(struct rrdp *r, struct peer *p, struct rrdp_frame *out);
 
+/* group.c */
+bool group_transmit(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out);
+void group_acked(struct peer *p, struct sent_frame *f);
+void group_lost(struct peer *p, struct sent_frame *f);
+
 /* mtu.c */
 void mtu_start(struct rrdp *r, struct peer *p, uint64_t now);
 void mtu_receive(struct rrdp *r, struct peer *p, size_t len, const struct rrdp_syn *s);
@@ -177,6 +188,8 @@ void push_event(struct rrdp *r, enum rrdp_event_type type, struct peer *p, uint6
 uint32_t event_room(const struct rrdp *r);
 
 /* send.c */
+bool send_cut(struct peer *p, unsigned cls);
+void send_mark(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint64_t now);
 void send_acked(struct rrdp *r, struct peer *p, struct stream *s);
 
 /* ack.c */

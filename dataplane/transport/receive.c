@@ -170,6 +170,27 @@ static bool addressed(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, c
     return true;
 }
 
+/* What a group frame says to this node, as if it had come alone. */
+static bool group_member(struct rrdp *r, struct wire_rrdp *h, const uint8_t **data)
+{
+    struct peer *self = &r->peer[r->cfg.self];
+    if (h->src == r->cfg.self || h->src >= r->cfg.nodes) {
+        drop(self, h->src == r->cfg.self ? RRDP_DROP_SELF : RRDP_DROP_NOT_FOR_US);
+        return false;
+    }
+    switch (wire_group_open(h, r->cfg.self, data)) {
+    case WIRE_OK:
+        r->peer[h->src].counters.group_rx++;
+        return true;
+    case WIRE_E_RANGE:
+        self->counters.group_others++;
+        return false;
+    default:
+        drop(&r->peer[h->src], RRDP_DROP_LENGTH);
+        return false;
+    }
+}
+
 void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame,
                   size_t len, struct rrdp_segments *out)
 {
@@ -181,6 +202,8 @@ void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8
         drop(&r->peer[r->cfg.self], drop_of(e));
         return;
     }
+    if (h.dst == WIRE_DST_GROUP && !group_member(r, &h, &data))
+        return;
     if (!addressed(r, now, &h, data))
         return;
     struct peer *p = &r->peer[h.src];

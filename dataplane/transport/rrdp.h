@@ -68,6 +68,10 @@ struct rrdp_syn {
     uint64_t config_hash;
 };
 
+struct rrdp_mac {
+    uint8_t addr[6];
+};
+
 struct rrdp_config {
     uint8_t self;        /* node number, 0..nodes-1 */
     uint8_t nodes;       /* 1..64 */
@@ -84,10 +88,9 @@ struct rrdp_config {
     uint64_t heartbeat_ns; /* NUL after this long without sending */
     uint64_t dead_ns;      /* RRDP_EV_DOWN after this long without receiving */
     uint64_t syn_ns;       /* SYN repeated at this interval until answered */
-};
-
-struct rrdp_mac {
-    uint8_t addr[6];
+    uint8_t group_min; /* class 0: equal messages that wait for so many peers leave as one frame, to
+                          group_mac. 2..; 0: off, as where the fabric has no such thing */
+    struct rrdp_mac group_mac;
 };
 
 /* Why a received frame changed nothing. Each has a counter. */
@@ -119,6 +122,10 @@ struct rrdp_counters {
     uint64_t out_of_order;               /* frames parked until the gap before them closes */
     uint64_t credit_stall[WIRE_CLASSES]; /* times a class had something to send and no credit */
     uint64_t ooo_copied_bytes;
+    uint64_t group_tx, group_rx; /* messages that left or came in group frames */
+    uint64_t group_lost;         /* ... that were sent again */
+    uint64_t group_frames;       /* own node only: frames sent */
+    uint64_t group_others;       /* own node only: received, and not for this node */
 };
 
 /* One in-order piece of a message. data is valid until the next call into this rrdp. */
@@ -173,11 +180,13 @@ struct rrdp_event {
     uint64_t value;
 };
 
+enum { RRDP_GROUP = WIRE_DST_GROUP };
+
 /* A frame to build: header bytes, then `inline_len` bytes, then payload[handle] from
  * payload_offset. The owner puts them in one buffer behind an Ethernet header and calls
  * wire_rrdp_seal. */
 struct rrdp_frame {
-    uint8_t peer;
+    uint8_t peer; /* RRDP_GROUP: `members` */
     uint8_t cls;
     bool mac_known; /* else broadcast (only SYN) */
     struct rrdp_mac mac;
@@ -189,7 +198,8 @@ struct rrdp_frame {
     uint32_t payload_offset;
     uint16_t payload_len;
     bool retransmission;
-    uint16_t pad_to; /* the sealed frame is to be filled up with zeros: rrdp_frame_pad */
+    uint64_t members; /* of a group frame, which goes to mac; 0: an ordinary one */
+    uint16_t pad_to;  /* the sealed frame is to be filled up with zeros: rrdp_frame_pad */
 };
 
 /* Fills up a sealed frame of len bytes; returns its length, at most mtu. */

@@ -118,6 +118,19 @@ static void empty_frame(struct rrdp_frame *out)
     out->payload_len = 0;
     out->retransmission = false;
     out->pad_to = 0;
+    out->members = 0;
+}
+
+/* The frame leaves. */
+void send_mark(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint64_t now)
+{
+    struct stream *s = &p->stream[cls];
+    struct sent_frame *f = frame_at(s, seq);
+    f->sent_at = now;
+    f->order = ++s->tx_order;
+    if (p->rto_at[cls] == NO_TIME)
+        p->rto_at[cls] = now + rto_of(r, p, s);
+    ack_arm_probe(r, p, cls, now);
 }
 
 static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint64_t now,
@@ -140,17 +153,15 @@ static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq
     out->payload_offset = out->payload_len > 0 ? f->offset + from_inline - m->inline_len : 0;
     out->retransmission = f->again;
     out->pad_to = 0;
-    f->sent_at = now;
-    f->order = ++s->tx_order;
-    if (p->rto_at[cls] == NO_TIME)
-        p->rto_at[cls] = now + rto_of(r, p, s);
-    ack_arm_probe(r, p, cls, now);
+    out->members = 0;
+    send_mark(r, p, cls, seq, now);
     finish(p, cls, now, &h, out);
 }
 
 /* The next frame of new data: cut from the oldest message that is not cut completely. */
-static bool cut_next(struct peer *p, struct stream *s, unsigned cls)
+bool send_cut(struct peer *p, unsigned cls)
 {
+    struct stream *s = &p->stream[cls];
     if (s->q_cut == s->q_head || s->snd_nxt - s->snd_una >= RRDP_WINDOW)
         return false;
     if (s->snd_nxt >= s->snd_limit) {
@@ -203,7 +214,9 @@ static bool transmit_stream(struct rrdp *r, struct peer *p, unsigned cls, uint64
     struct stream *s = &p->stream[cls];
     if (s->lost_count > 0) {
         send_again(r, p, cls, now, out);
-    } else if (cut_next(p, s, cls)) {
+    } else if (cls == WIRE_CLASS_URGENT && group_transmit(r, p, now, out)) {
+        return true;
+    } else if (send_cut(p, cls)) {
         emit_data(r, p, cls, s->snd_nxt - 1, now, out);
     } else if (p->ack_due[cls] <= now) {
         struct wire_rrdp h = frame_header(r, p, cls);

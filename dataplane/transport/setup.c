@@ -68,6 +68,8 @@ void setup_reset_streams(struct rrdp *r, struct peer *p)
     p->mtu_heard = 0;
     p->mtu_at = NO_TIME;
     p->mtu_now = false;
+    p->group_lost = 0;
+    p->group_rest = 0;
 }
 
 /* ---- the SYN ------------------------------------------------------------------------------- */

@@ -262,8 +262,17 @@ static bool ping_fits(const struct wire_rrdp *h)
     return by && h->cls == 0 && h->data_len == 0 && !h->first && !h->last && !h->rst && !h->eack;
 }
 
+static bool group_fits(const struct wire_rrdp *h)
+{
+    return h->first && h->last && !h->syn && !h->ack_valid && !h->eack && !h->rst && !h->nul &&
+           h->cls == WIRE_CLASS_URGENT && h->credit == 0 && h->seq == 0 && h->ack == 0 &&
+           h->src < WIRE_NODES_MAX;
+}
+
 static enum wire_error check_rrdp_ranges(const struct wire_rrdp *h)
 {
+    if (h->dst == WIRE_DST_GROUP)
+        return group_fits(h) ? WIRE_OK : WIRE_E_RANGE;
     if (h->src >= WIRE_NODES_MAX || h->dst >= WIRE_NODES_MAX)
         return WIRE_E_RANGE;
     /* A frame carries data, opens, resets, beats or acknowledges: one that does nothing is not
@@ -325,5 +334,45 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
         return e;
     *out = h;
     *data = frame + header;
+    return WIRE_OK;
+}
+
+/* ---- group frames -------------------------------------------------------------------------- */
+
+enum { GROUP_ENTRY = 8 };
+
+size_t wire_group_pack(const struct wire_group *g, const uint8_t *msg, size_t msg_len,
+                       uint8_t out[WIRE_GROUP_MAX])
+{
+    size_t at = 8;
+    PANDO_CHECK(msg_len >= WIRE_MSG_HEADER && msg_len <= WIRE_GROUP_MSG_MAX && g->members != 0);
+    put_le64(out, g->members);
+    for (uint64_t left = g->members; left != 0; left &= left - 1, at += GROUP_ENTRY) {
+        unsigned n = bit64_first(left);
+        put_le32(out + at, g->seq[n]);
+        put_le32(out + at + 4, g->tag[n]);
+    }
+    memcpy(out + at, msg, msg_len);
+    return at + msg_len;
+}
+
+enum wire_error wire_group_open(struct wire_rrdp *h, uint8_t self, const uint8_t **data)
+{
+    if (h->data_len < 8)
+        return WIRE_E_LENGTH;
+    uint64_t members = get_le64(*data);
+    size_t head = 8 + GROUP_ENTRY * (size_t)bit64_count(members);
+    if (members == 0 || h->data_len < head + WIRE_MSG_HEADER ||
+        h->data_len > head + WIRE_GROUP_MSG_MAX)
+        return WIRE_E_LENGTH;
+    if (self >= WIRE_NODES_MAX || !(members & bit64(self)))
+        return WIRE_E_RANGE;
+    const uint8_t *entry =
+        *data + 8 + GROUP_ENTRY * (size_t)bit64_count(members & (bit64(self) - 1));
+    h->dst = self;
+    h->seq = get_le32(entry);
+    h->tag = get_le32(entry + 4);
+    h->data_len = (uint16_t)(h->data_len - head);
+    *data += head;
     return WIRE_OK;
 }

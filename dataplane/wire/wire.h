@@ -220,6 +220,12 @@ size_t wire_time_print(const struct wire_time *m, char *buf, size_t size);
  * answer, to whoever asked. Class 0; credit 0, in the answer who gave it (enum wire_ping_by);
  * sequence number: the asker's id, acknowledgement number: the asker's time stamp, both sent back;
  * tag as in a SYN. The kernel may answer it (XDP), for a process that does not run.
+ *
+ * Destination WIRE_DST_GROUP: a group frame, one class-0 message for several nodes at once. Segment
+ * bytes: members 8, a bit for each node | for each of them, ascending: sequence number 4,
+ * connection tag 4 | the message, WIRE_MSG_HEADER..WIRE_GROUP_MSG_MAX bytes. FIRST and LAST, no
+ * other flag; sequence, acknowledgement and credit 0; tag as in a SYN. For a member it is a frame
+ * with its own sequence number and tag that acknowledges nothing.
  */
 enum wire_ping_by { WIRE_PING_BY_KERNEL = 1, WIRE_PING_BY_PROCESS = 2 };
 
@@ -228,6 +234,9 @@ enum {
     WIRE_RRDP_HEADER_MAX = 32,
     WIRE_RRDP_CRC_OFFSET = 20,
     WIRE_RRDP_DATA_MAX = 8960, /* segment bytes at MTU 9000 */
+    WIRE_DST_GROUP = 0xFF,
+    WIRE_GROUP_MSG_MAX = 64,
+    WIRE_GROUP_MAX = 8 + 8 * WIRE_NODES_MAX + WIRE_GROUP_MSG_MAX, /* segment bytes */
 };
 
 struct wire_rrdp {
@@ -254,10 +263,24 @@ void wire_rrdp_seal(uint8_t *frame, size_t len);
 
 /* Validates and unpacks. Order of checks: short, version, reserved, length, cluster tag, CRC,
  * ranges (addresses; flags that exclude each other: a SYN with RST or EACK, a SYN with NUL that is
- * more than a HOST-PING, data with RST or NUL, FIRST or LAST without data, data or EACK without
- * ACK, nothing at all). A frame may be longer than header + data (Ethernet pads to 60 bytes): the
- * tail is not covered by the CRC and not looked at. On WIRE_OK *data points into frame. */
+ * more than a HOST-PING, a group frame with other flags or fields, data with RST or NUL, FIRST or
+ * LAST without data, data or EACK without ACK, nothing at all). A frame may be longer than header +
+ * data (Ethernet pads to 60 bytes): the tail is not covered by the CRC and not looked at. On
+ * WIRE_OK *data points into frame. */
 enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
                                  struct wire_rrdp *out, const uint8_t **data);
+
+/* The segment bytes of a group frame; msg_len is 22..WIRE_GROUP_MSG_MAX. Returns their length. */
+struct wire_group {
+    uint64_t members;
+    uint32_t seq[WIRE_NODES_MAX], tag[WIRE_NODES_MAX]; /* by node number; those of members */
+};
+size_t wire_group_pack(const struct wire_group *g, const uint8_t *msg, size_t msg_len,
+                       uint8_t out[WIRE_GROUP_MAX]);
+
+/* Finds what a group frame, unpacked before, says to node self. WIRE_OK: *h is as if it were a
+ * frame for self, with *data its message; WIRE_E_RANGE: self is not a member; WIRE_E_LENGTH:
+ * malformed. */
+enum wire_error wire_group_open(struct wire_rrdp *h, uint8_t self, const uint8_t **data);
 
 #endif

@@ -53,11 +53,9 @@ static void lie(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *fr
         deliver(w, from, dst, twisted, n, 0);
 }
 
-void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes,
-              uint32_t len)
+static void send_to(struct sim_world *w, uint8_t src, uint8_t dst, uint8_t *bytes, uint32_t len)
 {
     const struct sim_options *o = &w->opt;
-    uint8_t dst = f->peer;
     if (w->node[dst].dead || len > o->path_mtu)
         return;
     if (!w->healed) {
@@ -74,6 +72,16 @@ void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint
     if (o->rejoin && w->life == 0 && prng_chance(&w->rng, ANCIENT_PPM))
         deliver(w, src, dst, bytes, len, prng_next(&w->rng) % ANCIENT_NS);
     deliver(w, src, dst, bytes, len, 0);
+}
+
+void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes,
+              uint32_t len)
+{
+    for (uint8_t n = 0; f->members != 0 && n < w->opt.nodes; n++) /* it reaches all of them */
+        if (n != src)
+            send_to(w, src, n, bytes, len);
+    if (f->members == 0)
+        send_to(w, src, f->peer, bytes, len);
 }
 
 void net_chaos(struct sim_world *w)

@@ -44,6 +44,7 @@ static struct rrdp_config transport_config(const struct sim_world *w, uint8_t id
         .heartbeat_ns = 20 * ms,
         .dead_ns = 2000 * ms,
         .syn_ns = 5 * ms,
+        .group_min = w->opt.group_min,
     };
 }
 

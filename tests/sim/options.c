@@ -76,6 +76,7 @@ void sim_draw_options(struct sim_world *w)
     o->mtu = prng_below(r, 2) ? 1500 : 9000;
     o->path_mtu = prng_below(r, 4) ? o->mtu : 1452 + prng_below(r, o->mtu - 1452);
     o->credit = (uint8_t)(prng_below(r, 3) ? RRDP_WINDOW : 4 + prng_below(r, RRDP_WINDOW - 4));
+    o->group_min = (uint8_t)(prng_below(r, 2) ? 0 : 2 + prng_below(r, 3));
     o->range_homes = prng_below(r, 3) == 0;
     o->txn_max = prng_below(r, 3) == 0 ? 1 + prng_below(r, 4) : 64;
     o->ipi_ppm = sometimes(r, 50, 300000);
@@ -97,7 +98,8 @@ void sim_print_options(const struct sim_world *w, FILE *f)
         "ppm | "
         "edge %llu "
         "exec "
-        "%llu hold %llu..%llu ns spurious %u ppm resident %u%% mtu %u path %u credit %u %s txn %u "
+        "%llu hold %llu..%llu ns spurious %u ppm resident %u%% mtu %u path %u group %u credit %u "
+        "%s txn %u "
         "ipi %u "
         "ppm crash_at %llu%s\n",
         (unsigned long long)w->seed, o->nodes, o->vcpus, o->pages, o->insns, o->insn_pages_max,
@@ -106,6 +108,6 @@ void sim_print_options(const struct sim_world *w, FILE *f)
         o->clog_ppm, o->partition_ppm, o->slow_ppm, (unsigned long long)o->edge_max,
         (unsigned long long)o->exec_max, (unsigned long long)o->hold,
         (unsigned long long)o->hold_max, o->spurious_ppm, o->resident_pct, o->mtu, o->path_mtu,
-        o->credit, o->range_homes ? "range" : "interleave", o->txn_max, o->ipi_ppm,
+        o->group_min, o->credit, o->range_homes ? "range" : "interleave", o->txn_max, o->ipi_ppm,
         (unsigned long long)o->crash_at, o->rejoin ? ", rejoin" : "");
 }

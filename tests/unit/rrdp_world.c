@@ -194,6 +194,25 @@ int world_send(struct world *w, uint8_t src, uint8_t dst, uint8_t cls, uint32_t 
     return rc;
 }
 
+int world_send_all(struct world *w, uint8_t src, uint64_t members)
+{
+    uint32_t number = w->node[src].link[bit64_first(members)].cls[0].sent;
+    uint8_t head[WIRE_MSG_HEADER] = {src, RRDP_GROUP, 0};
+    put_le32(head + 4, number);
+    for (uint64_t left = members; left != 0; left &= left - 1)
+        if (rrdp_room(w->node[src].r, (uint8_t)bit64_first(left), 0) == 0)
+            return -EAGAIN;
+    for (uint64_t left = members; left != 0; left &= left - 1) {
+        uint8_t dst = (uint8_t)bit64_first(left);
+        struct w_stream *s = &w->node[src].link[dst].cls[0];
+        assert_int_equal(s->sent, number);
+        assert_int_equal(rrdp_send(w->node[src].r, dst, 0, head, sizeof(head), 0, 0, true,
+                                   handle_of(src, dst, 0, s->sent++)),
+                         0);
+    }
+    return 0;
+}
+
 static void complete(struct world *w, uint8_t dst, const struct rrdp_segment *g, struct w_stream *s)
 {
     const uint8_t *m = s->bytes;
@@ -201,7 +220,7 @@ static void complete(struct world *w, uint8_t dst, const struct rrdp_segment *g,
     if (w->mute)
         return;
     assert_int_equal(m[0], g->peer);
-    assert_int_equal(m[1], dst);
+    assert_true(m[1] == dst || m[1] == RRDP_GROUP);
     assert_int_equal(m[2], g->cls);
     if (get_le32(m + 4) != s->received)
         fail_msg("seed %llu: %u -> %u class %u: message %u where %u is due",
@@ -311,7 +330,10 @@ void world_poll(struct world *w, uint8_t n)
         rrdp_tick(r, w->now);
     while ((len = world_take(w, n, bytes, &f)) > 0) {
         rrdp_check(r);
-        to_network(w, n, f.peer, bytes, len);
+        if (f.members == 0)
+            to_network(w, n, f.peer, bytes, len);
+        for (uint64_t left = f.members; left != 0; left &= left - 1)
+            to_network(w, n, (uint8_t)bit64_first(left), bytes, len);
     }
     take_events(w, n);
     /* All that is due is done: an owner that sleeps until the deadline sleeps. */

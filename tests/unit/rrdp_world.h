@@ -85,6 +85,10 @@ void world_kill(struct world *w, uint8_t n);
 /* A message of payload bytes. 0, or what rrdp_send says. */
 int world_send(struct world *w, uint8_t src, uint8_t dst, uint8_t cls, uint32_t payload);
 
+/* The same message, of class 0 and without payload, to several nodes (a bit each), to all of which
+ * as many were sent before. 0, or -EAGAIN. */
+int world_send_all(struct world *w, uint8_t src, uint64_t members);
+
 /* Lets a node do what it has to do now: time, events, frames. */
 void world_poll(struct world *w, uint8_t n);
 /* Runs for ns of virtual time. */

@@ -160,6 +160,7 @@ static const struct {
     {"rrdp_closed", {.rst = true, .nul = true}},
     {"rrdp_ping", {.syn = true, .nul = true}},
     {"rrdp_pong", {.syn = true, .nul = true, .ack_valid = true, .credit = WIRE_PING_BY_PROCESS}},
+    {"rrdp_group", {.dst = WIRE_DST_GROUP, .first = true, .last = true, .data_len = 54}},
     {"rrdp_message", {.ack_valid = true, .cls = 1, .first = true, .last = true, .data_len = 22}},
     {"rrdp_first", {.ack_valid = true, .cls = 2, .first = true, .data_len = 122}},
     {"rrdp_middle", {.ack_valid = true, .cls = 2, .data_len = 100}},
@@ -172,13 +173,15 @@ static struct wire_rrdp example_frame(unsigned i)
 {
     struct wire_rrdp h = frames[i].h;
     h.src = 2;
+    h.cluster_tag = 0x88;
+    h.tag = 0xCAFEF00D;
+    if (h.dst == WIRE_DST_GROUP)
+        return h;
     h.dst = 9;
     if (!wire_rrdp_is_ping(&h))
         h.credit = 64;
-    h.cluster_tag = 0x88;
     h.seq = 0xFFFFFFFE;
     h.ack = 3;
-    h.tag = 0xCAFEF00D;
     return h;
 }
 
@@ -255,7 +258,7 @@ static enum wire_error resealed(unsigned frame, unsigned offset, uint8_t and, ui
 static void refused_frames(void **state)
 {
     (void)state;
-    enum { SYN, SYN_ACK, ACK, EACK, NUL, RST, CLOSED, PING, PONG, MESSAGE };
+    enum { SYN, SYN_ACK, ACK, EACK, NUL, RST, CLOSED, PING, PONG, GROUP, MESSAGE };
     assert_int_equal(resealed(ACK, 0, 0xFC, 0), WIRE_E_VERSION);
     assert_int_equal(resealed(ACK, 0, 0xFC, 2), WIRE_E_VERSION);
     assert_int_equal(resealed(ACK, 0, 0xFF, 0x80), WIRE_E_RESERVED);
@@ -281,7 +284,50 @@ static void refused_frames(void **state)
     assert_int_equal(resealed(PONG, 6, 0, 0), WIRE_E_RANGE); /* by nobody */
     assert_int_equal(resealed(PONG, 6, 0, WIRE_PING_BY_PROCESS + 1), WIRE_E_RANGE);
     assert_int_equal(resealed(PONG, 6, 0, WIRE_PING_BY_KERNEL), WIRE_OK);
+    for (uint8_t flag = 4; flag < 0x80; flag = (uint8_t)(flag << 1))
+        assert_int_not_equal(resealed(GROUP, 0, 0xFF, flag), WIRE_OK);
+    assert_int_equal(resealed(GROUP, 1, 0xDF, 0), WIRE_E_RANGE); /* not FIRST */
+    assert_int_equal(resealed(GROUP, 2, 0, 64), WIRE_E_RANGE);
+    assert_int_equal(resealed(GROUP, 4, 0xFF, 1), WIRE_E_RANGE); /* not class 0 */
+    assert_int_equal(resealed(GROUP, 6, 0, 1), WIRE_E_RANGE);
+    assert_int_equal(resealed(GROUP, 8, 0, 1), WIRE_E_RANGE);
+    assert_int_equal(resealed(GROUP, 12, 0, 1), WIRE_E_RANGE);
     assert_int_equal(resealed(NUL, 0, 0xFF, 0), WIRE_OK);
+}
+
+/* What each of 64 nodes finds in the golden group frame, and in others. */
+static void group_frames(void **state)
+{
+    (void)state;
+    uint8_t b[256], out[WIRE_GROUP_MAX];
+    size_t len = golden("rrdp_group", b, sizeof(b));
+    struct wire_group g = {.members = bit64(1) | bit64(9) | bit64(63)};
+    for (uint8_t n = 0; n < WIRE_NODES_MAX; n++) {
+        struct wire_rrdp h;
+        const uint8_t *data;
+        assert_int_equal(wire_rrdp_unpack(b, len, 0x88, &h, &data), WIRE_OK);
+        bool member = g.members >> n & 1;
+        assert_int_equal(wire_group_open(&h, n, &data), member ? WIRE_OK : WIRE_E_RANGE);
+        g.seq[n] = 0xFFFFFF80u + n;
+        g.tag[n] = 0xCAFE0000u + n;
+        if (!member)
+            continue;
+        assert_true(h.dst == n && h.seq == g.seq[n] && h.tag == g.tag[n]);
+        assert_true(h.data_len == WIRE_MSG_HEADER && data == b + len - WIRE_MSG_HEADER);
+    }
+    assert_int_equal(wire_group_pack(&g, b + len - WIRE_MSG_HEADER, WIRE_MSG_HEADER, out),
+                     len - WIRE_RRDP_HEADER);
+    assert_memory_equal(out, b + WIRE_RRDP_HEADER, len - WIRE_RRDP_HEADER);
+    for (uint16_t cut = 0; cut < len; cut++) { /* a length that the members do not fit */
+        struct wire_rrdp h = {.data_len = cut};
+        const uint8_t *data = b + WIRE_RRDP_HEADER;
+        bool fits = cut >= 8 + 3 * 8 + WIRE_MSG_HEADER && cut <= 8 + 3 * 8 + WIRE_GROUP_MSG_MAX;
+        assert_int_equal(wire_group_open(&h, 9, &data), fits ? WIRE_OK : WIRE_E_LENGTH);
+    }
+    memset(b + WIRE_RRDP_HEADER, 0, 8); /* nobody */
+    struct wire_rrdp h = {.data_len = 30};
+    const uint8_t *data = b + WIRE_RRDP_HEADER;
+    assert_int_equal(wire_group_open(&h, 9, &data), WIRE_E_LENGTH);
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */
@@ -471,15 +517,11 @@ static void printing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_messages),
-        cmocka_unit_test(golden_frames),
-        cmocka_unit_test(no_damage_passes),
-        cmocka_unit_test(refused_frames),
-        cmocka_unit_test(random_round_trips),
-        cmocka_unit_test(refused_messages),
-        cmocka_unit_test(ages),
-        cmocka_unit_test(refused_times),
-        cmocka_unit_test(printing),
+        cmocka_unit_test(golden_messages),  cmocka_unit_test(golden_frames),
+        cmocka_unit_test(no_damage_passes), cmocka_unit_test(refused_frames),
+        cmocka_unit_test(group_frames),     cmocka_unit_test(random_round_trips),
+        cmocka_unit_test(refused_messages), cmocka_unit_test(ages),
+        cmocka_unit_test(refused_times),    cmocka_unit_test(printing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

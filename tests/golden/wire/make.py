@@ -58,6 +58,13 @@ def rrdp(data=b"", eack=None, cls=1, syn=0, ack=1, rst=0, nul=0, first=0, last=0
     return bytes(frame)
 
 
+def group(members, message):
+    entries = b"".join(le(0xFFFFFF80 + n, 4) + le(0xCAFE0000 + n, 4) for n in members)
+    data = le(sum(1 << n for n in members), 8) + entries + message
+    head = struct.pack("<BBBBHBBIIII", 1, 6 | 1 << 5 | 1 << 6, 2, 0xFF, len(data) << 2, 0, 0x88, 0, 0, 0xCAFEF00D, 0)
+    return head[:20] + le(crc32c(head + data), 4) + data
+
+
 def syn_bytes(echo):
     return (le(2, 2) + bytes([3, 64]) + le(9000, 2) + bytes(2) + le(0x1122334455667788, 8)
             + le(0x1000, 8) + le(echo, 8) + le(0xC0FFEE, 8) + bytes(8))
@@ -79,6 +86,7 @@ golden = {
     "rrdp_nul": rrdp(cls=0, nul=1), "rrdp_rst": rrdp(cls=0, rst=1, ack=0),
     "rrdp_closed": rrdp(cls=0, rst=1, nul=1, ack=0),
     "rrdp_ping": rrdp(cls=0, syn=1, nul=1, ack=0, credit=0), "rrdp_pong": rrdp(cls=0, syn=1, nul=1, credit=2),
+    "rrdp_group": group([1, 9, 63], coh(0x05)),
     "rrdp_message": rrdp(coh(0x01), first=1, last=1), "rrdp_first": rrdp(coh(0x08) + page, cls=2, first=1),
     "rrdp_middle": rrdp(page, cls=2), "rrdp_last": rrdp(page, cls=2, last=1),
     "rrdp_last_eack": rrdp(page, eack=1, cls=3, last=1),
