@@ -211,6 +211,12 @@ static json_t *peers(const struct engine *e)
         put(o, "up", rrdp_peer_up(e->rrdp, n));
         put(o, "rtt_ns", rrdp_peer_rtt_ns(e->rrdp, n));
         put(o, "mtu", rrdp_peer_mtu(e->rrdp, n));
+        put(o, "window", rrdp_peer_window(e->rrdp, n));
+        put(o, "congestion", c->congestion);
+        put(o, "paced", c->paced);
+        put(o, "group_tx", c->group_tx);
+        put(o, "group_rx", c->group_rx);
+        put(o, "group_lost", c->group_lost);
         put(o, "out_of_order", c->out_of_order);
         put(o, "ack_frames", c->ack_frames);
         put(o, "nul_frames", c->nul_frames);

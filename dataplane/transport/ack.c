@@ -27,6 +27,7 @@ static void frame_acked(const struct rrdp *r, struct peer *p, struct stream *s, 
     if (f->acked)
         return;
     f->acked = true;
+    s->acked_count++;
     if (f->group)
         group_acked(p, f);
     if (f->lost) {
@@ -62,6 +63,7 @@ void frame_lost(struct rrdp *r, struct peer *p, unsigned cls, struct sent_frame 
 void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
 {
     struct stream *s = &p->stream[cls];
+    uint32_t lost = s->lost_count;
     uint64_t patience = p->srtt != 0 ? p->srtt + p->srtt / 4 : p->rto;
     p->rack_at[cls] = NO_TIME;
     for (uint64_t q = s->snd_una; q < s->snd_nxt; q++) {
@@ -73,6 +75,8 @@ void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
         else
             p->rack_at[cls] = min_u64(p->rack_at[cls], f->sent_at + patience);
     }
+    if (s->lost_count > lost)
+        pace_lost(p, cls, now, false);
 }
 
 /* RFC 8985, tail-loss probe: nothing follows the last frames of a burst that could show their loss.
@@ -110,11 +114,15 @@ bool ack_receive(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
     if (ahead < 0)
         return true; /* overtaken by a newer one */
     uint64_t ack = s->snd_una + (uint64_t)ahead, before = s->acked_order;
+    uint32_t acked = s->acked_count;
     if (h->eack)
         for (uint64_t left = h->eack_bits; left != 0; left &= left - 1)
             frame_acked(r, p, s, ack + 1 + bit64_first(left), now);
     for (uint64_t q = s->snd_una; q < ack; q++)
         frame_acked(r, p, s, q, now);
+    acked = s->acked_count - acked; /* by this */
+    s->acked_count -= (uint32_t)ahead;
+    pace_acked(r, p, cls, acked);
     s->snd_limit = max_u64(s->snd_limit, ack + h->credit);
     if (ahead > 0) {
         s->snd_una = ack;

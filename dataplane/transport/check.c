@@ -4,7 +4,7 @@
 
 static void check_in_flight(const struct stream *s)
 {
-    uint32_t lost = 0, message = s->q_tail, offset = 0;
+    uint32_t lost = 0, acked = 0, message = s->q_tail, offset = 0;
     for (uint64_t q = s->snd_una; q < s->snd_nxt; q++) {
         const struct sent_frame *f = &s->frame[q % RRDP_WINDOW];
         const struct message *m = &s->queue[f->message % RRDP_QUEUE];
@@ -22,10 +22,18 @@ static void check_in_flight(const struct stream *s)
             offset = 0;
         }
         lost += f->lost;
+        acked += f->acked;
         PANDO_CHECK(!(f->lost && f->acked));
     }
-    PANDO_CHECK(lost == s->lost_count);
+    PANDO_CHECK(lost == s->lost_count && acked == s->acked_count);
     PANDO_CHECK(s->snd_una == s->snd_nxt || message == s->q_cut);
+}
+
+/* The time will come, or an acknowledgement of either class. */
+static bool paced_well(const struct peer *p, const struct stream *s)
+{
+    return s->paced && (p->pace_at != NO_TIME || in_flight(&p->stream[WIRE_CLASS_DATA]) ||
+                        in_flight(&p->stream[WIRE_CLASS_BULK]));
 }
 
 static void check_stream(const struct rrdp *r, const struct peer *p, unsigned k)
@@ -42,7 +50,8 @@ static void check_stream(const struct rrdp *r, const struct peer *p, unsigned k)
         PANDO_CHECK(s->q_head == s->q_tail && !in_flight(s) && s->parked == 0);
     bool window = s->snd_nxt - s->snd_una < RRDP_WINDOW && s->snd_nxt < s->snd_limit;
     if (s->lost_count > 0 || (s->q_cut != s->q_head && window)) /* 7 */
-        PANDO_CHECK(r->ready[k] & bit64(p->id));
+        PANDO_CHECK((r->ready[k] & bit64(p->id)) || paced_well(p, s));
+    PANDO_CHECK(p->cwnd >= CWND_MIN && p->cwnd <= RRDP_WINDOW);
 }
 
 void rrdp_check(const struct rrdp *r)

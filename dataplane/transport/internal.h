@@ -25,11 +25,12 @@
  *  2. q_tail <= q_cut <= q_head <= q_tail + RRDP_QUEUE; a message leaves the queue only when its
  *     last frame is acknowledged, or with the connection.
  *  3. Each frame in [snd_una, snd_nxt) belongs to a queued message, in order and without a hole;
- *     lost_count is the number of those marked lost.
+ *     lost_count and acked_count are the numbers of those so marked.
  *  4. Parked frames lie in (rcv_nxt, rcv_nxt + our credit).
  *  5. What is unacknowledged has a retransmission time or is marked lost: nothing waits for ever.
  *  6. A peer that is not UP has nothing queued, in flight or parked.
- *  7. A stream with something to do now has its bit in `ready`.
+ *  7. A stream with something to do now has its bit in `ready`; one that is paced waits for
+ * pace_at.
  *  8. The event ring has room for every SENT event that is owed.
  */
 #ifndef PANDO_TRANSPORT_INTERNAL_H
@@ -54,6 +55,8 @@ enum {
     EVENTS_A_PEER = 2,  /* ... and time, until frames of the peer are taken again */
     GROUP_LOST_MAX = 4, /* in a row: the fabric does not bring them to this peer, for now */
     GROUP_REST = 1024,
+    CWND_MIN = 4,
+    PACE_BURST = 4, /* frames that need not keep their distance: a page at MTU 1500, and one */
     MTU_PROBES = 5, /* at intervals of syn_ns */
 };
 
@@ -84,11 +87,13 @@ struct stream {
     uint64_t tx_order;
     uint64_t acked_order; /* the latest transmission known to have arrived */
     uint32_t q_tail, q_cut,
-        q_head; /* oldest unacknowledged, next to cut, next free; free-running */
-    uint32_t lost_count;
+        q_head;           /* oldest unacknowledged, next to cut, next free; free-running */
+    uint32_t lost_count;  /* of the frames in [snd_una, snd_nxt) */
+    uint32_t acked_count; /* ... likewise, those that the peer has beyond a gap */
     uint8_t backoff;
     bool stalled;
     bool probed; /* since the last progress */
+    bool paced;  /* has something to send, at pace_at */
     /* receiver */
     bool in_message;
     uint16_t unacked;
@@ -111,6 +116,7 @@ struct peer {
     uint64_t rack_at[WIRE_CLASSES]; /* a frame overtaken by others counts as lost */
     uint64_t
         probe_at[WIRE_CLASSES]; /* the last frame is sent again: its answer says what is lost */
+    uint64_t pace_at;           /* classes DATA and BULK go on */
     uint64_t last_tx, last_rx, syn_at;
     uint8_t state; /* enum peer_state */
     uint8_t id;
@@ -135,6 +141,10 @@ struct peer {
     bool pong_now;            /* theirs is to be answered */
     uint32_t ping_id, ping_stamp, pong_id, pong_stamp;
     struct rrdp_mac pong_mac;
+    uint8_t cwnd;        /* pace.c: frames of DATA and BULK in flight */
+    uint8_t cwnd_acked;  /* since it grew */
+    uint64_t cwnd_since; /* it was narrowed */
+    uint64_t pace_due;   /* when the next frame would be due, were all equally far apart */
     uint8_t group_lost;  /* group frames in a row that did not arrive */
     uint16_t group_rest; /* so many messages go alone before the next try */
     uint8_t syn[RRDP_SYN_BYTES];
@@ -177,6 +187,14 @@ void ping_build(struct rrdp *r, struct peer *p, struct rrdp_frame *out);
 bool group_transmit(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out);
 void group_acked(struct peer *p, struct sent_frame *f);
 void group_lost(struct peer *p, struct sent_frame *f);
+
+/* pace.c */
+void pace_reset(struct peer *p);
+bool pace_allows(struct peer *p, unsigned cls, uint64_t now);
+void pace_sent(struct peer *p, unsigned cls, uint64_t now);
+void pace_acked(struct rrdp *r, struct peer *p, unsigned cls, uint32_t frames);
+void pace_lost(struct peer *p, unsigned cls, uint64_t now, bool all);
+void pace_tick(struct rrdp *r, struct peer *p, uint64_t now);
 
 /* mtu.c */
 void mtu_start(struct rrdp *r, struct peer *p, uint64_t now);

@@ -120,6 +120,8 @@ struct rrdp_counters {
     uint64_t ack_frames, nul_frames, syn_frames, rst_frames;
     uint64_t ping_frames, pong_frames;   /* HOST-PINGs asked and answered */
     uint64_t out_of_order;               /* frames parked until the gap before them closes */
+    uint64_t congestion;                 /* times that losses of pages narrowed the peer's window */
+    uint64_t paced;                      /* frames of pages and bulk that waited for their turn */
     uint64_t credit_stall[WIRE_CLASSES]; /* times a class had something to send and no credit */
     uint64_t ooo_copied_bytes;
     uint64_t group_tx, group_rx; /* messages that left or came in group frames */
@@ -283,7 +285,8 @@ void rrdp_check(const struct rrdp *r);
 bool rrdp_peer_up(const struct rrdp *r, uint8_t peer);
 uint64_t rrdp_peer_last_rx(const struct rrdp *r, uint8_t peer); /* time of its last good frame */
 uint64_t rrdp_peer_epoch(const struct rrdp *r, uint8_t peer);
-uint16_t rrdp_peer_mtu(const struct rrdp *r, uint8_t peer); /* bytes of a frame to it, at most */
+uint32_t rrdp_peer_window(const struct rrdp *r, uint8_t peer); /* 4..RRDP_WINDOW, see pace.c */
+uint16_t rrdp_peer_mtu(const struct rrdp *r, uint8_t peer);    /* bytes of a frame to it, at most */
 uint64_t rrdp_peer_rtt_ns(const struct rrdp *r,
                           uint8_t peer); /* smoothed; 0 before the first sample */
 const struct rrdp_counters *rrdp_counters(const struct rrdp *r, uint8_t peer);

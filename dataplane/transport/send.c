@@ -128,6 +128,7 @@ void send_mark(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint6
     struct sent_frame *f = frame_at(s, seq);
     f->sent_at = now;
     f->order = ++s->tx_order;
+    pace_sent(p, cls, now);
     if (p->rto_at[cls] == NO_TIME)
         p->rto_at[cls] = now + rto_of(r, p, s);
     ack_arm_probe(r, p, cls, now);
@@ -212,11 +213,13 @@ static bool transmit_stream(struct rrdp *r, struct peer *p, unsigned cls, uint64
                             struct rrdp_frame *out)
 {
     struct stream *s = &p->stream[cls];
-    if (s->lost_count > 0) {
+    bool some = s->lost_count > 0 || s->q_cut != s->q_head;
+    bool may = some && pace_allows(p, cls, now);
+    if (may && s->lost_count > 0) {
         send_again(r, p, cls, now, out);
     } else if (cls == WIRE_CLASS_URGENT && group_transmit(r, p, now, out)) {
         return true;
-    } else if (send_cut(p, cls)) {
+    } else if (may && send_cut(p, cls)) {
         emit_data(r, p, cls, s->snd_nxt - 1, now, out);
     } else if (p->ack_due[cls] <= now) {
         struct wire_rrdp h = frame_header(r, p, cls);

@@ -56,7 +56,7 @@ void setup_reset_streams(struct rrdp *r, struct peer *p)
         s->rcv_nxt = first_seq(p, p->id, k);
         s->tx_order = s->acked_order = 0;
         s->q_tail = s->q_cut = s->q_head = 0;
-        s->lost_count = 0;
+        s->lost_count = s->acked_count = 0;
         s->backoff = 0;
         s->stalled = s->probed = s->in_message = false;
         s->parked = 0;
@@ -65,6 +65,7 @@ void setup_reset_streams(struct rrdp *r, struct peer *p)
         p->ack_due[k] = p->rto_at[k] = p->rack_at[k] = p->probe_at[k] = NO_TIME;
         r->ready[k] &= ~bit64(p->id);
     }
+    pace_reset(p);
     p->mtu_heard = 0;
     p->mtu_at = NO_TIME;
     p->mtu_now = false;

@@ -7,7 +7,7 @@ static uint64_t peer_deadline(const struct rrdp *r, const struct peer *p)
     if (p->state != PEER_UP)
         return r->closing ? NO_TIME : p->syn_at;
     uint64_t at = min_u64(p->last_tx + r->cfg.heartbeat_ns, p->last_rx + r->cfg.dead_ns);
-    at = min_u64(at, p->mtu_at);
+    at = min_u64(at, min_u64(p->mtu_at, p->pace_at));
     for (unsigned k = 0; k < WIRE_CLASSES; k++)
         at = min_u64(at, min_u64(min_u64(p->ack_due[k], p->probe_at[k]),
                                  min_u64(p->rto_at[k], p->rack_at[k])));
@@ -50,6 +50,7 @@ static void stream_timeout(struct rrdp *r, struct peer *p, unsigned cls, uint64_
         if (probe)
             break;
     }
+    pace_lost(p, cls, now, true);
     if (s->backoff < BACKOFF_MAX)
         s->backoff++;
     p->rto_at[cls] = now + rto_of(r, p, s);
@@ -90,6 +91,7 @@ static void peer_tick(struct rrdp *r, struct peer *p, uint64_t now)
         r->control |= bit64(p->id);
     }
     mtu_tick(r, p, now);
+    pace_tick(r, p, now);
     for (unsigned k = 0; k < WIRE_CLASSES; k++) {
         if (now >= p->ack_due[k])
             r->ready[k] |= bit64(p->id);

@@ -138,6 +138,13 @@ static struct w_packet get(struct world *w)
 static void one_copy(struct world *w, uint8_t src, uint8_t dst, uint8_t *bytes, size_t len)
 {
     uint64_t at = w->now + w->latency;
+    if (w->frame_ns > 0) {
+        uint64_t clear = max_u64(w->port_clear[dst], w->now);
+        if (clear - w->now >= w->frame_ns * w->port_frames)
+            return;
+        w->port_clear[dst] = clear + w->frame_ns;
+        at += clear + w->frame_ns - w->now;
+    }
     if (prng_chance(&w->rng, w->reorder))
         at += prng_below(&w->rng, (uint32_t)(4 * w->latency) + 1);
     uint32_t bit = 0;

@@ -58,7 +58,10 @@ struct world {
     struct prng rng;
     uint32_t loss, dup, corrupt, reorder; /* parts per million */
     uint64_t latency;
-    size_t path_mtu[W_NODES];   /* of what a node sends, longer frames vanish */
+    size_t path_mtu[W_NODES]; /* of what a node sends, longer frames vanish */
+    /* The switch's port to a node passes a frame in that time, and holds so many; 0: no limit. */
+    uint64_t frame_ns, port_clear[W_NODES];
+    uint32_t port_frames;
     bool cut[W_NODES][W_NODES]; /* one way */
     bool mute;                  /* payload checks off: for frames made by the test itself */
     uint32_t frames;            /* handed to the network */
