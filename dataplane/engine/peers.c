@@ -162,6 +162,9 @@ static void refused(struct engine *e, uint8_t peer, uint64_t why)
 {
     static const char *const text[] = {
         [RRDP_REFUSE_REVISION] = "has another version of Pando; install the same one on all nodes",
+        [RRDP_REFUSE_VERSION] =
+            "speaks another version of the wire format; install the same version of "
+            "Pando on all nodes",
         [RRDP_REFUSE_CONFIG] =
             "has another configuration; give all nodes the same configuration file",
         [RRDP_REFUSE_NODES] = "has a configuration with another number of nodes",

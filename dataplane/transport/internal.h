@@ -169,6 +169,7 @@ struct rrdp {
 /* setup.c */
 void setup_receive(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data,
                    size_t len, struct rrdp_mac mac);
+void setup_other_version(struct rrdp *r, uint64_t now, uint8_t src);
 void setup_stranger(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h);
 void setup_own_number(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data);
 void setup_build(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out);

@@ -200,6 +200,8 @@ void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8
     enum wire_error e = wire_rrdp_unpack(frame, len, (uint8_t)r->cfg.cluster_id, &h, &data);
     if (e != WIRE_OK) {
         drop(&r->peer[r->cfg.self], drop_of(e));
+        if (e == WIRE_E_VERSION)
+            setup_other_version(r, now, frame[2]);
         return;
     }
     if (h.dst == WIRE_DST_GROUP && !group_member(r, &h, &data))

@@ -192,6 +192,15 @@ static void refuse(struct rrdp *r, struct peer *p, uint64_t now, enum rrdp_refus
     }
 }
 
+/* A whole frame whose header has another version. All that is believed of it is whose it is, and
+ * only of a peer that is not connected. */
+void setup_other_version(struct rrdp *r, uint64_t now, uint8_t src)
+{
+    bool room = event_room(r) >= EVENTS_A_FRAME + EVENTS_A_PEER * (uint32_t)r->cfg.nodes;
+    if (src < r->cfg.nodes && src != r->cfg.self && r->peer[src].state != PEER_UP && room)
+        refuse(r, &r->peer[src], now, RRDP_REFUSE_VERSION);
+}
+
 /* ---- received SYNs ------------------------------------------------------------------------- */
 
 static bool acceptable(struct rrdp *r, struct peer *p, uint64_t now, const struct rrdp_syn *s)

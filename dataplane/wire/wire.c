@@ -297,10 +297,6 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
 {
     if (len < WIRE_RRDP_HEADER)
         return WIRE_E_SHORT;
-    if ((frame[0] & RRDP_VERSION_MASK) != WIRE_VERSION)
-        return WIRE_E_VERSION;
-    if ((frame[0] & RRDP_AEAD) != 0 || (frame[1] & RRDP_RESERVED) != 0)
-        return WIRE_E_RESERVED;
     bool eack = (frame[0] & RRDP_EACK) != 0;
     size_t header = (size_t)(frame[1] & RRDP_WORDS_MASK) * 4;
     uint16_t data_len = get_le16(frame + 4) >> 2;
@@ -310,6 +306,10 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
         return WIRE_E_CLUSTER;
     if (get_le32(frame + WIRE_RRDP_CRC_OFFSET) != frame_crc(frame, header + data_len))
         return WIRE_E_CRC;
+    if ((frame[0] & RRDP_VERSION_MASK) != WIRE_VERSION)
+        return WIRE_E_VERSION;
+    if ((frame[0] & RRDP_AEAD) != 0 || (frame[1] & RRDP_RESERVED) != 0)
+        return WIRE_E_RESERVED;
     struct wire_rrdp h = {
         .syn = (frame[0] & RRDP_SYN) != 0,
         .ack_valid = (frame[0] & RRDP_ACK) != 0,

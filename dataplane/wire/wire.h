@@ -261,7 +261,8 @@ size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MA
 /* Stores the CRC over the complete frame (header, bitmap, data; without Ethernet). */
 void wire_rrdp_seal(uint8_t *frame, size_t len);
 
-/* Validates and unpacks. Order of checks: short, version, reserved, length, cluster tag, CRC,
+/* Validates and unpacks. Order of checks: short, length, cluster tag, CRC, version (so that is of a
+ * whole frame of another version, not of a damaged one), reserved,
  * ranges (addresses; flags that exclude each other: a SYN with RST or EACK, a SYN with NUL that is
  * more than a HOST-PING, a group frame with other flags or fields, data with RST or NUL, FIRST or
  * LAST without data, data or EACK without ACK, nothing at all). A frame may be longer than header +

@@ -154,7 +154,7 @@ uint32_t liar_frame(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t
     *ret_from = src;
     if (wire_rrdp_unpack(frame, len, frame[7], &h, &data) != WIRE_OK || h.syn)
         return 0;
-    switch (prng_below(&w->rng, 6)) {
+    switch (prng_below(&w->rng, 7)) {
     case 0:
         h.src = dst;
         break;
@@ -174,6 +174,14 @@ uint32_t liar_frame(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t
     case 4:
         *ret_from = (uint8_t)(src + 1 + prng_below(&w->rng, 200));
         break;
+    case 5: /* what another version sends, or one with a field that this one does not know */
+        memcpy(out, frame, len);
+        if (prng_below(&w->rng, 2))
+            out[0] ^= 2;
+        else
+            out[1] |= 0x80;
+        wire_rrdp_seal(out, len);
+        return len;
     default: /* a heartbeat with data */
         if (h.data_len == 0)
             return 0;

@@ -367,7 +367,8 @@ static void events(struct sim_world *w, struct sim_node *n)
                            ev.peer);
             n->ping[ev.peer] = 0;
             sim_coverage.pongs++;
-        } else if (ev.type == RRDP_EV_REFUSED) {
+        } else if (ev.type == RRDP_EV_REFUSED &&
+                   (ev.value != RRDP_REFUSE_VERSION || w->opt.lies_ppm == 0)) {
             check_fail(w, SIM_SAFETY, "node %u refuses peer %u", n->id, ev.peer);
         }
     }

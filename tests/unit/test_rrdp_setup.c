@@ -181,6 +181,35 @@ static void bad_fields_of_a_syn(void **state)
     }
 }
 
+/* The header's version: said of a peer that is not connected, at most once a second; not believed
+ * of one that is, nor of a damaged frame. */
+static void another_version(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, 1500, 7);
+    uint8_t syn[W_FRAME];
+    struct rrdp_frame f;
+    world_start_all(w);
+    rrdp_tick(w->node[1].r, w->now);
+    size_t len = world_take(w, 1, syn, &f);
+    syn[0] ^= 3; /* version 2 */
+    world_inject(w, 1, 0, syn, len);
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_CRC), 1);
+    wire_rrdp_seal(syn, len);
+    for (int i = 0; i < 3; i++)
+        world_inject(w, 1, 0, syn, len);
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_VERSION), 3);
+    world_connect(w, 1 * SEC);
+    assert_int_equal(w->node[0].link[1].refused, 1);
+    assert_int_equal(w->node[0].link[1].why, RRDP_REFUSE_VERSION);
+    world_run(w, 2 * SEC);
+    world_inject(w, 1, 0, syn, len);
+    world_run(w, 1 * MS);
+    assert_int_equal(w->node[0].link[1].refused, 1);
+    assert_true(world_up(w, 0, 1));
+    world_free(w);
+}
+
 static void two_nodes_with_one_number(void **state)
 {
     (void)state;
@@ -508,6 +537,7 @@ int main(void)
         cmocka_unit_test(old_frames_change_nothing),
         cmocka_unit_test(misfits_are_refused),
         cmocka_unit_test(bad_fields_of_a_syn),
+        cmocka_unit_test(another_version),
         cmocka_unit_test(two_nodes_with_one_number),
         cmocka_unit_test(moved_mac),
         cmocka_unit_test(heartbeat_and_death),
