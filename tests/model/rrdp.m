@@ -8,7 +8,9 @@
 -- nodes' epochs (on the wire a hash of it, the tag). In each connection a node sends up to FRAMES
 -- frames; a receiver takes the next in order and drops the others, as the window does.
 --
--- Not here: acknowledgements and retransmission (the set does that), credits, addresses, events.
+-- Not here: acknowledgements and retransmission (the set does that), credits, addresses, events; SYNs
+-- between nodes that are connected (path MTU) and HOST-PING, which change no connection; group frames, of
+-- which each member's part is an ordinary frame.
 
 const
   BOOTS: 2;      -- how often each node may start
