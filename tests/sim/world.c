@@ -126,6 +126,9 @@ static void dispatch(struct sim_world *w, struct sim_event *ev)
             net_chaos(w);
         else if (ev->arg == w->life)
             heal(w);
+    } else if (ev->type == EV_CRASH && !w->running) {
+        ev->time += 10 * MS; /* crashes during set-up: rrdp.m, test_rrdp_setup */
+        sim_push(w, *ev);
     } else if (ev->type == EV_CRASH) {
         n->dead = true;
         sim_trace(w, "n%u crashes", n->id);
