@@ -5,8 +5,8 @@
  *   0  a frame for node 0 as it is
  *   1  the same, with version, cluster, tag, addresses and CRC made good, so that it gets through
  *   2  the same, and sequence and acknowledgement numbers are relative to the live connection
- *   3  node 0 queues messages      4  the nodes talk to each other      5  time passes
- * After each record the invariants of both nodes are checked.
+ *   3  node 0 queues messages, or asks for node 1's host      4  the nodes talk to each other 5
+ * time passes After each record the invariants of both nodes are checked.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -102,6 +102,25 @@ static void talk(uint8_t from)
     }
 }
 
+/* A group frame whose entry of node 0 fits the connection; the rest is as it comes. */
+static void forged_group(uint8_t *b, size_t len)
+{
+    b[0] = WIRE_VERSION;
+    b[1] = 6 | 0x60; /* FIRST and LAST */
+    b[2] = 1;
+    b[7] = CLUSTER;
+    put_le16(b + 4, (uint16_t)((len - WIRE_RRDP_HEADER) << 2));
+    b[6] = 0;
+    memset(b + 8, 0, 8);
+    if (len >= WIRE_RRDP_HEADER + 16) {
+        b[WIRE_RRDP_HEADER] |= 1;
+        put_le32(b + WIRE_RRDP_HEADER + 8, seq[0] + b[WIRE_RRDP_HEADER + 8] % 80u - 8);
+        put_le32(b + WIRE_RRDP_HEADER + 12, tag);
+    }
+    wire_rrdp_seal(b, len);
+    receive(0, b, len);
+}
+
 static void forged(uint8_t op, const uint8_t *data, size_t len)
 {
     uint8_t b[MTU + 600];
@@ -110,6 +129,10 @@ static void forged(uint8_t op, const uint8_t *data, size_t len)
         return;
     }
     memcpy(b, data, len);
+    if (b[3] == WIRE_DST_GROUP) {
+        forged_group(b, len);
+        return;
+    }
     b[0] = (uint8_t)((b[0] & 0x7C) | WIRE_VERSION);
     b[1] = (uint8_t)((b[1] & 0x60) | (b[0] & 0x10 ? 8 : 6));
     b[2] = 1;
@@ -151,6 +174,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
             receive(0, data, len);
         else if (op <= 2)
             forged(op, data, len);
+        else if (op == 3 && len == 0)
+            (void)rrdp_host_ping(node[0], 1, (uint32_t)n, (uint32_t)now);
         else if (op == 3)
             for (size_t k = 0; k < len && k < 40; k++)
                 (void)rrdp_send(node[0], 1, data[k] & 3, head, sizeof(head), k,

@@ -35,6 +35,8 @@ def main():
             record(0, data) + record(3, bytes([1, 2, 6, 3])) + record(2, bytes(near)) + record(4)
             + record(1, data) + record(5, b"\x05") + record(4) + record(5, b"\xff") + record(4))
 
+    group = bytes([1, 0x66, 1, 0xFF]) + bytes(20) + bytes([1]) + bytes(7) + bytes([9]) + bytes(7) + files["inv"]
+    (frame / "group_for_0").write_bytes(record(2, group) + record(3) + record(4) + record(2, group) + record(4))
     by_hand("fuzz_step", STEPS)
     for f in sorted(TRACES.glob("*.txt")):
         try:
