@@ -240,19 +240,24 @@ size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MA
     return len;
 }
 
-static uint32_t frame_crc(const uint8_t *frame, size_t len)
+static uint32_t frame_crc(const uint8_t *frame, size_t len, const void *ext, size_t ext_len)
 {
     static const uint8_t zero[4];
     uint32_t crc = crc32c_update(crc32c_begin(), frame, WIRE_RRDP_CRC_OFFSET);
     crc = crc32c_update(crc, zero, sizeof(zero));
     crc = crc32c_update(crc, frame + WIRE_RRDP_HEADER, len - WIRE_RRDP_HEADER);
-    return crc32c_end(crc);
+    return crc32c_end(crc32c_update(crc, ext, ext_len));
+}
+
+void wire_rrdp_seal_parts(uint8_t *head, size_t head_len, const void *ext, size_t ext_len)
+{
+    PANDO_CHECK(head_len >= WIRE_RRDP_HEADER);
+    put_le32(head + WIRE_RRDP_CRC_OFFSET, frame_crc(head, head_len, ext, ext_len));
 }
 
 void wire_rrdp_seal(uint8_t *frame, size_t len)
 {
-    PANDO_CHECK(len >= WIRE_RRDP_HEADER);
-    put_le32(frame + WIRE_RRDP_CRC_OFFSET, frame_crc(frame, len));
+    wire_rrdp_seal_parts(frame, len, NULL, 0);
 }
 
 static bool ping_fits(const struct wire_rrdp *h)
@@ -304,7 +309,7 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
         return WIRE_E_LENGTH;
     if (frame[7] != cluster_tag)
         return WIRE_E_CLUSTER;
-    if (get_le32(frame + WIRE_RRDP_CRC_OFFSET) != frame_crc(frame, header + data_len))
+    if (get_le32(frame + WIRE_RRDP_CRC_OFFSET) != frame_crc(frame, header + data_len, NULL, 0))
         return WIRE_E_CRC;
     if ((frame[0] & RRDP_VERSION_MASK) != WIRE_VERSION)
         return WIRE_E_VERSION;

@@ -260,6 +260,9 @@ size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MA
 
 /* Stores the CRC over the complete frame (header, bitmap, data; without Ethernet). */
 void wire_rrdp_seal(uint8_t *frame, size_t len);
+/* The same for a frame that is not in one piece: head_len bytes at head, at least the header, then
+ * ext_len bytes at ext, which may lie anywhere (guest memory). */
+void wire_rrdp_seal_parts(uint8_t *head, size_t head_len, const void *ext, size_t ext_len);
 
 /* Validates and unpacks. Order of checks: short, length, cluster tag, CRC, version (so that is of a
  * whole frame of another version, not of a damaged one), reserved,

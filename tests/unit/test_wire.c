@@ -215,6 +215,30 @@ static void golden_frames(void **state)
     }
 }
 
+/* A frame may be cut anywhere behind its header: the bytes that leave are the same. */
+static void sealed_in_parts(void **state)
+{
+    (void)state;
+    uint8_t whole[WIRE_RRDP_HEADER_MAX + WIRE_PAGE_SIZE], head[sizeof(whole)], ext[sizeof(whole)];
+    for (unsigned i = 0; i < PANDO_ARRAY_LEN(frames); i++) {
+        struct wire_rrdp h = example_frame(i), back;
+        const uint8_t *data;
+        size_t header = wire_rrdp_pack(&h, whole), len = header + h.data_len;
+        for (size_t k = header; k < len; k++)
+            whole[k] = (uint8_t)(k * 7 + i);
+        wire_rrdp_seal(whole, len);
+        for (size_t cut = WIRE_RRDP_HEADER; cut <= len; cut++) {
+            memcpy(head, whole, cut);
+            memset(head + WIRE_RRDP_CRC_OFFSET, 0xEE, 4); /* whatever was there */
+            memcpy(ext + 3, whole + cut, len - cut);      /* and not aligned */
+            wire_rrdp_seal_parts(head, cut, ext + 3, len - cut);
+            memcpy(head + cut, ext + 3, len - cut);
+            assert_memory_equal(head, whole, len);
+        }
+        assert_int_equal(wire_rrdp_unpack(head, len, 0x88, &back, &data), WIRE_OK);
+    }
+}
+
 /* Each bit of each frame, each byte set to each other value in the header, and each shortening. */
 static void no_damage_passes(void **state)
 {
@@ -517,11 +541,17 @@ static void printing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_messages),  cmocka_unit_test(golden_frames),
-        cmocka_unit_test(no_damage_passes), cmocka_unit_test(refused_frames),
-        cmocka_unit_test(group_frames),     cmocka_unit_test(random_round_trips),
-        cmocka_unit_test(refused_messages), cmocka_unit_test(ages),
-        cmocka_unit_test(refused_times),    cmocka_unit_test(printing),
+        cmocka_unit_test(golden_messages),
+        cmocka_unit_test(golden_frames),
+        cmocka_unit_test(no_damage_passes),
+        cmocka_unit_test(refused_frames),
+        cmocka_unit_test(group_frames),
+        cmocka_unit_test(random_round_trips),
+        cmocka_unit_test(sealed_in_parts),
+        cmocka_unit_test(refused_messages),
+        cmocka_unit_test(ages),
+        cmocka_unit_test(refused_times),
+        cmocka_unit_test(printing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
