@@ -108,10 +108,10 @@ struct engine_counters {
     uint64_t rounds, rounds_useful, sleeps, yields, crowded, stalls, found[ENGINE_STEPS];
     uint64_t uffd_messages, fault_pauses, kicks, futex_wakes, irqs;
     uint64_t to_glue, from_glue, buffer_stalls;
-    uint64_t page_bytes_in,
-        page_bytes_out; /* copied by us: frame -> guest page, guest page -> frame */
-    uint64_t put_bytes, puts_not_copied, data_not_copied, glue_bytes, backlog_high, tx_no_room,
-        violations;
+    /* Bytes of pages that left, again ones included, and that came to their guest page; and what of
+     * it we copied between guest page and the port's buffers. */
+    uint64_t page_bytes_out, page_copied_out, page_bytes_in, page_copied_in;
+    uint64_t puts_not_copied, data_not_copied, glue_bytes, backlog_high, tx_no_room, violations;
     uint64_t page_tables[COH_FAULT_KINDS]; /* faults whose page is laid out like a page table */
 };
 
@@ -121,7 +121,8 @@ struct engine_rx {
     enum engine_rx_mode mode;
     struct wire_msg msg;
     uint8_t header[WIRE_MSG_HEADER];
-    uint8_t *bytes; /* WIRE_BYTES_MAX */
+    uint8_t *bytes;      /* WIRE_BYTES_MAX, collected */
+    const uint8_t *page; /* of an evicted page: in bytes, or in its frame */
 };
 
 /* A coherence message that the transport had no room for. */

@@ -3,9 +3,11 @@
  * Frames in: port -> RRDP -> segments in order -> messages.
  *
  * A page that is awaited is copied once, from the port's buffer straight into the guest frame;
- * whether it is awaited is asked again at every segment. An evicted page (PUTM, PUTO) is collected
- * aside and copied when the core takes it. Messages for the glue are collected aside as well.
- * Peers' bytes are validated here, once.
+ * whether it is awaited is asked again at every segment. An evicted page (PUTM, PUTO) is copied
+ * when the core takes it; where it comes in several frames, it is collected aside until then, which
+ * is a second copy. A frame that came before its turn is copied by the transport (parked) and goes
+ * on from there. Messages for the glue are collected aside as well. Peers' bytes are validated
+ * here, once.
  */
 #include <string.h>
 
@@ -38,6 +40,7 @@ static void refuse(struct engine *e, struct engine_rx *rx, enum wire_error why)
 static void begin(struct engine *e, struct engine_rx *rx, const struct rrdp_segment *s)
 {
     memcpy(rx->header, s->data, WIRE_MSG_HEADER);
+    rx->page = rx->bytes;
     const struct wire_kind_info *info = wire_kind_info(rx->header[0]);
     if (info->name == NULL) {
         refuse(e, rx, WIRE_E_KIND);
@@ -79,6 +82,8 @@ static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32
     }
     if (rx->mode != RX_IN_PLACE) {
         memcpy(rx->bytes + at, data, len);
+        if (rx->mode == RX_STAGED)
+            e->count.page_copied_in += len;
         return;
     }
     uint8_t *frame = ram_frame(&e->ram, rx->msg.page);
@@ -93,6 +98,7 @@ static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32
     thaw(e, rx->msg.page);
     memcpy(frame + at, data, len);
     e->count.page_bytes_in += len;
+    e->count.page_copied_in += len;
 }
 
 static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
@@ -110,8 +116,9 @@ static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
         return;
     }
     thaw(e, rx->msg.page);
-    memcpy(frame, rx->bytes, WIRE_PAGE_SIZE);
-    e->count.put_bytes += WIRE_PAGE_SIZE;
+    memcpy(frame, rx->page, WIRE_PAGE_SIZE);
+    e->count.page_bytes_in += WIRE_PAGE_SIZE;
+    e->count.page_copied_in += WIRE_PAGE_SIZE;
 }
 
 static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_segment *s,
@@ -165,7 +172,9 @@ static void segment(struct engine *e, const struct rrdp_segment *s)
         len -= WIRE_MSG_HEADER;
         at += WIRE_MSG_HEADER;
     }
-    if (len > 0)
+    if (rx->mode == RX_STAGED && s->first && s->last && len == WIRE_PAGE_SIZE)
+        rx->page = data; /* all of it is here: taken, if it is, from where it lies */
+    else if (len > 0)
         payload(e, rx, s->peer, at - WIRE_MSG_HEADER, data, len);
     if (s->last)
         finish(e, rx, s, s->offset + s->len);
@@ -183,6 +192,9 @@ bool receive_frames(struct engine *e)
         e->now = engine_now();
         for (uint32_t i = 0; i < n; i++) {
             rrdp_receive(e->rrdp, e->now, f[i].src, f[i].data, f[i].len, e->segments);
+            /* A page often comes back with the acknowledgement of what we sent of it: taken first,
+             * that makes its frame free to change, and no copy aside is needed. */
+            peers_events(e);
             for (uint32_t k = 0; k < e->segments->n && e->phase != ENGINE_LEAVING; k++)
                 segment(e, &e->segments->seg[k]);
         }

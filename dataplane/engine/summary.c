@@ -150,7 +150,6 @@ static json_t *port(const struct engine *e)
     put(o, "rx_bytes", c->rx_bytes);
     put(o, "tx_full", c->tx_full);
     put(o, "rx_foreign", c->rx_foreign);
-    put(o, "copied_bytes", c->copied_bytes);
     put(o, "peer_restarts", c->peer_restarts);
     return o;
 }
@@ -251,17 +250,45 @@ static json_t *loop(const struct engine *e)
     return o;
 }
 
-static json_t *copies(const struct engine *e)
+/* How often each byte of a page is copied: what the engine did to pages, and what port and driver
+ * do to all bytes alike. */
+static void put_per_page(json_t *o, const char *key, uint64_t copied, uint64_t page_bytes,
+                         uint64_t port_copied, uint64_t port_bytes, uint8_t driver)
 {
+    json_t *each = json_object();
+    double ours = page_bytes != 0 ? (double)copied / (double)page_bytes : 0;
+    ours += port_bytes != 0 ? (double)port_copied / (double)port_bytes : 0;
+    json_object_set_new(each, "ours", json_real(ours));
+    json_object_set_new(each, "driver", json_real(driver));
+    json_object_set_new(o, key, each);
+}
+
+static json_t *copies(const struct engine *e, const struct rrdp_counters *t)
+{
+    const struct engine_counters *c = &e->count;
+    const struct port_counters *p = &e->port->counters;
+    uint64_t thawed = e->freeze.copies * WIRE_PAGE_SIZE;
     json_t *o = json_object();
-    put(o, "frame_to_page_bytes", e->count.page_bytes_in);
-    put(o, "payload_to_frame_bytes", e->count.page_bytes_out);
-    put(o, "put_bytes", e->count.put_bytes);
-    put(o, "puts_not_copied", e->count.puts_not_copied);
-    put(o, "data_not_copied", e->count.data_not_copied);
-    put(o, "glue_bytes", e->count.glue_bytes);
-    put(o, "unfreeze_copies", e->freeze.copies);
-    put(o, "port_bytes", e->port->counters.copied_bytes);
+    put(o, "page_out_bytes", c->page_bytes_out);
+    put(o, "page_out_copied", c->page_copied_out);
+    put(o, "page_in_bytes", c->page_bytes_in);
+    put(o, "page_in_copied", c->page_copied_in);
+    put(o, "thawed_bytes", thawed);
+    put(o, "parked_bytes", t->ooo_copied_bytes);
+    put(o, "port_tx_copied", p->tx_copied_bytes);
+    put(o, "port_rx_copied", p->rx_copied_bytes);
+    put(o, "driver_tx_copied", p->tx_bytes * e->port->copies.tx);
+    put(o, "driver_rx_copied", p->rx_bytes * e->port->copies.rx);
+    put_text(o, "by_reference", port_ext_name(e->port->ext));
+    put(o, "by_reference_bytes", p->tx_ext_bytes);
+    put(o, "settled_frames", p->ext_settled);
+    put(o, "puts_not_copied", c->puts_not_copied);
+    put(o, "data_not_copied", c->data_not_copied);
+    put(o, "glue_bytes", c->glue_bytes);
+    put_per_page(o, "per_page_out", c->page_copied_out + thawed, c->page_bytes_out,
+                 p->tx_copied_bytes, p->tx_bytes, e->port->copies.tx);
+    put_per_page(o, "per_page_in", c->page_copied_in, c->page_bytes_in, p->rx_copied_bytes,
+                 p->rx_bytes, e->port->copies.rx);
     return o;
 }
 
@@ -331,7 +358,7 @@ static json_t *everything(const struct engine *e)
     json_object_set_new(o, "coherence", coherence(e));
     json_object_set_new(o, "peers", peers(e));
     json_object_set_new(o, "loop", loop(e));
-    json_object_set_new(o, "copies", copies(e));
+    json_object_set_new(o, "copies", copies(e, &t));
     json_object_set_new(o, "rings", rings(e));
     json_object_set_new(o, "clock", clock_section(e));
     json_object_set_new(o, "hot_pages", hot_pages(e)); /* last: telemetry ends after 256 entries */

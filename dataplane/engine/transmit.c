@@ -118,14 +118,6 @@ int transmit_time(struct engine *e, uint8_t dst, const struct wire_time *m)
                      0);
 }
 
-void transmit_sent(struct engine *e, uint64_t cookie)
-{
-    if (cookie & ENGINE_BUFFER)
-        pool_put(&e->buffers, (uint32_t)(cookie & ~ENGINE_BUFFER));
-    else
-        freeze_unpin(&e->freeze, (uint32_t)cookie);
-}
-
 /* The bytes behind a payload handle; they stay as they are until the message is acknowledged. */
 static const uint8_t *bytes_of(const struct engine *e, uint64_t handle)
 {
@@ -135,9 +127,67 @@ static const uint8_t *bytes_of(const struct engine *e, uint64_t handle)
                                     : ram_frame(&e->ram, handle);
 }
 
+/* Buffers may be filled anew from here on, so no copy of the frame that waits in the port may point
+ * to them; a page's frame changes only behind thaw. */
+void transmit_sent(struct engine *e, uint64_t cookie)
+{
+    if (cookie & ENGINE_BUFFER) {
+        port_settle(e->port, bytes_of(e, cookie), WIRE_BYTES_MAX);
+        pool_put(&e->buffers, (uint32_t)(cookie & ~ENGINE_BUFFER));
+        return;
+    }
+    uint64_t handle = e->freeze.pin[cookie].handle;
+    if (freeze_is_staged(handle))
+        port_settle(e->port, bytes_of(e, handle), WIRE_PAGE_SIZE);
+    freeze_unpin(&e->freeze, (uint32_t)cookie);
+}
+
 void thaw(struct engine *e, uint64_t page)
 {
-    freeze_thaw(&e->freeze, e->rrdp, page, ram_frame(&e->ram, page));
+    uint8_t *frame = ram_frame(&e->ram, page);
+    freeze_thaw(&e->freeze, e->rrdp, page, frame);
+    if (frame != NULL)
+        port_settle(e->port, frame, WIRE_PAGE_SIZE);
+}
+
+/* Header and inline part are in `out`; the payload follows by reference where the port takes it,
+ * else as a copy. Returns by which: the bytes that were copied. */
+static uint32_t put_payload(struct engine *e, uint8_t *out, uint32_t len,
+                            const struct rrdp_frame *f)
+{
+    const uint8_t *from = bytes_of(e, f->payload);
+    PANDO_CHECK(from != NULL);
+    from += f->payload_offset;
+    if (port_takes_ext(e->port, f->payload_len)) {
+        wire_rrdp_seal_parts(out, len, from, f->payload_len);
+        e->port->ops->tx_commit_ext(e->port, len, from, f->payload_len);
+        return 0;
+    }
+    memcpy(out + len, from, f->payload_len);
+    len += f->payload_len;
+    wire_rrdp_seal(out, len);
+    e->port->ops->tx_commit(e->port, len);
+    return f->payload_len;
+}
+
+/* One frame into the port's buffer. */
+static void put_frame(struct engine *e, uint8_t *out, const struct rrdp_frame *f)
+{
+    uint32_t len = f->header_len;
+    memcpy(out, f->header, len);
+    if (f->inline_len > 0)
+        memcpy(out + len, f->inline_data, f->inline_len);
+    len += f->inline_len;
+    if (f->payload_len == 0) {
+        wire_rrdp_seal(out, len);
+        e->port->ops->tx_commit(e->port, rrdp_frame_pad(f, out, len));
+        return;
+    }
+    uint32_t copied = put_payload(e, out, len, f);
+    if (f->payload & ENGINE_BUFFER)
+        return;
+    e->count.page_bytes_out += f->payload_len;
+    e->count.page_copied_out += copied;
 }
 
 bool transmit_frames(struct engine *e)
@@ -151,20 +201,7 @@ bool transmit_frames(struct engine *e)
             e->count.tx_no_room++;
             continue;
         }
-        uint32_t len = f.header_len;
-        memcpy(out, f.header, len);
-        if (f.inline_len > 0)
-            memcpy(out + len, f.inline_data, f.inline_len);
-        len += f.inline_len;
-        if (f.payload_len > 0) {
-            const uint8_t *from = bytes_of(e, f.payload);
-            PANDO_CHECK(from != NULL);
-            memcpy(out + len, from + f.payload_offset, f.payload_len);
-            len += f.payload_len;
-            e->count.page_bytes_out += f.payload_len;
-        }
-        wire_rrdp_seal(out, len);
-        e->port->ops->tx_commit(e->port, rrdp_frame_pad(&f, out, len));
+        put_frame(e, out, &f);
     }
     e->port->ops->flush(e->port); /* also what the fabric had no room for in an earlier round */
     return useful;

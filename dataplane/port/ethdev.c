@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports over DPDK devices. The frame is built in the mbuf that goes out and read in the mbuf that
- * came in; we copy nothing.
+ * Ports over DPDK devices. The frame is built in the mbuf that goes out, a page's bytes are a
+ * second segment of it (ethdev_ext.h), and what came in is read in its mbuf; we copy nothing.
  *
  * Frames to a device gather in `out` until flush. What the device does not take then is offered
  * again at the next flush, while its link is up; RRDP never waits for it.
@@ -32,6 +32,7 @@
 #include <rte_mbuf.h>
 
 #include "dataplane/port/ethdev.h"
+#include "dataplane/port/ethdev_ext.h"
 
 enum {
     ETH_DEVICES = WIRE_NODES_MAX,
@@ -62,6 +63,7 @@ struct eth_port {
     struct port port;
     uint16_t ethertype_be;
     struct rte_mempool *pool;
+    struct eth_ext ext;
     uint32_t devices, rotor, polls;
     bool one_per_peer;
     int8_t device_of[WIRE_NODES_MAX]; /* -1: none */
@@ -255,17 +257,51 @@ static uint8_t *eth_tx_reserve(struct port *p, uint8_t peer, const struct rrdp_m
     return write_link_header(e, e->reserved, mac != NULL ? mac->addr : broadcast);
 }
 
-static void eth_tx_commit(struct port *p, uint32_t len)
+/* len bytes are in the reserved buffer, ext_len more follow by reference. */
+static void commit(struct eth_port *e, uint32_t len, const uint8_t *ext, uint32_t ext_len)
 {
-    struct eth_port *e = self_of(p);
     struct eth_device *d = e->reserved_for;
     struct rte_mbuf *m = e->reserved;
-    e->reserved = NULL;
     m->data_len = (uint16_t)(sizeof(struct rte_ether_hdr) + len);
     m->pkt_len = m->data_len;
+    if (ext_len > 0 && !eth_ext_append(&e->ext, m, ext, ext_len)) {
+        e->port.counters.tx_full++; /* the buffer is still reserved, for the next one */
+        return;
+    }
+    e->reserved = NULL;
     d->out[d->waiting++] = m;
-    p->counters.tx_frames++;
-    p->counters.tx_bytes += len;
+    e->port.counters.tx_frames++;
+    e->port.counters.tx_bytes += len + ext_len;
+    e->port.counters.tx_ext_frames += ext_len > 0;
+    e->port.counters.tx_ext_bytes += ext_len;
+}
+
+static void eth_tx_commit(struct port *p, uint32_t len)
+{
+    commit(self_of(p), len, NULL, 0);
+}
+
+static void eth_tx_commit_ext(struct port *p, uint32_t len, const uint8_t *ext, uint32_t ext_len)
+{
+    commit(self_of(p), len, ext, ext_len);
+}
+
+static void eth_settle(struct port *p, const uint8_t *bytes, size_t len)
+{
+    struct eth_port *e = self_of(p);
+    for (uint32_t i = 0; i < e->devices && e->ext.live > 0; i++)
+        eth_ext_settle(e->dev[i].out, e->dev[i].waiting, bytes, len, &p->counters);
+}
+
+/* A reference that is in no queue of ours is one that a driver kept: it is taken at its deeds, and
+ * gets none any more. */
+static void distrust(struct eth_port *e)
+{
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < e->devices; i++)
+        held += eth_ext_held(e->dev[i].out, e->dev[i].waiting);
+    if (held != e->ext.live)
+        e->port.ext = PORT_EXT_DRIVER;
 }
 
 static void send_dummies(struct eth_port *e, struct eth_device *d)
@@ -293,6 +329,8 @@ static void eth_flush(struct port *p)
         if (d->dummies > 0)
             send_dummies(e, d);
     }
+    if (e->ext.live > 0)
+        distrust(e);
 }
 
 /* No device here has a descriptor to wait for: the loop polls with short sleeps. */
@@ -326,6 +364,7 @@ static void eth_close(struct port *p)
         rte_pktmbuf_free_bulk(d->out, d->waiting);
         in_interrupt_thread(take_down, d);
     }
+    eth_ext_close(&e->ext);
     rte_mempool_free(e->pool);
     if (e->dir[0] != 0)
         rmdir(e->dir);
@@ -353,6 +392,8 @@ static const struct port_ops eth_ops = {
     .rx = eth_rx,
     .tx_reserve = eth_tx_reserve,
     .tx_commit = eth_tx_commit,
+    .tx_commit_ext = eth_tx_commit_ext,
+    .settle = eth_settle,
     .flush = eth_flush,
     .wait_fd = eth_wait_fd,
     .arm = eth_arm,
@@ -365,6 +406,7 @@ static int start_device(struct eth_port *e, struct eth_device *d, const char *de
                         char err[PORT_ERROR_MAX])
 {
     struct rte_eth_conf conf = {0};
+    struct rte_eth_dev_info info = {0};
     uint16_t rx = ETH_RING, tx = ETH_RING;
     const char *comma = strchr(devargs, ',');
     size_t len = comma != NULL ? (size_t)(comma - devargs) : strlen(devargs);
@@ -381,7 +423,14 @@ static int start_device(struct eth_port *e, struct eth_device *d, const char *de
         return rc;
     }
     e->devices++; /* from here on eth_close undoes it */
-    rc = rte_eth_dev_configure(d->id, 1, 1, &conf);
+    rc = rte_eth_dev_info_get(d->id, &info);
+    enum port_ext ext = rc == 0 ? eth_ext_of(&info) : PORT_EXT_DRIVER;
+    if (ext == PORT_EXT_TAKEN)
+        conf.txmode.offloads = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+    else
+        e->port.ext = ext; /* one device that does not, and the port does not */
+    if (rc == 0)
+        rc = rte_eth_dev_configure(d->id, 1, 1, &conf);
     if (rc == 0)
         rc = rte_eth_dev_adjust_nb_rx_tx_desc(d->id, &rx, &tx);
     if (rc == 0)
@@ -418,13 +467,20 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
     struct eth_port *e = calloc(1, sizeof(*e) + count * sizeof(e->dev[0]));
     if (e == NULL)
         return -ENOMEM;
-    e->port = (struct port){.ops = &eth_ops, .name = "ethdev", .mtu = mtu};
+    e->port = (struct port){.ops = &eth_ops,
+                            .name = "ethdev",
+                            .mtu = mtu,
+                            .ext = PORT_EXT_TAKEN,
+                            .ext_min = ETH_EXT_MIN};
     e->ethertype_be = rte_cpu_to_be_16(ethertype);
     e->one_per_peer = peer_of != NULL;
     snprintf(name, sizeof(name), "pando%u", pools++);
     unsigned mbufs = ETH_MBUFS + ETH_CACHE + count * ETH_MBUFS_DEVICE;
     e->pool = rte_pktmbuf_pool_create(name, mbufs, ETH_CACHE, 0, ETH_DATA_ROOM, SOCKET_ID_ANY);
     int rc = e->pool == NULL ? -rte_errno : 0;
+    snprintf(name, sizeof(name), "pandox%u", pools++);
+    if (rc == 0)
+        rc = eth_ext_open(&e->ext, name, count * ETH_OUT);
     if (rc != 0)
         snprintf(err, PORT_ERROR_MAX, "packet memory: %u buffers of %d bytes: %s", mbufs,
                  ETH_DATA_ROOM, strerror(-rc));

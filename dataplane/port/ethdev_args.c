@@ -56,10 +56,12 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
         peer_of[n++] = peer;
     }
     int rc = port_open_ethdev(args, n, peer_of, ethertype, mtu, ret_port, err);
-    if (rc == 0)
+    if (rc == 0) {
+        (*ret_port)->copies = (struct port_copies){.tx = 1, .rx = 1};
         ethdev_own_dir(*ret_port, dir);
-    else
+    } else {
         rmdir(dir);
+    }
     return rc;
 }
 
@@ -102,5 +104,8 @@ int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu,
     snprintf(text, sizeof(text),
              "net_af_packet0,iface=%s,blocksz=%d,framesz=%d,framecnt=%d,qpairs=1,qdisc_bypass=1",
              interface, frame * 4, frame, AF_PACKET_FRAMES);
-    return port_open_ethdev(&args, 1, NULL, ethertype, mtu, ret_port, err);
+    rc = port_open_ethdev(&args, 1, NULL, ethertype, mtu, ret_port, err);
+    if (rc == 0)
+        (*ret_port)->copies = (struct port_copies){.tx = 1, .rx = 2};
+    return rc;
 }

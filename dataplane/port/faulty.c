@@ -165,10 +165,25 @@ static void faulty_tx_commit(struct port *p, uint32_t len)
         f->inner->ops->tx_commit(f->inner, len);
 }
 
+static void faulty_tx_commit_ext(struct port *p, uint32_t len, const uint8_t *ext, uint32_t ext_len)
+{
+    struct faulty_port *f = self_of(p);
+    if (f->swallow)
+        f->counters.dropped++;
+    else
+        f->inner->ops->tx_commit_ext(f->inner, len, ext, ext_len);
+}
+
+static void faulty_settle(struct port *p, const uint8_t *bytes, size_t len)
+{
+    port_settle(self_of(p)->inner, bytes, len);
+}
+
 static void faulty_flush(struct port *p)
 {
     self_of(p)->inner->ops->flush(self_of(p)->inner);
     p->counters = self_of(p)->inner->counters;
+    p->ext = self_of(p)->inner->ext;
 }
 
 static int faulty_wait_fd(struct port *p)
@@ -207,6 +222,8 @@ static const struct port_ops faulty_ops = {
     .rx = faulty_rx,
     .tx_reserve = faulty_tx_reserve,
     .tx_commit = faulty_tx_commit,
+    .tx_commit_ext = faulty_tx_commit_ext,
+    .settle = faulty_settle,
     .flush = faulty_flush,
     .wait_fd = faulty_wait_fd,
     .arm = faulty_arm,
@@ -230,7 +247,12 @@ int port_open_faulty(struct port *inner, const struct port_faults *faults, uint6
                               .rng = {.state = faults->seed},
                               .now_ns = now_ns,
                               .memory = memory};
-    f->port = (struct port){.ops = &faulty_ops, .mtu = inner->mtu, .mac = inner->mac};
+    f->port = (struct port){.ops = &faulty_ops,
+                            .mtu = inner->mtu,
+                            .mac = inner->mac,
+                            .ext = inner->ext,
+                            .ext_min = inner->ext_min,
+                            .copies = inner->copies};
     memcpy(f->port.name, inner->name, sizeof(f->port.name));
     for (uint32_t i = 0; i < STORE; i++, memory += inner->mtu)
         f->store[i].bytes = memory;

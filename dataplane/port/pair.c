@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Two ports joined in memory, for tests of one process, and port_close. */
+/* Two ports joined in memory, for tests of one process; what all ports have in common. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -53,7 +53,6 @@ static void pair_tx_commit(struct port *port, uint32_t len)
     p->other->len[p->other->head++ % PAIR_SLOTS] = len;
     port->counters.tx_frames++;
     port->counters.tx_bytes += len;
-    port->counters.copied_bytes += len;
 }
 
 static void pair_flush(struct port *port)
@@ -120,6 +119,16 @@ fail:
             free(end[i]);
         }
     return -ENOMEM;
+}
+
+const char *port_ext_name(enum port_ext e)
+{
+    static const char *const names[PORT_EXTS] = {
+#define X(ID, name) name,
+        PORT_EXT_LIST(X)
+#undef X
+    };
+    return (unsigned)e < PORT_EXTS ? names[e] : "?";
 }
 
 struct port *port_close(struct port *p)

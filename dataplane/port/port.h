@@ -5,6 +5,30 @@
  * A frame here is what RRDP gives and takes (no Ethernet header); the port adds and removes the
  * link header where the fabric has one. Ports may lose, duplicate and reorder; RRDP repairs. All
  * functions are called by the one polling thread, except open and close (before and after polling).
+ *
+ * Bytes by reference. A page is not copied into the frame that carries it: where a port offers it
+ * (ext_min), the frame's last bytes are named by a pointer into guest memory (tx_commit_ext), and
+ * the device takes them from there. The caller promises that these bytes stay as they are until
+ * the transport gives the payload's handle back (transport/freeze.h); but an acknowledgement can
+ * come while a further copy of the frame, sent again in vain, still waits here, and a page can be
+ * wanted earlier (thaw). So two rules make what leaves always what the CRC in the header was
+ * computed over:
+ *
+ *   1. Before such bytes change, for whatever reason, the caller calls port_settle: frames that
+ *      wait in the port and point to them are given bytes of their own (counted).
+ *   2. A port takes bytes by reference only from a device whose driver has copied or sent them
+ *      when its tx_burst or system call returns, so that behind rule 1 nobody points to them.
+ *
+ * Even without them a receiver would hardly see a wrong value: a copy of a frame that was
+ * acknowledged is a duplicate by its sequence number (and of an older connection by its tag),
+ * whatever its bytes are; one that was not yet acknowledged is refused by its CRC, as a frame that
+ * the network spoiled is, and comes again from the frozen copy. But a CRC misses one in 2^32.
+ *
+ * A NIC that reads by DMA breaks rule 2: it holds the frame until it reports it sent. It would also
+ * need guest memory registered (rte_extmem_register, rte_dev_dma_map, buf_iova) and pinned, and a
+ * pin keeps the old physical page when a hole is punched. So for it, as for every driver that is
+ * not known to obey rule 2, the bytes are copied into packet memory; ext_refused says why. What the
+ * virtual devices here read with memcpy needs no registration.
  */
 #ifndef PANDO_PORT_H
 #define PANDO_PORT_H
@@ -19,11 +43,35 @@ enum { PORT_BURST = 32, PORT_NAME_MAX = 32, PORT_ERROR_MAX = 256 };
 
 struct port_counters {
     uint64_t tx_frames, rx_frames, tx_bytes, rx_bytes;
-    uint64_t tx_full;       /* frames refused because the ring was full: RRDP sends them again */
-    uint64_t rx_foreign;    /* other EtherType or malformed link header */
-    uint64_t copied_bytes;  /* by us, not by the driver */
-    uint64_t peer_restarts; /* shared-memory ring: the peer mapped a new ring */
+    uint64_t tx_full;    /* frames refused because the ring was full: RRDP sends them again */
+    uint64_t rx_foreign; /* other EtherType or malformed link header */
+    /* Bytes of frames that the port's own code copied. What the caller wrote into tx_reserve's
+     * buffer is the caller's; what happens below is port_copies. */
+    uint64_t tx_copied_bytes, rx_copied_bytes;
+    uint64_t tx_ext_frames, tx_ext_bytes; /* that left by reference */
+    uint64_t ext_settled;                 /* frames that port_settle gave bytes of their own */
+    uint64_t peer_restarts;               /* shared-memory ring: the peer mapped a new ring */
 };
+
+/* How often each byte of a frame is copied below the port, by driver and kernel, until it is on the
+ * wire or in a buffer of the port. From the sources, said where the port is opened; it is part of
+ * the description of a port, not measured. */
+struct port_copies {
+    uint8_t tx, rx;
+};
+
+/* Whether a port takes bytes by reference, and why not. */
+/* clang-format off */
+#define PORT_EXT_LIST(X) \
+    X(NOT_OFFERED, "not_offered")  /* this kind of port has buffers of its own (shm: the ring) */ \
+    X(TAKEN, "taken") \
+    X(SEGMENTS, "no_segments")     /* the device sends no frame of several segments */ \
+    X(DRIVER, "driver_holds")      /* the driver holds frames after tx_burst, or is not known not to */
+/* clang-format on */
+#define X(ID, name) PORT_EXT_##ID,
+enum port_ext { PORT_EXT_LIST(X) PORT_EXTS };
+#undef X
+const char *port_ext_name(enum port_ext e);
 
 /* A received frame; data is valid until the next port_rx. */
 struct port_frame {
@@ -45,6 +93,11 @@ struct port_ops {
     uint8_t *(*tx_reserve)(struct port *p, uint8_t peer,
                            const struct rrdp_mac *mac /* NULL: broadcast */);
     void (*tx_commit)(struct port *p, uint32_t len);
+    /* The same for a frame that ends with ext_len bytes at ext, at least ext_min of them: len bytes
+     * are in the buffer, len + ext_len at most port_mtu. See above; NULL where ext is not TAKEN. */
+    void (*tx_commit_ext)(struct port *p, uint32_t len, const uint8_t *ext, uint32_t ext_len);
+    /* Use port_settle. */
+    void (*settle)(struct port *p, const uint8_t *bytes, size_t len);
     /* Pushes out what was committed (doorbells, tx_burst). Called once a loop. */
     void (*flush)(struct port *p);
     /* A descriptor that becomes readable when frames may have come, after arm() returned true; -1:
@@ -66,12 +119,29 @@ struct port {
     char name[PORT_NAME_MAX];
     uint16_t mtu; /* frame bytes without link header: 1500, 9000, ... */
     struct rrdp_mac mac;
+    enum port_ext ext;
+    uint32_t ext_min; /* below this a copy is cheaper than a reference */
+    struct port_copies copies;
     struct port_counters counters;
 };
 
 static inline uint32_t port_rx(struct port *p, struct port_frame *out, uint32_t max)
 {
     return p->ops->rx(p, out, max);
+}
+
+/* True if the last len bytes of a frame may be committed by reference. */
+static inline bool port_takes_ext(const struct port *p, uint32_t len)
+{
+    return p->ext == PORT_EXT_TAKEN && len >= p->ext_min;
+}
+
+/* The bytes are about to change, or to go away: after it no frame that waits in the port points to
+ * them. Costs a look at one word while no frame waits by reference, which is nearly always. */
+static inline void port_settle(struct port *p, const uint8_t *bytes, size_t len)
+{
+    if (p->ops->settle != NULL)
+        p->ops->settle(p, bytes, len);
 }
 
 static inline bool port_peer_gone(struct port *p, uint8_t peer)
@@ -88,6 +158,8 @@ static inline bool port_peer_gone(struct port *p, uint8_t peer)
  * in this directory. */
 int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu,
                   struct port **ret_port, char err[PORT_ERROR_MAX]);
+/* In shm the copy into the peer's ring is the transfer, and the caller's (tx_reserve points there);
+ * the receiver copies each frame out of the ring before it looks at it (rx_copied_bytes). */
 /* ethdev: any DPDK port, by device arguments ("net_memif0,role=server,...",
  * "net_af_packet0,iface=veth0"). EAL is initialised by the caller (eal.h). One device for all peers
  * (peer_of NULL), or, for memif, one device per peer: devargs[i] leads to node peer_of[i]. Frames
@@ -96,6 +168,11 @@ int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu,
 int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *peer_of,
                      uint16_t ethertype, uint16_t mtu, struct port **ret_port,
                      char err[PORT_ERROR_MAX]);
+/* Copies below, from DPDK 22.11's sources and the kernel's:
+ *   memif      out 1: eth_memif_tx, mbuf to ring; in 1: eth_memif_rx, ring to mbuf.
+ *   af_packet  out 1: eth_af_packet_tx, mbuf to ring; the kernel sends the ring's pages
+ *              (tpacket_fill_skb). In 2: tpacket_rcv, packet to ring; eth_af_packet_rx, ring to
+ *              mbuf. What a NIC's own driver below the kernel does is not in it. */
 /* The two that need no hardware. memif: sockets "memif-<low>-<high>.sock" in `dir`, the lower
  * number serves; a peer that was killed is not connected again. af_packet: any kernel interface
  * that carries mtu. */

@@ -47,7 +47,7 @@ static uint32_t rx_one(struct shm_port *s, uint8_t from, struct port_frame *out,
         out[n++] =
             (struct port_frame){.data = copy, .len = len, .src = {.addr = {2, 0, 0, 0, 0, from}}};
         s->port.counters.rx_bytes += len;
-        s->port.counters.copied_bytes += len;
+        s->port.counters.rx_copied_bytes += len;
     }
     if (x->next != start)
         atomic_store_explicit(&x->ring->tail, x->next, memory_order_release); /* [B] */

@@ -253,7 +253,7 @@ static void a_frame_is_a_stable_copy(void **state)
     memset(shm_slot_at(inside(a)->tx[1].ring, at)->data, 0xEE, 4096);
     assert_int_equal(get_le64(f.data), 5);
     assert_int_equal(f.data[4095], 5);
-    assert_int_equal(b->counters.copied_bytes, 4096);
+    assert_int_equal(b->counters.rx_copied_bytes, 4096);
     port_close(a);
     port_close(b);
 }
