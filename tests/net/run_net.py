@@ -3,8 +3,8 @@
 """The dataplane end to end without KVM: real pando-dataplane processes, real userfaultfd, and
 net_vm processes whose threads stand for vCPUs.
 
-usage: run_net.py --dataplane FILE --vm FILE --glue FILE --clock FILE [--seed N] [--only WORDS]
-                  memory|glue|clock|kill|bad ...
+usage: run_net.py --dataplane FILE --vm FILE --glue FILE --clock FILE --copy-watch FILE [--seed N] [--only WORDS]
+                  memory|glue|clock|kill|bad|copies ...
 
 Exit status 77: skipped, saying what is missing.
 """
@@ -40,6 +40,7 @@ class Cluster:
         self.dir = tempfile.mkdtemp(prefix="pando-net-")
         self.run_dir = os.path.join(self.dir, "run")
         self.procs, self.logs, self.namespaces = {}, {}, []
+        self.environment = {}  # more of it for the dataplanes
         resident = f", resident_mib: {limit}" if limit else ""
         lines = [
             "cluster: net-test",
@@ -104,7 +105,9 @@ class Cluster:
 
     def start(self, name, *argv):
         self.logs[name] = open(os.path.join(self.dir, name + ".log"), "w+", encoding="utf-8")
-        self.procs[name] = subprocess.Popen(argv, stdout=self.logs[name], stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        more = self.environment if name.startswith("dataplane") else {}
+        self.procs[name] = subprocess.Popen(argv, stdout=self.logs[name], stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                            env={**os.environ, **more})
         return self.procs[name]
 
     def said(self, name):
@@ -236,6 +239,59 @@ def planted(args):
         wrong = not c.ended() or any(p.returncode != 0 for p in c.procs.values())
         expect(wrong, "pages that were never unmapped went unnoticed")
         return "hung in a barrier" if not c.ended() else "wrong results"
+
+
+# ---- copies: how often the bytes of a page are copied ----------------------------------------
+
+# Copies a page that are ours, out and in. shm: into the ring, which is the transfer; out of it; into the page.
+COPIES = {"shm": (1, 2), "memif": (0, 1), "af_packet": (0, 1)}
+
+
+def copies(args, fabric, mtu=9000, faults=None):
+    with Cluster(args, fabric=fabric, mtu=mtu, faults=faults) as c:
+        watch = os.path.join(c.dir, "watch")
+        c.environment = {"LD_PRELOAD": args.copy_watch, "PANDO_COPY_WATCH": watch}
+        c.dataplanes()
+        c.vms("--iters", "1000", "--sweep", "1500")
+        s = good_end(c)
+        out, into = COPIES[fabric]
+        sums = {k: total(s, "copies", k) for k, v in s[0]["copies"].items() if isinstance(v, int)}
+        pages_in = 4096 * (total(s, "messages", "data", "rx") - sums["data_not_copied"])
+        expect(sums["page_out_bytes"] > 1000 * 4096, f"only {sums['page_out_bytes']} bytes of pages left")
+        expect(sums["page_out_copied"] == out * sums["page_out_bytes"], f"out: {sums['page_out_copied']} bytes copied of {sums['page_out_bytes']}")
+        expect(sums["page_in_bytes"] == pages_in, f"in: {sums['page_in_bytes']} bytes of {pages_in} in the messages")
+        expect(sums["page_in_copied"] == pages_in, f"in: {sums['page_in_copied']} bytes copied of {pages_in}")
+        expect(out or sums["by_reference_bytes"] == sums["page_out_bytes"], "pages left otherwise than by reference")
+        for x in s:
+            each = x["copies"]
+            expect(not faults or each["parked_bytes"] > 0, "frames overtook each other and none was parked")
+            expect(round(each["per_page_in"]["ours"], 9) == into, f"in: {each['per_page_in']}")
+            expect(out <= each["per_page_out"]["ours"] < out + 0.1, f"out: {each['per_page_out']}")
+        if faults:
+            return f"{sums['parked_bytes']} bytes parked, {sums['thawed_bytes']} thawed"
+        # What memcpy saw: nothing but what was counted, and the start-up. (Copies of frozen pages are of constant
+        # size: it does not see them.)
+        ours, drivers = watched(c, watch)
+        bytes_ = sums["page_in_bytes"]
+        expect(out + into - 0.01 < ours / bytes_ < out + into + 0.1, f"memcpy copied {ours / bytes_:.3f} times {bytes_} bytes")
+        return f"of {bytes_ // 4096} pages; out and in together, by memcpy: ours {ours / bytes_:.2f}, drivers' {drivers / bytes_:.2f}"
+
+
+def watched(c, watch):
+    """Bytes that all dataplanes' memcpy copied for the program and for drivers."""
+    sums = [0, 0]
+    for name, p in c.procs.items():
+        if name.startswith("dataplane"):
+            with open(f"{watch}.{p.pid}", encoding="ascii") as f:
+                sums = [a + int(b) for a, b in zip(sums, f.read().split())]
+    return sums
+
+
+def copies_cases(args):
+    for fabric in COPIES:
+        yield f"copies/{fabric}", lambda f=fabric: copies(args, f)
+        yield f"copies/{fabric}-mtu-1500", lambda f=fabric: copies(args, f, mtu=1500)
+    yield "copies/af_packet-lossy-mtu-1500", lambda: copies(args, "af_packet", mtu=1500, faults=LOSSY)
 
 
 # ---- glue: rings, interrupts, payloads ------------------------------------------------------
@@ -422,9 +478,10 @@ def main():
     parser.add_argument("--vm", required=True)
     parser.add_argument("--glue")
     parser.add_argument("--clock")
+    parser.add_argument("--copy-watch")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     parser.add_argument("--only", default="")
-    parser.add_argument("parts", nargs="+", choices=("memory", "glue", "clock", "kill", "bad"))
+    parser.add_argument("parts", nargs="+", choices=("memory", "glue", "clock", "kill", "bad", "copies"))
     args = parser.parse_args()
     why = missing()
     if why:

@@ -14,6 +14,14 @@
      "drops": {"rrdp.duplicate": 3, "coherence.state": 0, ...}, by reason; zero may be left out
      "fault_filter": {"dropped": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "delayed": 0},
      "port": {"tx_frames": 1, ...},
+     "copies": {"page_out_bytes": 4096, "page_out_copied": 0,  bytes of pages that left (again ones included), and of them
+                                                               those that we copied into the port's frame
+                "page_in_bytes": 4096, "page_in_copied": 4096, the same from frames into guest pages
+                "thawed_bytes": 0,                             pages copied because they were wanted while in flight
+                "parked_bytes": 0,                             of frames that came before their turn
+                "by_reference": "taken", ...                   or why the port takes no bytes by reference
+                "per_page_out": {"ours": 0.0, "driver": 1.0},  how often each byte of a page is copied: by us (engine
+                "per_page_in": {"ours": 1.0, "driver": 1.0}},  and port), and by driver and kernel, by their sources
      "clock": {"state": "locked", "offset_ticks": -5, "rate_ppb": 12, "error_ticks": 900, "refused": {"offset": 0, ...}, ...},
      "coherence": {"checks": 100, "violations": 0, "resident": 10, "resident_high": 20, "evict_puts": 0, ...}}
 """
@@ -98,6 +106,25 @@ def class_rows(summaries):
     return rows
 
 
+def copy_rows(summaries):
+    rows = [("copies of a page", "out: ours", "driver's", "in: ours", "driver's", "thawed", "parked KiB")]
+    for s in summaries:
+        c = get(s, "copies", default={})
+        rows.append(
+            (
+                f"node {s.get('node', '?')}, {get(s, 'port', 'name', default='?')}",
+                *(
+                    f"{get(c, way, whose):.2f}"
+                    for way in ("per_page_out", "per_page_in")
+                    for whose in ("ours", "driver")
+                ),
+                get(c, "thawed_bytes") // 4096,
+                get(c, "parked_bytes") // 1024,
+            )
+        )
+    return rows
+
+
 def text(result, o):
     """The summary that a person reads, as lines."""
     if o.plain:
@@ -118,7 +145,7 @@ def text(result, o):
         lines.append(f"node {n}: vCPU {vcpus}; {tail}")
     if not summaries:
         return lines
-    lines += table(fault_rows(summaries)) + table(class_rows(summaries))
+    lines += table(fault_rows(summaries)) + table(class_rows(summaries)) + table(copy_rows(summaries))
     lines.append(
         f"retransmissions {total_classes(summaries, 'retransmit')} (by time-out "
         f"{total_classes(summaries, 'retransmit_timeout')}); evictions "

@@ -107,6 +107,15 @@ class SummaryTest(unittest.TestCase):
         self.assertIsNone(self.problem(lambda s: None))
         self.assertIsNone(self.problem(lambda s: None, loss=1.0, resident_pct=50))
 
+    def test_copies_are_shown(self):
+        s = good_summary(1)
+        s["port"] = {"name": "memif"}
+        s["copies"] = {"per_page_out": {"ours": 0.0, "driver": 1.0}, "per_page_in": {"ours": 1.0, "driver": 2.0},
+                       "thawed_bytes": 3 * 4096, "parked_bytes": 7 * 1024}
+        rows = summary.copy_rows([s, good_summary(2)])  # the second one has no such section
+        self.assertEqual(rows[1], ("node 1, memif", "0.00", "1.00", "1.00", "2.00", 3, 7))
+        self.assertEqual({len(r) for r in rows}, {7})
+
     def test_each_problem_is_noticed(self):
         def set_all(value, *path):
             def change(summaries):
