@@ -264,6 +264,10 @@ void rrdp_tick(struct rrdp *r, uint64_t now);
 void rrdp_gone(struct rrdp *r, uint8_t peer);
 void rrdp_stalled(struct rrdp *r, uint64_t ns);
 
+/* What identifies a cluster in frames that belong to no connection (SYN, HOST-PING, group frames):
+ * a hash of its id. Who answers for a process, as the kernel does, must know it. */
+uint32_t rrdp_cluster_tag(uint64_t cluster_id);
+
 /* Asks the peer's host for a sign of life: a HOST-PING leaves with the next rrdp_transmit, whatever
  * the state of the connection; by broadcast if the peer's address is not known. Its answer, should
  * it come, is RRDP_EV_PONG with this id and stamp (both the caller's). Only the latest question to

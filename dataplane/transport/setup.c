@@ -27,9 +27,14 @@ static uint64_t mix(uint64_t z)
     return z ^ (z >> 31);
 }
 
+uint32_t rrdp_cluster_tag(uint64_t cluster_id)
+{
+    return (uint32_t)mix(cluster_id);
+}
+
 uint32_t setup_cluster_tag(const struct rrdp *r)
 {
-    return (uint32_t)mix(r->cfg.cluster_id);
+    return rrdp_cluster_tag(r->cfg.cluster_id);
 }
 
 static uint32_t connection_tag(const struct rrdp *r, const struct peer *p)

@@ -3,7 +3,7 @@
 """The rules of HACKING.md that a machine can check.
 
     purity.py symbols LIBRARY...   PURE libraries: nothing undefined but mem* and each other's; no variables
-    purity.py sources ROOT         includes follow APP -> EDGE -> PURE; files look as agreed
+    purity.py sources ROOT         includes follow APP -> EDGE -> PURE, and BPF's the contract; files look as agreed
     purity.py planted              plants a violation of each rule in a scratch tree and sees it reported
 """
 import pathlib
@@ -14,9 +14,12 @@ import tempfile
 
 PURE = ["dataplane/base", "dataplane/wire", "dataplane/coherence", "dataplane/transport",
         "dataplane/interrupt", "dataplane/clock", "hypervisor-glue/lapic"]
-EDGE = ["dataplane/port", "dataplane/host", "dataplane/memory", "hypervisor-glue/link"]
+EDGE = ["dataplane/port", "dataplane/host", "dataplane/memory", "hypervisor-glue/link", "bpf"]
 APP = ["dataplane/config", "dataplane/engine", "hypervisor-glue/run"]
 PURE_HEADERS = {"stdint.h", "stdbool.h", "stddef.h", "string.h", "limits.h", "errno.h"}
+# Colour BPF: what runs in the kernel (NAME.bpf.c), and the one header that it shares with its user side.
+BPF_SYSTEM = re.compile(r"stddef\.h|linux/\w+\.h|bpf/bpf_(helpers|endian)\.h")
+BPF_CONTRACT = "bpf/contract.h"
 EXTRA_HEADERS = {"dataplane/base/crc32c.c": {"immintrin.h"}}  # the crc32 instruction
 
 FILE_LINES = 800
@@ -88,6 +91,10 @@ def check_includes(path, text):
                               " ".join(sorted(PURE_HEADERS)))
             if not system and not folder_of(header, PURE):
                 errors.append(where + "PURE includes PURE only, by its path from the root")
+        if path.endswith(".bpf.c") and not (BPF_SYSTEM.fullmatch(header) if system else header == BPF_CONTRACT):
+            errors.append(where + f"BPF takes the kernel's headers, libbpf's helpers and {BPF_CONTRACT} only")
+        if path == BPF_CONTRACT and (not system or header != "linux/types.h"):
+            errors.append(where + "kernel and user side share fixed-width types and nothing else")
         if folder_of(path, EDGE) and not system and folder_of(header, APP):
             errors.append(where + "EDGE does not include APP")
         if not path.startswith("tests/") and not system and header.startswith("tests/"):
@@ -157,6 +164,10 @@ PLANTED = [
     ("dataplane/base/a.c", SPDX + "#include <stdio.h>\n", "PURE takes nothing from the system"),
     ("dataplane/wire/a.c", SPDX + '#include "dataplane/port/port.h"\n', "PURE includes PURE only"),
     ("dataplane/port/a.c", SPDX + '#include "dataplane/engine/engine.h"\n', "EDGE does not include"),
+    ("bpf/a.bpf.c", SPDX + "#include <stdio.h>\n", "BPF takes"),
+    ("bpf/b.bpf.c", SPDX + '#include "dataplane/wire/wire.h"\n', "BPF takes"),
+    ("bpf/contract.h", SPDX + "#include <stdint.h>\n", "share fixed-width types"),
+    ("bpf/c.c", SPDX + '#include "dataplane/engine/engine.h"\n', "EDGE does not include"),
     ("dataplane/port/b.c", SPDX + '#include "tests/unit/x.h"\n', "only tests include tests"),
     ("tests/a.c", "int x;\n", "no SPDX"),
     ("tests/b.c", SPDX + "int x; \n", "white space at the end"),
