@@ -180,6 +180,42 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
                     struct port **ret_port, char err[PORT_ERROR_MAX]);
 int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu,
                         struct port **ret_port, char err[PORT_ERROR_MAX]);
+/* af_xdp: a kernel interface, by AF_XDP sockets behind an XDP program of ours (bpf/contract.h: what
+ * it takes and what it leaves to the kernel). It also drops what other clusters and fenced nodes
+ * send and answers HOST-PING, without this process. Linux 6.6 or later (below MTU 3,776 an earlier
+ * one will do), a build with libbpf (PANDO_HAVE_AF_XDP), CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF.
+ * The interface keeps its addresses and its other traffic; frames must arrive on `queue`, which is
+ * the NIC's choice. Program and sockets end with the process, however it ends.
+ *
+ * Copies: none of ours, but for frames of several buffers that do not adjoin (rx_copied_bytes).
+ * The kernel copies once each way (xsk_build_skb, __xsk_rcv), unless the driver has zero-copy.
+ *
+ * -ENODEV, -ENETDOWN, -EMSGSIZE: the interface; -ENXIO: no such queue; -EBUSY: it has another XDP
+ * program, or the queue another socket; -EPERM, -ENOBUFS: rights, locked memory. */
+struct port_af_xdp {
+    const char *interface;
+    uint32_t queue;
+    uint16_t ethertype, mtu;
+    uint8_t self, nodes;
+    uint64_t cluster_id;
+};
+int port_open_af_xdp(const struct port_af_xdp *cfg, struct port **ret_port,
+                     char err[PORT_ERROR_MAX]);
+/* "native, copy, several buffers a frame"; in generic mode with the reason. NULL: another port. */
+const char *port_af_xdp_mode(const struct port *p);
+/* The kernel drops all frames of this node, or no longer. 0, -EINVAL, -EOPNOTSUPP: another port. */
+int port_af_xdp_fence(struct port *p, uint8_t node, bool fenced);
+/* 0, or -errno of the last attempt to send, if it failed for good (-ENETDOWN, -ENXIO: the interface
+ * went down or away). */
+int port_af_xdp_error(const struct port *p);
+/* What happened below the port, since it was opened; some system calls. 0, or -EOPNOTSUPP. */
+struct port_af_xdp_counters {
+    uint64_t steered[16];                               /* by enum steer_reason: bpf/contract.h */
+    uint64_t rx[2];                                     /* frames by enum steer_socket */
+    uint64_t assembled;                                 /* frames copied into one piece */
+    uint64_t dropped, ring_full, no_buffer, tx_invalid; /* XDP_STATISTICS, both sockets */
+};
+int port_af_xdp_counters(const struct port *p, struct port_af_xdp_counters *ret_counters);
 /* pair: in memory, both ends in one process, for tests. */
 int port_open_pair(uint16_t mtu, struct port **ret_a, struct port **ret_b);
 
