@@ -133,3 +133,10 @@ int config_glue_socket(const struct pando_config *cfg, uint8_t node, char *buf, 
 
     return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
+
+const char *config_fabric_name(enum config_fabric f)
+{
+    static const char *const names[CONFIG_FABRICS] = {"shm", "memif", "af_packet", "af_xdp",
+                                                      "auto"};
+    return f < CONFIG_FABRICS ? names[f] : "?";
+}

@@ -17,7 +17,24 @@
 
 enum { CONFIG_NAME_MAX = 32, CONFIG_PATH_MAX = 96, CONFIG_ERROR_MAX = 512, CONFIG_CPUS_MAX = 64 };
 
-enum config_fabric { CONFIG_FABRIC_SHM, CONFIG_FABRIC_MEMIF, CONFIG_FABRIC_AF_PACKET };
+enum config_fabric {
+    CONFIG_FABRIC_SHM,
+    CONFIG_FABRIC_MEMIF,
+    CONFIG_FABRIC_AF_PACKET,
+    CONFIG_FABRIC_AF_XDP,
+    CONFIG_FABRIC_AUTO, /* the first of fabric.ladder that works here */
+    CONFIG_FABRICS
+};
+const char *config_fabric_name(enum config_fabric f);
+
+/* Frames that other machines see; the kinds before it join processes of one machine. */
+static inline bool config_on_the_wire(enum config_fabric f)
+{
+    return f >= CONFIG_FABRIC_AF_PACKET;
+}
+
+/* The rungs of fabric.ladder, in the order of the key's choices. */
+enum config_rung { CONFIG_RUNG_AF_XDP, CONFIG_RUNG_AF_PACKET, CONFIG_RUNGS };
 enum config_poll { CONFIG_POLL_BUSY, CONFIG_POLL_YIELD, CONFIG_POLL_SLEEP };
 enum config_home { CONFIG_HOME_INTERLEAVE, CONFIG_HOME_RANGE };
 enum config_switch { CONFIG_OFF, CONFIG_ON };
@@ -33,6 +50,7 @@ struct config_node {
     uint64_t resident_pages;      /* from resident_mib; 0: no limit */
     uint64_t range_pages;         /* homes: range -> pages homed here */
     char device[CONFIG_PATH_MAX]; /* af_packet: the interface */
+    uint32_t queue;               /* of device, for AF_XDP */
     uint32_t clock_offset_us;     /* tests: what the host's TSC pretends to be ahead by ... */
     int32_t clock_drift_ppb;      /* ... and to be faster by */
 };
@@ -59,6 +77,8 @@ struct pando_config {
 
     struct {
         enum config_fabric type;
+        uint8_t ladder[CONFIG_RUNGS]; /* enum config_rung, in order of preference */
+        uint32_t ladder_count;
         uint16_t mtu; /* bytes after the Ethernet header */
         uint16_t ethertype;
         enum config_hugepages hugepages;

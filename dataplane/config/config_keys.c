@@ -23,6 +23,7 @@
 #define SIZE_PATH SIZE_SCALAR
 #define SIZE_ENUM SIZE_SCALAR
 #define SIZE_LIST(t, m) sizeof(MEMBER(t, m)[0]), sizeof(MEMBER(t, m)) / sizeof(MEMBER(t, m)[0])
+#define SIZE_CHOICES SIZE_LIST
 
 #define ROW(section, raw_type, raw_member, target_type, k, type, unit, min, max, def, common,      \
             scale, target, doc)                                                                    \
@@ -115,8 +116,9 @@ static void key_allowed(const struct config_key *k, char *buf, size_t size)
     case CONFIG_PATH:
         snprintf(buf, size, "an absolute path of up to %lld bytes", (long long)k->max);
         break;
-    case CONFIG_ENUM: {
-        size_t n = 0;
+    case CONFIG_ENUM:
+    case CONFIG_CHOICES: {
+        size_t n = k->type == CONFIG_CHOICES ? (size_t)snprintf(buf, size, "a list of ") : 0;
         for (const char *c = k->unit; *c && n + 3 < size; c++) {
             buf[n++] = *c == '|' ? ',' : *c;
             if (*c == '|')
@@ -235,6 +237,7 @@ static bool store_scalar(const struct config_key *k, const char *text, uint8_t *
         store_number(at, k->target_size, v);
         return true;
     case CONFIG_ENUM:
+    case CONFIG_CHOICES:
         if (!parse_choice(k->unit, text, &v))
             return false;
         store_number(at, k->target_size, v);
@@ -281,7 +284,7 @@ int config_store(const struct config_context *ctx, enum config_section section, 
 
         if (k->section != section)
             continue;
-        if (k->type == CONFIG_LIST) {
+        if (k->type == CONFIG_LIST || k->type == CONFIG_CHOICES) {
             r = store_list(ctx, k, index, from, at);
             if (r)
                 return r;

@@ -8,8 +8,8 @@
  * configs/REFERENCE.md (`pando-config reference`).
  *
  * X(key, TYPE, unit, min, max, default, COMMON or LOCAL, scale, target, sentence)
- *   TYPE     UINT INT BOOL WORD PATH ENUM LIST
- *   unit     what the number counts; for ENUM the choices, "a|b|c", in C's order
+ *   TYPE     UINT INT BOOL WORD PATH ENUM LIST (of numbers) CHOICES (a list of those of an ENUM)
+ *   unit     what the number counts; for ENUM and CHOICES the choices, "a|b|c", in C's order
  *   min,max  of the number; of the length for WORD and PATH; of each entry for LIST
  *   default  as it would be written in the file; NULL: the key must be given; "": see the sentence
  *   COMMON   must be equal on every node: part of the hash. LOCAL: may differ between hosts
@@ -29,6 +29,7 @@ enum {
     CONFIG_IFNAME_MAX = 15,       /* IFNAMSIZ without the terminator */
     CONFIG_RUN_DIR_MAX = 80,      /* "/node63.sock" behind it still fits into sockaddr_un */
     CONFIG_CORE_MAX = 1023,
+    CONFIG_QUEUE_MAX = 63,
     CONFIG_LIST_MAX = 255,
 };
 
@@ -78,16 +79,22 @@ enum {
       range_pages,                                                                                 \
       "homes: range: how much of the guest RAM has its home here. The nodes' sum is vm.ram_mib.")  \
     X(device, WORD, "", 0, CONFIG_IFNAME_MAX, "", LOCAL, 1, device,                                \
-      "fabric.type: af_packet: the network interface.")                                            \
+      "fabric.type: af_packet, af_xdp, auto: the network interface.")                              \
+    X(queue, UINT, "", 0, CONFIG_QUEUE_MAX, "0", LOCAL, 1, queue,                                  \
+      "AF_XDP: the receive queue of device whose frames of Pando's are taken; the NIC must put "   \
+      "them there (one queue: ethtool -L DEVICE combined 1).")                                     \
     X(clock_offset_us, UINT, "us", 0, 10000000, "0", LOCAL, 1, clock_offset_us,                    \
       "For tests: the node takes its host's TSC to be ahead by this.")                             \
     X(clock_drift_ppb, INT, "ppb", -50000, 50000, "0", LOCAL, 1, clock_drift_ppb,                  \
       "For tests: ... and to be faster by this.")
 
 #define CONFIG_KEYS_FABRIC(X)                                                                      \
-    X(type, ENUM, "shm|memif|af_packet", 0, 0, "shm", COMMON, 1, fabric.type,                      \
+    X(type, ENUM, "shm|memif|af_packet|af_xdp|auto", 0, 0, "shm", COMMON, 1, fabric.type,          \
       "shm and memif join processes of one machine; af_packet takes any kernel network "           \
-      "interface.")                                                                                \
+      "interface, and so does af_xdp, past most of the kernel; auto: the first of ladder that "    \
+      "works on a host. The frames of af_packet and af_xdp are the same.")                         \
+    X(ladder, CHOICES, "af_xdp|af_packet", 0, 0, "", LOCAL, 1, fabric.ladder,                      \
+      "type: auto: what is tried, in this order. Left out: all, as named here.")                   \
     X(mtu, UINT, "bytes", RRDP_MTU_MIN, RRDP_MTU_MAX, "9000", COMMON, 1, fabric.mtu,               \
       "Bytes of a frame after the Ethernet header. The interface must be able to carry it.")       \
     X(ethertype, UINT, "", 0x0600, 0xFFFF, "0x88B5", COMMON, 1, fabric.ethertype,                  \
@@ -187,6 +194,7 @@ enum config_type {
     CONFIG_PATH,
     CONFIG_ENUM,
     CONFIG_LIST,
+    CONFIG_CHOICES,
 };
 
 /* clang-format off */
@@ -201,6 +209,7 @@ enum config_type {
 #define RAW_LIST(key)                                                                              \
     char **key;                                                                                    \
     unsigned key##_count;
+#define RAW_CHOICES RAW_LIST
 #define RAW(key, type, ...) RAW_##type(key)
 struct raw_vm { CONFIG_KEYS_VM(RAW) };
 struct raw_node { CONFIG_KEYS_NODE(RAW) };

@@ -177,13 +177,33 @@ static int rule_device(const struct rule_input *in, struct pando_config *cfg)
 {
     for (unsigned n = 0; n < cfg->node_count; n++) {
         bool given = cfg->node[n].device[0] != '\0';
-        if (cfg->fabric.type == CONFIG_FABRIC_AF_PACKET && !given)
+        if (config_on_the_wire(cfg->fabric.type) && !given)
             return config_fail(
                 in->ctx, -EINVAL,
                 "nodes: device of node %u ('%s') is missing; allowed: a network interface, which "
-                "fabric.type: af_packet needs on every node",
-                n, cfg->node[n].name);
+                "fabric.type: %s needs on every node",
+                n, cfg->node[n].name, config_fabric_name(cfg->fabric.type));
     }
+    return 0;
+}
+
+static int rule_ladder(const struct rule_input *in, struct pando_config *cfg)
+{
+    uint8_t *ladder = cfg->fabric.ladder;
+    uint32_t given = in->raw->fabric.ladder_count;
+    if (given > 0 && cfg->fabric.type != CONFIG_FABRIC_AUTO)
+        return config_fail(in->ctx, -EINVAL,
+                           "fabric.ladder: allowed with fabric.type: auto only; it is %s",
+                           config_fabric_name(cfg->fabric.type));
+    for (uint32_t i = 0; i < given; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (ladder[i] == ladder[k])
+                return config_fail(in->ctx, -EINVAL,
+                                   "fabric.ladder: '%s' is there twice; allowed: each once",
+                                   in->raw->fabric.ladder[i]);
+    for (uint8_t i = 0; given == 0 && i < CONFIG_RUNGS; i++)
+        ladder[i] = i;
+    cfg->fabric.ladder_count = given > 0 ? given : CONFIG_RUNGS;
     return 0;
 }
 
@@ -191,7 +211,7 @@ static int rule_device(const struct rule_input *in, struct pando_config *cfg)
  * it. Nodes share CPUs only on one machine, which shm and memif imply. */
 static int rule_cores(const struct rule_input *in, struct pando_config *cfg)
 {
-    bool one_machine = cfg->fabric.type != CONFIG_FABRIC_AF_PACKET;
+    bool one_machine = !config_on_the_wire(cfg->fabric.type);
     bool busy = cfg->poll.mode == CONFIG_POLL_BUSY;
 
     for (unsigned a = 0; a < cfg->node_count; a++)
@@ -222,7 +242,7 @@ int config_apply_rules(const struct config_context *ctx, const struct raw_config
     static int (*const rules[])(const struct rule_input *, struct pando_config *) = {
         rule_node_ids,   rule_node_names, rule_vmm_node,  rule_vcpu_homes,
         rule_resident,   rule_homes,      rule_transport, rule_coherence,
-        rule_zero_ahead, rule_device,     rule_cores,
+        rule_zero_ahead, rule_device,     rule_ladder,    rule_cores,
     };
     struct rule_input in = {ctx, raw};
 

@@ -30,6 +30,7 @@ static const cyaml_schema_value_t list_entry = {
 #define FIELD_PATH FIELD_SCALAR
 #define FIELD_ENUM FIELD_SCALAR
 #define FIELD_LIST(s, k) CYAML_FIELD_SEQUENCE(#k, OPTIONAL, s, k, &list_entry, 0, CONFIG_LIST_MAX),
+#define FIELD_CHOICES FIELD_LIST
 
 #define SCHEMA(name, keys)                                                                         \
     static const cyaml_schema_field_t name##_fields[] = {keys(FIELD_##name) CYAML_FIELD_END}

@@ -169,6 +169,7 @@ struct engine {
     struct rrdp *rrdp;
     struct rrdp_segments *segments;
     struct port *port;
+    char fabric[ENGINE_ERROR_MAX]; /* what was picked, and why not what comes before it */
     bool eal;
     struct ram ram;
     struct zap zap;

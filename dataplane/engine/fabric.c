@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* From the configuration to a port: DPDK's environment, which fabric, behind which fault filter. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +18,13 @@ const struct config_node *own_node(const struct engine *e)
     return NULL;
 }
 
-/* Packet memory in hugepages where there are some; the shm fabric has no packet memory. */
+/* Packet memory in hugepages where there are some; shm and AF_XDP have their own. */
 static int choose_memory(struct engine *e, bool *ret_huge)
 {
     bool some = port_eal_hugepages();
     *ret_huge = false;
-    if (e->cfg->fabric.type == CONFIG_FABRIC_SHM || e->cfg->fabric.hugepages == CONFIG_HUGE_OFF)
+    if (e->cfg->fabric.type == CONFIG_FABRIC_SHM || e->cfg->fabric.type == CONFIG_FABRIC_AF_XDP ||
+        e->cfg->fabric.hugepages == CONFIG_HUGE_OFF)
         return 0;
     if (!some && e->cfg->fabric.hugepages == CONFIG_HUGE_ON) {
         snprintf(e->err, sizeof(e->err),
@@ -72,24 +74,107 @@ void fabric_close(struct engine *e)
     (void)rmdir(dir); /* the last one to leave */
 }
 
-static int open_port(struct engine *e, char err[PORT_ERROR_MAX])
+static int open_shm(struct engine *e, char err[PORT_ERROR_MAX])
 {
-    const struct pando_config *c = e->cfg;
-    const struct config_node *n = own_node(e);
     char dir[CONFIG_PATH_MAX + 8];
-    switch (c->fabric.type) {
-    case CONFIG_FABRIC_SHM:
-        snprintf(dir, sizeof(dir), "%s/ring", c->run_dir);
-        return port_open_shm(dir, e->self, e->nodes, c->fabric.mtu, &e->port, err);
-    case CONFIG_FABRIC_MEMIF:
-        snprintf(dir, sizeof(dir), "%s/memif", c->run_dir);
-        return port_open_memif(dir, e->self, e->nodes, c->fabric.ethertype, c->fabric.mtu, &e->port,
-                               err);
-    case CONFIG_FABRIC_AF_PACKET:
-        return port_open_af_packet(n->device, c->fabric.ethertype, c->fabric.mtu, &e->port, err);
+    snprintf(dir, sizeof(dir), "%s/ring", e->cfg->run_dir);
+    return port_open_shm(dir, e->self, e->nodes, e->cfg->fabric.mtu, &e->port, err);
+}
+
+static int open_memif(struct engine *e, char err[PORT_ERROR_MAX])
+{
+    char dir[CONFIG_PATH_MAX + 8];
+    snprintf(dir, sizeof(dir), "%s/memif", e->cfg->run_dir);
+    return port_open_memif(dir, e->self, e->nodes, e->cfg->fabric.ethertype, e->cfg->fabric.mtu,
+                           &e->port, err);
+}
+
+static int open_af_packet(struct engine *e, char err[PORT_ERROR_MAX])
+{
+    return port_open_af_packet(own_node(e)->device, e->cfg->fabric.ethertype, e->cfg->fabric.mtu,
+                               &e->port, err);
+}
+
+static int open_af_xdp(struct engine *e, char err[PORT_ERROR_MAX])
+{
+#ifdef PANDO_HAVE_AF_XDP
+    struct port_af_xdp c = {
+        .interface = own_node(e)->device,
+        .queue = own_node(e)->queue,
+        .ethertype = e->cfg->fabric.ethertype,
+        .mtu = e->cfg->fabric.mtu,
+        .self = e->self,
+        .nodes = e->nodes,
+        .cluster_id = e->cfg->cluster_id,
+    };
+    return port_open_af_xdp(&c, &e->port, err);
+#else
+    (void)e;
+    snprintf(err, PORT_ERROR_MAX,
+             "af_xdp fabric: not in this build: it needs libbpf-dev, clang and bpftool (./dev "
+             "setup), then a build");
+    return -ENOTSUP;
+#endif
+}
+
+static int open_ladder(struct engine *e, char err[PORT_ERROR_MAX]);
+
+static int (*const openers[CONFIG_FABRICS])(struct engine *, char *) = {
+    [CONFIG_FABRIC_SHM] = open_shm,
+    [CONFIG_FABRIC_MEMIF] = open_memif,
+    [CONFIG_FABRIC_AF_PACKET] = open_af_packet,
+    [CONFIG_FABRIC_AF_XDP] = open_af_xdp,
+    [CONFIG_FABRIC_AUTO] = open_ladder,
+};
+
+static void append(struct engine *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void append(struct engine *e, const char *fmt, ...)
+{
+    size_t at = strlen(e->fabric);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(e->fabric + at, sizeof(e->fabric) - at, fmt, args);
+    va_end(args);
+}
+
+/* How the port that was opened works, where there is more than one way. */
+static const char *mode_of(const struct engine *e)
+{
+#ifdef PANDO_HAVE_AF_XDP
+    return port_af_xdp_mode(e->port);
+#else
+    (void)e;
+    return NULL;
+#endif
+}
+
+/* The first rung that can be opened; what is above it is said with its reason. If there is none,
+ * all reasons are the error. */
+static int open_ladder(struct engine *e, char err[PORT_ERROR_MAX])
+{
+    static const enum config_fabric rungs[CONFIG_RUNGS] = {
+        [CONFIG_RUNG_AF_XDP] = CONFIG_FABRIC_AF_XDP,
+        [CONFIG_RUNG_AF_PACKET] = CONFIG_FABRIC_AF_PACKET,
+    };
+    char above[sizeof(e->fabric)] = "", why[PORT_ERROR_MAX];
+    int rc = -EINVAL;
+    for (uint32_t i = 0; i < e->cfg->fabric.ladder_count; i++) {
+        enum config_fabric rung = rungs[e->cfg->fabric.ladder[i]];
+        why[0] = '\0';
+        rc = openers[rung](e, why);
+        if (rc == 0) {
+            append(e, "%s on %s", config_fabric_name(rung), own_node(e)->device);
+            if (above[0] != '\0')
+                append(e, "; not %s", above);
+            return 0;
+        }
+        size_t at = strlen(above);
+        snprintf(above + at, sizeof(above) - at, "%s%s", at > 0 ? "; not " : "", why);
     }
-    snprintf(err, PORT_ERROR_MAX, "fabric: no such type");
-    return -EINVAL;
+    snprintf(err, PORT_ERROR_MAX, "fabric.type: auto: nothing of fabric.ladder works: %.180s",
+             above);
+    return rc;
 }
 
 static int put_filter(struct engine *e)
@@ -118,10 +203,18 @@ static int put_filter(struct engine *e)
 int fabric_open(struct engine *e)
 {
     char err[PORT_ERROR_MAX] = "";
-    int rc = open_port(e, err);
+    const char *name = config_fabric_name(e->cfg->fabric.type);
+    e->fabric[0] = '\0';
+    int rc = openers[e->cfg->fabric.type](e, err);
     if (rc != 0) {
         snprintf(e->err, sizeof(e->err), "%s", err);
         return rc;
     }
+    if (e->fabric[0] == '\0')
+        append(e, "%s", name);
+    if (mode_of(e) != NULL)
+        append(e, ": %s", mode_of(e));
+    if (e->verbose || strcmp(e->fabric, name) != 0)
+        fprintf(stderr, "pando-dataplane: node %u: fabric: %s\n", e->self, e->fabric);
     return put_filter(e);
 }

@@ -110,9 +110,7 @@ static const struct config_node *find(const struct pando_config *cfg, uint8_t id
 
 static void print_config(const struct pando_config *cfg, const struct config_node *n)
 {
-    static const char *const fabric[] = {"shm", "memif", "af_packet"}, *const poll[] = {"busy",
-                                                                                        "yield",
-                                                                                        "sleep"};
+    static const char *const poll[] = {"busy", "yield", "sleep"};
     printf("cluster %s, configuration hash %016llx, %u nodes\n", cfg->cluster,
            (unsigned long long)cfg->hash, cfg->node_count);
     printf("vm %s: %llu MiB, %u vCPUs, VMM on node %u\n", cfg->vm.name,
@@ -123,7 +121,7 @@ static void print_config(const struct pando_config *cfg, const struct config_nod
             printf(" %u", v);
     printf("; resident limit %llu MiB%s\n", (unsigned long long)(n->resident_pages / 256),
            n->resident_pages ? "" : " (none)");
-    printf("fabric %s, mtu %u; poll mode %s; sockets in %s\n", fabric[cfg->fabric.type],
+    printf("fabric %s, mtu %u; poll mode %s; sockets in %s\n", config_fabric_name(cfg->fabric.type),
            cfg->fabric.mtu, poll[cfg->poll.mode], cfg->run_dir);
 }
 

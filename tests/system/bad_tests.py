@@ -148,6 +148,24 @@ def no_device(lab):
     return lab.refused(r"pando0")
 
 
+def interface_has_a_program(lab):
+    """A second cluster on the interface: af_xdp says who has it, auto takes the next rung and says why."""
+    namespaces = lab.space.make_segment(2, 9000)
+    for i, fabric in enumerate(("af_xdp", "af_xdp", "auto")):
+        with open(lab.standard(f"{i}.yaml", Options(fabric=fabric)), encoding="utf-8") as f:
+            text = f.read().replace(lab.space.path("run"), lab.space.path(f"run{i}"))
+        os.mkdir(lab.space.path(f"run{i}"), 0o700)
+        lab.dataplane(lab.config(f"{i}.yaml", text.replace("cluster: bad", f"cluster: bad{i}")), 0, namespaces[0])
+        time.sleep(0.4)
+        if any("not in this build" in line for line in lab.lines):
+            raise outcome.Skipped("this build has no AF_XDP")
+    return lab.refused(
+        rf"af_xdp fabric: {workspace.INTERFACE} has .*XDP program",
+        rf"fabric: af_packet on {workspace.INTERFACE}; not af_xdp fabric: {workspace.INTERFACE} has .*XDP program",
+        r"did not come within transport\.join_timeout_ms",
+    )
+
+
 def without_dataplane(lab):
     lab.start(
         "vcpud",
@@ -280,6 +298,7 @@ CASES = (
     different_configuration,
     same_node_twice,
     no_device,
+    interface_has_a_program,
     without_dataplane,
     vmm_without_dataplane,
     no_kvm,

@@ -14,6 +14,7 @@ import json
 import os
 import time
 
+import options
 import procs
 import workspace
 
@@ -125,7 +126,7 @@ class Cluster:
         run_dir = self.space.path("run")
         os.mkdir(run_dir, 0o700)
         netns = [None] * self.o.nodes
-        if self.o.fabric == "af_packet":
+        if self.o.fabric in options.ON_THE_WIRE:
             netns = self.space.make_segment(self.o.nodes, self.o.mtu)
         config = self.space.path("cluster.yaml")
         with open(config, "w", encoding="ascii") as f:

@@ -5,7 +5,8 @@ file.
 import dataclasses
 import shlex
 
-FABRICS = ("shm", "memif", "af_packet")
+FABRICS = ("shm", "memif", "af_packet", "af_xdp", "auto")
+ON_THE_WIRE = FABRICS[2:]  # over network interfaces, each node in a namespace of its own
 PPM = 10000  # one per cent
 
 
@@ -80,7 +81,7 @@ class Options:
             node = f"id: {n}, name: n{n}, resident_mib: {self.resident_mib()}"
             if self.homes == "range":
                 node += f", range_mib: {base + (n < extra)}"
-            if self.fabric == "af_packet":
+            if self.fabric in ON_THE_WIRE:
                 node += f", device: {device}"
             lines.append(f"- {{{node}}}")
         lines += [

@@ -178,6 +178,27 @@ static const struct bad bad_inputs[] = {
      TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b}\n"
          "fabric: {type: af_packet}\n",
      {"device", "node 1", "'b'", "af_packet"}},
+    {"auto without device",
+     TOP "nodes:\n- {id: 0, name: a}\n- {id: 1, name: b}\nfabric: {type: auto}\n",
+     {"device", "node 0", "'a'", "auto"}},
+    {"a ladder for a fixed type",
+     GOOD "fabric: {type: shm, ladder: [af_packet]}\n",
+     {"fabric.ladder", "auto", "shm"}},
+    {"a rung twice",
+     TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b, device: eth0}\n"
+         "fabric: {type: auto, ladder: [af_packet, af_packet]}\n",
+     {"fabric.ladder", "'af_packet'", "twice"}},
+    {"a rung that is none",
+     TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b, device: eth0}\n"
+         "fabric: {type: auto, ladder: [shm]}\n",
+     {"fabric.ladder", "'shm'", "a list of af_xdp, af_packet"}},
+    {"too many rungs",
+     TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b, device: eth0}\n"
+         "fabric: {type: auto, ladder: [af_packet, af_xdp, af_packet, af_xdp, af_xdp]}\n",
+     {"fabric.ladder", "list of 5"}},
+    {"queue beyond all NICs",
+     TOP "nodes:\n- {id: 0, name: a, queue: 64}\n- {id: 1, name: b}\n",
+     {"nodes[0].queue", "'64'", "0..63"}},
     {"device name too long",
      TOP "nodes:\n- {id: 0, name: a, device: aaaaaaaaaaaaaaaa}\n- {id: 1, name: b}\n",
      {"nodes[0].device", "0 to 15"}},
@@ -340,6 +361,28 @@ static void test_defaults(void **state)
     assert_int_equal(c.node[0].resident_pages, 0);
 }
 
+static void test_ladder(void **state)
+{
+    static const char nodes[] = TOP "nodes:\n- {id: 0, name: a, device: eth0, queue: 3}\n"
+                                    "- {id: 1, name: b, device: eth1}\n";
+    struct pando_config c;
+    char text[1024];
+
+    (void)state;
+    snprintf(text, sizeof(text), "%sfabric: {type: auto}\n", nodes);
+    load_good(text, &c);
+    uint64_t hash = c.hash;
+    assert_int_equal(c.fabric.ladder_count, CONFIG_RUNGS);
+    for (uint32_t i = 0; i < CONFIG_RUNGS; i++)
+        assert_int_equal(c.fabric.ladder[i], i);
+    assert_int_equal(c.node[0].queue, 3);
+    snprintf(text, sizeof(text), "%sfabric: {type: auto, ladder: [af_packet]}\n", nodes);
+    load_good(text, &c);
+    assert_int_equal(c.fabric.ladder_count, 1);
+    assert_int_equal(c.fabric.ladder[0], CONFIG_RUNG_AF_PACKET);
+    assert_true(c.hash == hash); /* each host climbs its own */
+}
+
 static void test_homes_dealt_out(void **state)
 {
     struct pando_config c;
@@ -494,19 +537,13 @@ enum { BAD = sizeof(bad_inputs) / sizeof(bad_inputs[0]) };
 int main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_bytes_zero),
-        cmocka_unit_test(test_too_many_nodes),
-        cmocka_unit_test(test_no_file),
-        cmocka_unit_test(test_mangled),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_homes_dealt_out),
-        cmocka_unit_test(test_warning),
-        cmocka_unit_test(test_find_node),
-        cmocka_unit_test(test_hash_same),
-        cmocka_unit_test(test_hash_differs),
-        cmocka_unit_test(test_examples),
-        cmocka_unit_test(test_reference_current),
+        cmocka_unit_test(test_bytes_zero), cmocka_unit_test(test_too_many_nodes),
+        cmocka_unit_test(test_no_file),    cmocka_unit_test(test_mangled),
+        cmocka_unit_test(test_values),     cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_ladder),     cmocka_unit_test(test_homes_dealt_out),
+        cmocka_unit_test(test_warning),    cmocka_unit_test(test_find_node),
+        cmocka_unit_test(test_hash_same),  cmocka_unit_test(test_hash_differs),
+        cmocka_unit_test(test_examples),   cmocka_unit_test(test_reference_current),
     };
     enum { OTHERS = sizeof(others) / sizeof(others[0]) };
     struct CMUnitTest tests[BAD + OTHERS];
