@@ -104,6 +104,19 @@ static int make_rings(struct xsk *x)
     return rc;
 }
 
+/* The kernel gives a queue free only a while after its last socket was closed (a work item behind a
+ * grace period), so a successor may find it busy. */
+static int bind_when_free(int fd, const struct sockaddr_xdp *a)
+{
+    int rc = -EBUSY;
+    for (unsigned i = 0; i < AF_XDP_BIND_TRIES && rc == -EBUSY; i++) {
+        if (i > 0)
+            usleep(10000);
+        rc = bind(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 ? 0 : -errno;
+    }
+    return rc;
+}
+
 /* The kernel tries zero-copy first and copies where the driver cannot; several buffers a frame are
  * tried before one. */
 static int bind_sockets(struct xsk *x, const char *interface, uint32_t queue, bool single,
@@ -115,16 +128,16 @@ static int bind_sockets(struct xsk *x, const char *interface, uint32_t queue, bo
         .sxdp_queue_id = queue,
         .sxdp_flags = (uint16_t)(XDP_USE_NEED_WAKEUP | XDP_USE_SG | (x->hugepages ? 0 : XDP_COPY)),
     };
-    int rc = bind(x->fd[0], (struct sockaddr *)&a, sizeof(a)) == 0 ? 0 : -errno;
+    int rc = bind_when_free(x->fd[0], &a);
     x->multi_buffer = rc == 0;
     if (rc == -EINVAL && single) {
         a.sxdp_flags &= (uint16_t)~XDP_USE_SG;
-        rc = bind(x->fd[0], (struct sockaddr *)&a, sizeof(a)) == 0 ? 0 : -errno;
+        rc = bind_when_free(x->fd[0], &a);
     }
     if (rc == 0) { /* the second one has the first one's flags and its two shared rings */
         a.sxdp_flags = XDP_SHARED_UMEM;
         a.sxdp_shared_umem_fd = (uint32_t)x->fd[0];
-        rc = bind(x->fd[1], (struct sockaddr *)&a, sizeof(a)) == 0 ? 0 : -errno;
+        rc = bind_when_free(x->fd[1], &a);
     }
     if (rc == -EINVAL && !single)
         snprintf(err, PORT_ERROR_MAX,
