@@ -75,8 +75,11 @@ static bool ready(struct engine *e, uint64_t tag)
         control_ready(e, e->conn_fd);
     } else if (tag == WATCH_DOORBELL) {
         (void)!read(e->doorbell_fd, &value, sizeof(value));
+    } else if (tag == WATCH_PORT) {
+        /* A bell that was rung while we were getting up: left there, it would make every round look
+         * useful, and the loop would never rest again. */
+        e->port->ops->disarm(e->port);
     }
-    /* WATCH_PORT: disarm drains it. */
     return true;
 }
 

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 
+#include "dataplane/base/bits.h"
 #include "dataplane/port/ethdev.h"
 #include "dataplane/port/ethdev_ext.h"
 
@@ -53,6 +55,7 @@ struct eth_device {
     char name[RTE_DEV_NAME_MAX_LEN];
     bool started, up, once_up;
     bool client; /* of memif: it connects when it is started, and only then */
+    uint8_t peer;
     uint64_t next_try_ms;
     uint32_t dummies; /* still to be sent */
     uint32_t waiting;
@@ -69,7 +72,11 @@ struct eth_port {
     int8_t device_of[WIRE_NODES_MAX]; /* -1: none */
     struct rte_mbuf *reserved;
     struct eth_device *reserved_for;
-    uint32_t held; /* mbufs of the last receive: the caller reads them until the next */
+    uint32_t held;  /* mbufs of the last receive: the caller reads them until the next */
+    uint32_t early; /* of them: arm found them, and they are for the next receive */
+    int wait_fd;    /* -1: none */
+    struct bell *bell;
+    bool all_up;
     struct rte_mbuf *in[PORT_BURST];
     char dir[128]; /* of the sockets; removed by the last to leave */
     struct eth_device dev[];
@@ -166,13 +173,17 @@ static void look_at_links(struct eth_port *e)
 {
     uint64_t now = 0;
     e->polls = 0;
+    e->all_up = true;
     for (uint32_t i = 0; i < e->devices; i++) {
         struct eth_device *d = &e->dev[i];
         struct rte_eth_link link = {0};
         bool up = rte_eth_link_get_nowait(d->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
         if (up && !d->up && e->one_per_peer)
             d->dummies = ETH_DUMMIES;
+        if (up && !d->up && e->bell != NULL)
+            bell_meet(e->bell, d->peer);
         d->up = up;
+        e->all_up &= up;
         d->once_up |= up;
         if (!d->client || d->once_up)
             continue;
@@ -186,34 +197,41 @@ static void look_at_links(struct eth_port *e)
     }
 }
 
-static uint32_t eth_rx(struct port *p, struct port_frame *out, uint32_t max)
+/* Takes frames from the devices, each in turn first. */
+static void take(struct eth_port *e, uint32_t max)
 {
-    struct eth_port *e = self_of(p);
-    uint32_t n = 0;
-    if (max > PORT_BURST)
-        max = PORT_BURST;
     if (e->held > 0)
         rte_pktmbuf_free_bulk(e->in, e->held);
     e->held = 0;
-    if (++e->polls >= ETH_LINK_POLLS)
-        look_at_links(e);
     for (uint32_t i = 0; i < e->devices && e->held < max; i++) {
         struct eth_device *d = &e->dev[(e->rotor + i) % e->devices];
-        uint32_t first = e->held;
         if (d->started)
-            e->held += rte_eth_rx_burst(d->id, 0, e->in + first, (uint16_t)(max - first));
-        for (uint32_t k = first; k < e->held; k++) {
-            const struct rte_ether_hdr *h = frame_for_us(e, e->in[k]);
-            if (h == NULL)
-                continue;
-            struct port_frame *f = &out[n++];
-            f->data = (const uint8_t *)(h + 1);
-            f->len = e->in[k]->data_len - (uint32_t)sizeof(*h);
-            memcpy(f->src.addr, h->src_addr.addr_bytes, 6);
-            p->counters.rx_bytes += f->len;
-        }
+            e->held += rte_eth_rx_burst(d->id, 0, e->in + e->held, (uint16_t)(max - e->held));
     }
     e->rotor++;
+}
+
+static uint32_t eth_rx(struct port *p, struct port_frame *out, uint32_t max)
+{
+    struct eth_port *e = self_of(p);
+    uint32_t n = 0, first = 0;
+    if (++e->polls >= ETH_LINK_POLLS)
+        look_at_links(e);
+    if (e->early == 0) {
+        take(e, max < PORT_BURST ? max : PORT_BURST);
+        e->early = e->held;
+    }
+    first = e->held - e->early;
+    for (uint32_t k = first; k < e->held && k - first < max; k++, e->early--) {
+        const struct rte_ether_hdr *h = frame_for_us(e, e->in[k]);
+        if (h == NULL)
+            continue;
+        struct port_frame *f = &out[n++];
+        f->data = (const uint8_t *)(h + 1);
+        f->len = e->in[k]->data_len - (uint32_t)sizeof(*h);
+        memcpy(f->src.addr, h->src_addr.addr_bytes, 6);
+        p->counters.rx_bytes += f->len;
+    }
     p->counters.rx_frames += n;
     return n;
 }
@@ -322,33 +340,69 @@ static void send_dummies(struct eth_port *e, struct eth_device *d)
 static void eth_flush(struct port *p)
 {
     struct eth_port *e = self_of(p);
+    uint64_t published = 0;
     for (uint32_t i = 0; i < e->devices; i++) {
         struct eth_device *d = &e->dev[i];
-        if (d->waiting > 0)
+        if (d->waiting > 0) {
             burst(e, d);
+            published |= bit64(d->peer);
+        }
         if (d->dummies > 0)
             send_dummies(e, d);
     }
+    if (published != 0 && e->bell != NULL)
+        bell_ring(e->bell, published);
     if (e->ext.live > 0)
         distrust(e);
 }
 
-/* No device here has a descriptor to wait for: the loop polls with short sleeps. */
-static int eth_wait_fd(struct port *p)
+/* ---- sleep --------------------------------------------------------------------------------- */
+
+/* Something that only polling moves on: a link that is not there yet, frames that the device had no
+ * room for, dummies. */
+static bool must_poll(const struct eth_port *e)
 {
-    (void)p;
-    return -1;
+    bool must = !e->all_up;
+    for (uint32_t i = 0; i < e->devices; i++)
+        must |= e->dev[i].waiting > 0 || e->dev[i].dummies > 0;
+    return must;
 }
 
+static int eth_wait_fd(struct port *p)
+{
+    const struct eth_port *e = self_of(p);
+    if (must_poll(e))
+        return -1;
+    return e->bell != NULL ? bell_fd(e->bell) : e->wait_fd;
+}
+
+/* Behind [D] (bell.h) frames are looked for by taking them: no device here can tell how many it
+ * has. A descriptor of the driver needs nothing, it is readable while frames are there. */
 static bool eth_arm(struct port *p)
 {
-    (void)p;
-    return true;
+    struct eth_port *e = self_of(p);
+    if (e->early > 0)
+        return false;
+    if (e->bell == NULL)
+        return true;
+    bell_asleep(e->bell);
+    take(e, PORT_BURST);
+    e->early = e->held;
+    if (e->early == 0)
+        return true;
+    bell_awake(e->bell);
+    return false;
 }
 
 static void eth_disarm(struct port *p)
 {
-    (void)p;
+    struct eth_port *e = self_of(p);
+    int error;
+    socklen_t len = sizeof(error);
+    if (e->bell != NULL)
+        bell_awake(e->bell);
+    else if (e->wait_fd >= 0) /* an interface that went down makes it readable until it is asked */
+        (void)getsockopt(e->wait_fd, SOL_SOCKET, SO_ERROR, &error, &len);
 }
 
 /* ---- open and close ------------------------------------------------------------------------ */
@@ -366,6 +420,9 @@ static void eth_close(struct port *p)
     }
     eth_ext_close(&e->ext);
     rte_mempool_free(e->pool);
+    if (e->wait_fd >= 0)
+        close(e->wait_fd);
+    bell_close(e->bell);
     if (e->dir[0] != 0)
         rmdir(e->dir);
     free(e);
@@ -374,6 +431,20 @@ static void eth_close(struct port *p)
 void ethdev_own_dir(struct port *p, const char *dir)
 {
     snprintf(self_of(p)->dir, sizeof(self_of(p)->dir), "%s", dir);
+}
+
+void ethdev_wait_on(struct port *p, int fd)
+{
+    self_of(p)->wait_fd = fd;
+}
+
+void ethdev_own_bell(struct port *p, struct bell *b)
+{
+    struct eth_port *e = self_of(p);
+    e->bell = b;
+    for (uint32_t i = 0; i < e->devices; i++)
+        if (e->dev[i].up)
+            bell_meet(b, e->dev[i].peer);
 }
 
 /* Only a connection of our own with the peer tells: a carrier is not a process. */
@@ -474,6 +545,7 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
                             .ext_min = ETH_EXT_MIN};
     e->ethertype_be = rte_cpu_to_be_16(ethertype);
     e->one_per_peer = peer_of != NULL;
+    e->wait_fd = -1;
     snprintf(name, sizeof(name), "pando%u", pools++);
     unsigned mbufs = ETH_MBUFS + ETH_CACHE + count * ETH_MBUFS_DEVICE;
     e->pool = rte_pktmbuf_pool_create(name, mbufs, ETH_CACHE, 0, ETH_DATA_ROOM, SOCKET_ID_ANY);
@@ -487,8 +559,10 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
     memset(e->device_of, -1, sizeof(e->device_of));
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         rc = start_device(e, &e->dev[i], devargs[i], err);
-        if (rc == 0 && peer_of != NULL && peer_of[i] < WIRE_NODES_MAX)
+        if (rc == 0 && peer_of != NULL && peer_of[i] < WIRE_NODES_MAX) {
             e->device_of[peer_of[i]] = (int8_t)i;
+            e->dev[i].peer = peer_of[i];
+        }
     }
     if (rc == 0) {
         struct rte_ether_addr mac;

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Device arguments of the two virtual devices that need no hardware: memif and af_packet. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -55,11 +59,18 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
         args[n] = text[n];
         peer_of[n++] = peer;
     }
-    int rc = port_open_ethdev(args, n, peer_of, ethertype, mtu, ret_port, err);
+    struct bell *bell = NULL;
+    int rc = bell_open(dir, self, &bell); /* before the devices: who sees a link, sees the bell */
+    if (rc != 0)
+        snprintf(err, PORT_ERROR_MAX, "memif fabric: doorbell in %s: %s", dir, strerror(-rc));
+    else
+        rc = port_open_ethdev(args, n, peer_of, ethertype, mtu, ret_port, err);
     if (rc == 0) {
+        ethdev_own_bell(*ret_port, bell);
         (*ret_port)->copies = (struct port_copies){.tx = 1, .rx = 1};
         ethdev_own_dir(*ret_port, dir);
     } else {
+        bell_close(bell);
         rmdir(dir);
     }
     return rc;
@@ -92,6 +103,31 @@ static int check_interface(const char *interface, uint16_t mtu, char err[PORT_ER
     return rc;
 }
 
+/* The socket that the driver made for the interface (one, for one pair of queues): readable while
+ * the ring has frames, so that it is what to sleep on; the driver itself offers no interrupt. Found
+ * by what the kernel says of our descriptors. -1: there is not exactly one. */
+static int driver_socket(const char *interface)
+{
+    int index = (int)if_nametoindex(interface), found = -1;
+    DIR *d = opendir("/proc/self/fd");
+    for (struct dirent *entry; d != NULL && (entry = readdir(d)) != NULL;) {
+        struct sockaddr_ll a = {0};
+        socklen_t len = sizeof(a);
+        int fd = atoi(entry->d_name);
+        if (fd == dirfd(d) || getsockname(fd, (struct sockaddr *)&a, &len) != 0 ||
+            a.sll_family != AF_PACKET || a.sll_ifindex != index)
+            continue;
+        if (found >= 0) {
+            found = -1;
+            break;
+        }
+        found = fd;
+    }
+    if (d != NULL)
+        closedir(d);
+    return found >= 0 ? fcntl(found, F_DUPFD_CLOEXEC, 3) : -1;
+}
+
 int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu,
                         struct port **ret_port, char err[PORT_ERROR_MAX])
 {
@@ -107,5 +143,7 @@ int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu,
     rc = port_open_ethdev(&args, 1, NULL, ethertype, mtu, ret_port, err);
     if (rc == 0)
         (*ret_port)->copies = (struct port_copies){.tx = 1, .rx = 2};
+    if (rc == 0)
+        ethdev_wait_on(*ret_port, driver_socket(interface));
     return rc;
 }

@@ -101,8 +101,10 @@ struct port_ops {
     /* Pushes out what was committed (doorbells, tx_burst). Called once a loop. */
     void (*flush)(struct port *p);
     /* A descriptor that becomes readable when frames may have come, after arm() returned true; -1:
-     * none (the loop then polls with short sleeps). arm() returns false if frames are there
-     * already. */
+     * none, or not now, since something is under way that only polling moves on (the loop then
+     * polls with short sleeps). It is the same one whenever it is one. arm() returns false if
+     * frames are there already. disarm() follows after true, and whenever the descriptor is
+     * readable: it makes it not so, unless frames are there. */
     int (*wait_fd)(struct port *p);
     bool (*arm)(struct port *p);
     void (*disarm)(struct port *p);

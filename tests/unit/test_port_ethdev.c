@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -38,7 +39,8 @@ enum {
     HEADER = WIRE_RRDP_HEADER,
     SKIP = 77,
     SOURCES = 3,
-    EXT_LEAST = 512
+    EXT_LEAST = 512,
+    SLEEPS = 4000
 };
 
 struct shared {
@@ -222,6 +224,55 @@ static void send_foreign(const uint8_t *to)
     atomic_store(&sh->foreign_sent, 1);
 }
 
+/* Sleeps until frames have come: a wake-up that is lost ends the test. */
+static bool sleep_for_frames(struct port *p)
+{
+    struct pollfd fd = {.fd = p->ops->wait_fd(p), .events = POLLIN};
+    REQUIRE(fd.fd >= 0);
+    if (!p->ops->arm(p))
+        return false;
+    REQUIRE(poll(&fd, 1, 3000) > 0);
+    p->ops->disarm(p);
+    return true;
+}
+
+/* One frame to and fro; both sides sleep whenever nothing is there. */
+static void sleep_and_wake(struct port *p, uint8_t side, uint32_t *next,
+                           const struct rrdp_mac *peer)
+{
+    struct pollfd quiet = {.fd = -1, .events = POLLIN};
+    uint32_t sent = FRAMES, slept = 0, last = FRAMES + SLEEPS;
+    double limit = seconds() + 20;
+    while (p->ops->wait_fd(p) < 0) { /* while frames wait to be sent there is none */
+        REQUIRE(seconds() < limit);
+        p->ops->flush(p);
+        receive(p, side, next);
+    }
+    while (*next < last || sent < last) {
+        if (sent < last && sent <= *next - side) { /* side 0 begins, side 1 answers */
+            if (sent % 8 == 0)
+                usleep(200); /* the other side is asleep by then */
+            REQUIRE(send_frame(p, side, sent++, peer));
+            p->ops->flush(p);
+        }
+        uint32_t before = *next;
+        receive(p, side, next);
+        if (*next == before && *next < last)
+            slept += sleep_for_frames(p);
+    }
+    REQUIRE(slept > SLEEPS / 16);
+    /* What was rung for in vain does not keep awake, and quiet is quiet. */
+    usleep(200000);
+    p->ops->disarm(p);
+    receive(p, side, next);
+    quiet.fd = p->ops->wait_fd(p);
+    REQUIRE(p->ops->arm(p) && poll(&quiet, 1, 100) == 0);
+    p->ops->disarm(p);
+    atomic_fetch_add(&sh->go_on, 1);
+    while (atomic_load(&sh->go_on) < 6)
+        usleep(1000);
+}
+
 static void exchange(struct port *p, uint8_t side)
 {
     struct rrdp_mac peer;
@@ -245,6 +296,7 @@ static void exchange(struct port *p, uint8_t side)
         receive(p, side, &next);
         atomic_store(&sh->got[side], next);
     }
+    sleep_and_wake(p, side, &next, &peer);
     if (strcmp(fabric, "af_xdp") != 0) {
         /* Both devices take references, no driver kept one, and the rule was needed. */
         REQUIRE(p->ext == PORT_EXT_TAKEN && p->counters.tx_ext_frames > FRAMES / 5);
@@ -264,7 +316,7 @@ static void exchange(struct port *p, uint8_t side)
         REQUIRE(seconds() < limit);
         receive(p, side, &next);
     }
-    REQUIRE(next == most);
+    REQUIRE(next == most + SLEEPS);
 }
 
 static void run_side(uint8_t side)
