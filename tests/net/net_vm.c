@@ -2,13 +2,21 @@
 /*
  * One node's share of a VM that only exercises memory; started once a node by tests/net/run_net.py.
  *
- *   net_vm --socket PATH [--pages N] [--iters N] [--sweep N] [--work NAME] [--skip-zap] [--private]
+ *   net_vm --socket PATH [--pages N] [--iters N] [--sweep N] [--work NAME] [--rest MS]
+ *          [--skip-zap] [--private]
  *
  * Every thread stands for a vCPU. Work, each with an exact result:
- *   counters  locked increments of counters that share pages        dekker  mutual exclusion by
- * loads, stores, mfence zero      what nobody wrote reads as zero, whatever the host had there
- * before sb        store buffering: never both 0                         sweep   every page written
- * by one, read by all forever   counters without an end, for those who kill processes
+ *   zero      what nobody wrote reads as zero, whatever the host had there before
+ *   counters  locked increments of counters that share pages
+ *   dekker    mutual exclusion by loads, stores, mfence
+ *   sb        store buffering: never both 0
+ *   sweep     every page written by one, read by all
+ *   all       these, one after the other
+ *   light     one increment a millisecond of a counter that all share, each that had
+ *             to wait timed
+ *   idle      nothing
+ *   forever   counters without an end, for those who kill processes
+ * After the work the vCPUs rest for --rest milliseconds.
  */
 #include <getopt.h>
 #include <pthread.h>
@@ -16,11 +24,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "dataplane/base/hist.h"
 #include "tests/net/fakevm.h"
 
-enum { PAGE = 4096, COUNTERS = 8, WATCH_READS = 200 };
+enum { PAGE = 4096, COUNTERS = 8, WATCH_READS = 200, NO_FAULT_NS = 3000 };
 
 /* Lies in guest RAM: page by page what contends. */
 struct layout {
@@ -39,13 +49,14 @@ struct layout {
 };
 
 static struct fakevm vm;
-static uint32_t iters = 2000, sweep_pages = 1024;
+static uint32_t iters = 2000, sweep_pages = 1024, rest_ms;
 static const char *work = "all";
 
 struct job {
     pthread_t thread;
     uint32_t vcpu, index; /* index among all vCPUs: 0..count-1 */
     uint32_t failures;
+    struct hist took; /* light: ns */
 };
 
 static struct layout *shared_ram(void)
@@ -191,6 +202,37 @@ static void work_sweep(struct job *j)
     }
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void work_light(struct job *j)
+{
+    _Atomic uint64_t *shared = &shared_ram()->counter[0].value[0];
+    for (uint32_t i = 0; i < iters; i++) {
+        usleep(1000 + j->index * 7); /* not in step with the others */
+        uint64_t before = now_ns();
+        atomic_fetch_add(shared, 1);
+        uint64_t took = now_ns() - before;
+        if (took > NO_FAULT_NS)
+            hist_add(&j->took, took);
+    }
+    barrier();
+    if (atomic_load(shared) != (uint64_t)iters * vcpus())
+        fail(j, "shared counter", atomic_load(shared), (uint64_t)iters * vcpus());
+}
+
+static void say_phase(const struct job *j, const char *phase)
+{
+    if (j->index != 0)
+        return;
+    printf("net_vm: phase %s\n", phase);
+    fflush(stdout);
+}
+
 static void work_forever(struct job *j)
 {
     struct layout *s = shared_ram();
@@ -214,12 +256,21 @@ static void *run(void *arg)
     fakevm_is_vcpu(&vm, j->vcpu);
     if (strcmp(work, "forever") == 0)
         work_forever(j);
+    say_phase(j, "work");
+    if (strcmp(work, "light") == 0)
+        work_light(j);
     for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
         if (strcmp(work, "all") == 0 || strcmp(work, list[i].name) == 0) {
             barrier();
             list[i].run(j);
             barrier();
         }
+    if (rest_ms > 0) {
+        barrier();
+        say_phase(j, "rest");
+        usleep(rest_ms * 1000);
+        say_phase(j, "end");
+    }
     atomic_fetch_add(&shared_ram()->failures, j->failures);
     barrier();
     return NULL;
@@ -251,10 +302,10 @@ static void *watch_stop(void *arg)
 
 static void options(int argc, char **argv, const char **socket, uint64_t *pages, bool *private)
 {
-    static const struct option list[] = {{"socket", 1, NULL, 's'},  {"pages", 1, NULL, 'p'},
-                                         {"iters", 1, NULL, 'i'},   {"sweep", 1, NULL, 'w'},
-                                         {"work", 1, NULL, 'k'},    {"skip-zap", 0, NULL, 'z'},
-                                         {"private", 0, NULL, 'x'}, {0}};
+    static const struct option list[] = {
+        {"socket", 1, NULL, 's'},   {"pages", 1, NULL, 'p'},   {"iters", 1, NULL, 'i'},
+        {"sweep", 1, NULL, 'w'},    {"work", 1, NULL, 'k'},    {"rest", 1, NULL, 'r'},
+        {"skip-zap", 0, NULL, 'z'}, {"private", 0, NULL, 'x'}, {0}};
     int c;
     while ((c = getopt_long(argc, argv, "", list, NULL)) != -1) {
         switch (c) {
@@ -272,6 +323,9 @@ static void options(int argc, char **argv, const char **socket, uint64_t *pages,
             break;
         case 'k':
             work = optarg;
+            break;
+        case 'r':
+            rest_ms = (uint32_t)strtoul(optarg, NULL, 0);
             break;
         case 'z':
             vm.skip_zap = true;
@@ -295,7 +349,7 @@ int main(int argc, char **argv)
     const char *socket = NULL;
     uint64_t pages = 4096;
     bool private = false;
-    struct job jobs[WIRE_VCPUS_MAX];
+    static struct job jobs[WIRE_VCPUS_MAX];
     pthread_t watcher;
     options(argc, argv, &socket, &pages, &private);
     fakevm_open(&vm, socket, pages, private);
@@ -313,6 +367,12 @@ int main(int argc, char **argv)
         failures += jobs[i].failures;
     }
     uint32_t all = atomic_load(&shared_ram()->failures);
+    if (jobs[0].took.count > 0)
+        printf("net_vm: light n %llu p50 %.1f p90 %.1f p99 %.1f us\n",
+               (unsigned long long)jobs[0].took.count,
+               (double)hist_quantile(&jobs[0].took, 500) / 1e3,
+               (double)hist_quantile(&jobs[0].took, 900) / 1e3,
+               (double)hist_quantile(&jobs[0].took, 990) / 1e3);
     printf("net_vm: %u vCPUs on %u nodes: %s (%u failures)\n", vcpus(), vm.welcome.nodes,
            all == 0 ? "all results exact" : "WRONG", all);
     fflush(stdout);

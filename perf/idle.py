@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the poll modes cost and give: CPU time of a dataplane at rest and under light load, and how long a page
+takes that another node had, for each fabric and poll mode.
+
+Two nodes on this machine, each with one vCPU that is a thread (tests/net): it increments a counter on a page that
+both share, once a millisecond, then rests. A round runs every combination once, so that ratios compare neighbours in
+time. With --against FILE every combination is run with that pando-dataplane too: before and after a change.
+
+One object a result: {"fabric", "mode", "program", "rest_cpu_pct", "light_cpu_pct", "p50_us", "p99_us", each as
+[median, lowest, highest] over the rounds}; cpu_pct is the CPU time of one dataplane, of one CPU, all its threads.
+p50 and p99 are of the increments that had to wait: write faults that fetch the page from the other node.
+"""
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", "system")]
+import cluster as cl  # noqa: E402
+import run_net  # noqa: E402
+
+FABRICS, MODES = ("shm", "memif", "af_packet"), ("busy", "yield", "sleep")
+VALUES = ("rest_cpu_pct", "light_cpu_pct", "p50_us", "p99_us")
+LIGHT = re.compile(r"light n (\d+) p50 ([\d.]+) p90 [\d.]+ p99 ([\d.]+) us")
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def cpu_ns(pid):
+    """CPU time of all threads of a process."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
+            total += int(f.read().split()[0])
+    return total
+
+
+def run_once(args, program, fabric, mode):
+    """One cluster; the four values."""
+    words = argparse.Namespace(dataplane=program, vm=args.vm, seed=1)
+    with run_net.Cluster(words, vcpus=2, fabric=fabric, poll=mode) as c:
+        c.dataplanes()
+        c.vms("--work", "light", "--iters", str(args.increments), "--rest", str(args.rest))
+        planes = [p.pid for name, p in c.procs.items() if name.startswith("dataplane")]
+        marks = {}
+
+        def phase(name):
+            if f"phase {name}" not in c.said("vm0"):
+                return c.ended()  # then it failed
+            marks[name] = (time.monotonic(), sum(cpu_ns(p) for p in planes))
+            return True
+
+        for name in ("work", "rest", "end"):
+            c.until(lambda n=name: phase(n), 30 + args.increments / 100, name)
+        c.until(c.ended, 20, "the end")
+        found = LIGHT.search(c.said("vm0"))
+        if found is None or any(p.returncode != 0 for p in c.procs.values()) or len(marks) != 3:
+            raise run_net.Failed(f"{fabric} {mode}: the VM failed: {c.said('vm0').strip()}")
+
+    def percent(begin, end):
+        (t0, c0), (t1, c1) = marks[begin], marks[end]
+        return (c1 - c0) / 1e7 / (t1 - t0) / len(planes)
+
+    return percent("rest", "end"), percent("work", "rest"), float(found[2]), float(found[3])
+
+
+def spread(values):
+    return [round(v, 2) for v in (statistics.median(values), min(values), max(values))]
+
+
+def measure(args, programs):
+    """{(fabric, mode, program's name): [the four values of each round]}"""
+    rounds = {}
+    for r in range(args.rounds):
+        for fabric in args.fabrics:
+            for mode in args.modes:
+                for name, program in programs.items():
+                    say(f"round {r + 1} of {args.rounds}: {fabric}, {mode}, {name}")
+                    rounds.setdefault((fabric, mode, name), []).append(run_once(args, program, fabric, mode))
+    return rounds
+
+
+def results(rounds):
+    return [{"fabric": f, "mode": m, "program": p, **{v: spread([r[i] for r in each]) for i, v in enumerate(VALUES)}}
+            for (f, m, p), each in rounds.items()]
+
+
+def ratios(rounds):
+    """This program to the one it is held against, of the same round."""
+    out = []
+    for (fabric, mode, name), each in rounds.items():
+        other = rounds.get((fabric, mode, "against"))
+        if name != "this" or other is None:
+            continue
+        for i, value in enumerate(VALUES):
+            out.append({"name": f"{fabric} {mode} {value}", "value": spread([a[i] / b[i] for a, b in zip(each, other) if b[i] > 0] or [0])})
+    return out
+
+
+def show(out):
+    cell = lambda v: f"{v[0]:g} ({v[1]:g}..{v[2]:g})"
+    print(f"{'fabric, mode, program':<30}{'at rest, % CPU':>22}{'light load, % CPU':>24}{'p50 us':>24}{'p99 us':>28}")
+    for r in out["results"]:
+        print(f"{r['fabric'] + ' ' + r['mode'] + ' ' + r['program']:<30}" + "".join(f"{cell(r[v]):>{w}}" for v, w in zip(VALUES, (22, 24, 24, 28))))
+    for r in out["ratios"]:
+        print(f"ratio this : against, {r['name']}: {cell(r['value'])}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench idle", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default %(default)s)")
+    parser.add_argument("--increments", type=int, default=1000, help="a round and vCPU (default %(default)s)")
+    parser.add_argument("--rest", type=int, default=1000, metavar="MS", help="time at rest (default %(default)s)")
+    parser.add_argument("--fabrics", nargs="+", choices=FABRICS, default=FABRICS, metavar="F", help="default: all")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, metavar="M", help="default: all")
+    parser.add_argument("--against", metavar="FILE", help="another pando-dataplane, in the same rounds")
+    args = parser.parse_args()
+    if args.rounds < 1 or args.increments < 10 or args.rest < 100:
+        parser.error("--rounds at least 1, --increments at least 10, --rest at least 100")
+    why = run_net.missing()
+    if why:
+        say(f"SKIP: {why}")
+        return 77
+    args.vm = cl.find_program(args.build, "net_vm")
+    programs = {"this": cl.find_program(args.build, "pando-dataplane")}
+    if args.against:
+        programs["against"] = args.against
+    rounds = measure(args, programs)
+    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    out = {"schema": 1, "bench": "idle", "revision": revision, "cpus": os.cpu_count(), "rounds": args.rounds,
+           "results": results(rounds), "ratios": ratios(rounds)}
+    if args.json:
+        print(json.dumps(out))
+    else:
+        show(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
