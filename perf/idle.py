@@ -18,7 +18,6 @@ import re
 import statistics
 import subprocess
 import sys
-import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", "system")]
@@ -34,42 +33,16 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def cpu_ns(pid):
-    """CPU time of all threads of a process."""
-    total = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
-            total += int(f.read().split()[0])
-    return total
-
-
 def run_once(args, program, fabric, mode):
     """One cluster; the four values."""
     words = argparse.Namespace(dataplane=program, vm=args.vm, seed=1)
     with run_net.Cluster(words, vcpus=2, fabric=fabric, poll=mode) as c:
-        c.dataplanes()
-        c.vms("--work", "light", "--iters", str(args.increments), "--rest", str(args.rest))
-        planes = [p.pid for name, p in c.procs.items() if name.startswith("dataplane")]
-        marks = {}
-
-        def phase(name):
-            if f"phase {name}" not in c.said("vm0"):
-                return c.ended()  # then it failed
-            marks[name] = (time.monotonic(), sum(cpu_ns(p) for p in planes))
-            return True
-
-        for name in ("work", "rest", "end"):
-            c.until(lambda n=name: phase(n), 30 + args.increments / 100, name)
+        rest, light = run_net.light_then_rest(c, args.increments, args.rest)
         c.until(c.ended, 20, "the end")
         found = LIGHT.search(c.said("vm0"))
-        if found is None or any(p.returncode != 0 for p in c.procs.values()) or len(marks) != 3:
+        if found is None or any(p.returncode != 0 for p in c.procs.values()):
             raise run_net.Failed(f"{fabric} {mode}: the VM failed: {c.said('vm0').strip()}")
-
-    def percent(begin, end):
-        (t0, c0), (t1, c1) = marks[begin], marks[end]
-        return (c1 - c0) / 1e7 / (t1 - t0) / len(planes)
-
-    return percent("rest", "end"), percent("work", "rest"), float(found[2]), float(found[3])
+    return rest, light, float(found[2]), float(found[3])
 
 
 def spread(values):

@@ -4,7 +4,7 @@
 net_vm processes whose threads stand for vCPUs.
 
 usage: run_net.py --dataplane FILE --vm FILE --glue FILE --clock FILE --copy-watch FILE [--seed N] [--only WORDS]
-                  memory|glue|clock|kill|bad|copies ...
+                  memory|glue|clock|kill|bad|copies|idle ...
 
 Exit status 77: skipped, saying what is missing.
 """
@@ -294,6 +294,53 @@ def copies_cases(args):
     yield "copies/af_packet-lossy-mtu-1500", lambda: copies(args, "af_packet", mtu=1500, faults=LOSSY)
 
 
+# ---- idle: who has nothing to do costs nothing ------------------------------------------------
+
+AT_REST_PCT = 4  # of a CPU, a dataplane: heartbeats and the clock cost less than 1, polling every 50 us 7
+
+
+def cpu_ns(pid):
+    """CPU time of all threads of a process."""
+    sum_ns = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
+            sum_ns += int(f.read().split()[0])
+    return sum_ns
+
+
+def light_then_rest(c, increments, rest_ms):
+    """Runs the VM; CPU time of a dataplane in percent of a CPU: (at rest, under light load)."""
+    c.dataplanes()
+    c.vms("--work", "light", "--iters", str(increments), "--rest", str(rest_ms))
+    planes = [p.pid for name, p in c.procs.items() if name.startswith("dataplane")]
+    marks = []
+
+    def phase(name):
+        if f"phase {name}" not in c.said("vm0"):
+            expect(not c.ended(), "the VM failed")
+            return False
+        marks.append((time.monotonic(), sum(cpu_ns(p) for p in planes)))
+        return True
+
+    for name in ("work", "rest", "end"):
+        c.until(lambda n=name: phase(n), 30 + increments / 100, f"phase {name}")
+    light, rest = ((c1 - c0) / 1e7 / (t1 - t0) / len(planes) for (t0, c0), (t1, c1) in zip(marks, marks[1:]))
+    return rest, light
+
+
+def idle(args, fabric):
+    with Cluster(args, vcpus=2, fabric=fabric) as c:
+        rest, light = light_then_rest(c, 300, 1000)
+        good_end(c)
+        expect(rest < AT_REST_PCT, f"a dataplane at rest takes {rest:.1f} % of a CPU")
+        return f"CPU of a dataplane: at rest {rest:.2f} %, light load {light:.1f} %"
+
+
+def idle_cases(args):
+    for fabric in COPIES:
+        yield f"idle/{fabric}", lambda f=fabric: idle(args, f)
+
+
 # ---- glue: rings, interrupts, payloads ------------------------------------------------------
 
 
@@ -481,7 +528,7 @@ def main():
     parser.add_argument("--copy-watch")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     parser.add_argument("--only", default="")
-    parser.add_argument("parts", nargs="+", choices=("memory", "glue", "clock", "kill", "bad", "copies"))
+    parser.add_argument("parts", nargs="+", choices=("memory", "glue", "clock", "kill", "bad", "copies", "idle"))
     args = parser.parse_args()
     why = missing()
     if why:
