@@ -13,6 +13,7 @@ import sys
 
 import uffd_probe
 import workspace
+import xdp_probe
 
 OK, NOTE, MISSING = "ok", "note", "missing"
 KVM_GET_API_VERSION, KVM_CREATE_VM = 0xAE00, 0xAE01
@@ -64,6 +65,24 @@ def check_uffd():
         return MISSING, str(e.args[0]), e.args[1]
     except OSError as e:
         return MISSING, f"userfaultfd: {e}", uffd_probe.NEW_KERNEL
+
+
+def check_xdp_tools():
+    missing = [t for t in ("clang", "bpftool") if not shutil.which(t, path=os.environ.get("PATH", "") + ":/usr/sbin")]
+    if missing:
+        return (
+            NOTE,
+            f"{' and '.join(missing)} not installed: Pando is built without the AF_XDP fabric",
+            "./dev setup",
+        )
+    return OK, "clang and bpftool: the XDP programs can be built", ""
+
+
+def check_xdp():
+    try:
+        return OK, "XDP: " + xdp_probe.run(), ""
+    except xdp_probe.Missing as e:
+        return NOTE, f"no AF_XDP fabric here: {e.args[0]}", e.args[1]
 
 
 def check_kvm():
@@ -249,6 +268,8 @@ CHECKS = (
     check_cpu,
     check_kernel,
     check_uffd,
+    check_xdp_tools,
+    check_xdp,
     check_kvm,
     check_virtualisation,
     check_eptad,
