@@ -242,6 +242,9 @@ static void check_answer(enum steer_encapsulation e, size_t len, bool checksum)
     assert_memory_equal(out + first, in + first + size, size); /* the addresses changed places */
     assert_memory_equal(out + first + size, in + first, size);
     assert_memory_equal(out + at - 8, in + at - 8, 6); /* ports and length are what they were */
+    /* Nothing else of the IP header either, but time to live and checksum. */
+    assert_memory_equal(out + 14, in + 14, e == STEER_UDP4 ? 8 : 7);
+    assert_int_equal(out[e == STEER_UDP4 ? 23 : 20], 17);
     assert_int_equal(out[e == STEER_UDP4 ? 22 : 21], 64);
     if (e == STEER_UDP4)
         assert_int_equal(frames_ip_checksum(out), 0);
