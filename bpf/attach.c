@@ -14,7 +14,7 @@
 /* Who is there: 0 and the program's id, name and mode; -ENOENT nobody. */
 static int find_program(int ifindex, __u32 *ret_id, char name[BPF_OBJ_NAME_LEN], const char **mode)
 {
-    LIBBPF_OPTS(bpf_xdp_query_opts, q);
+    struct bpf_xdp_query_opts q = {.sz = sizeof(q)};
     struct bpf_prog_info info = {0};
     __u32 len = sizeof(info);
     int rc = bpf_xdp_query(ifindex, 0, &q);
@@ -58,7 +58,7 @@ static int refuse_if_taken(const char *interface, int ifindex, char err[XDP_ERRO
 
 static int link_in_mode(int ifindex, int prog_fd, __u32 mode)
 {
-    LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = mode);
+    struct bpf_link_create_opts opts = {.sz = sizeof(opts), .flags = mode};
     int fd = bpf_link_create(prog_fd, ifindex, BPF_XDP, &opts);
     return fd < 0 ? -errno : fd;
 }

@@ -53,8 +53,12 @@ static void end(void)
 static uint32_t expect(uint32_t action, enum steer_reason reason, size_t len)
 {
     uint64_t before[STEER_REASONS], after[STEER_REASONS];
-    LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in, .data_size_in = (uint32_t)len, .data_out = out,
-                .data_size_out = sizeof(out), .repeat = 1);
+    struct bpf_test_run_opts o = {.sz = sizeof(o),
+                                  .data_in = in,
+                                  .data_size_in = (uint32_t)len,
+                                  .data_out = out,
+                                  .data_size_out = sizeof(out),
+                                  .repeat = 1};
     steer_counters(steer, before);
     assert_int_equal(bpf_prog_test_run_opts(steer_program_fd(steer), &o), 0);
     steer_counters(steer, after);
@@ -325,7 +329,8 @@ static void another_contract_passes_everything(void **state)
     if (steer_open(NULL, &steer, err) != 0)
         fail_msg("%s", err);
     size_t len = frames_data(STEER_ETHERNET, 0, 22, in);
-    LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in, .data_size_in = (uint32_t)len, .repeat = 1);
+    struct bpf_test_run_opts o = {
+        .sz = sizeof(o), .data_in = in, .data_size_in = (uint32_t)len, .repeat = 1};
     assert_int_equal(bpf_prog_test_run_opts(steer_program_fd(steer), &o), 0);
     assert_int_equal(o.retval, PASS);
     steer_close(steer);
