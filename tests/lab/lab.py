@@ -31,7 +31,7 @@ import initramfs  # noqa: E402
 
 CACHE = os.environ.get("PANDO_LAB_CACHE", os.path.join(ROOT, "out", "lab"))
 META = "linux-image-6.12-amd64"  # the fault design needs what came after 6.1
-MODULES = ("9pnet_virtio", "9p", "kvm_amd", "veth", "af_packet", "tun")
+MODULES = ("9pnet_virtio", "9p", "kvm_amd", "veth", "bridge", "af_packet", "tun")
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "busybox": "busybox-static",

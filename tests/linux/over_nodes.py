@@ -20,6 +20,10 @@ import image
 import smoke
 import traffic
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
+import options  # noqa: E402
+import workspace  # noqa: E402
+
 GUEST = "guest| "  # in front of what the guest and QEMU say
 # Where an exit costs hundreds of microseconds: the kernel boots on the first node's CPUs, and those of
 # the others come up from userspace, when idle CPUs have no tick any more. Its memory of the early boot
@@ -46,7 +50,8 @@ def cluster(args, run_dir):
     """The cluster's configuration: the guest's RAM homed where its NUMA node is."""
     offset_us, drift_ppb = (int(part) for part in args.skew.split(":"))
     skew = [""] * (len(args.ranges) - 1) + [f", clock_offset_us: {offset_us}, clock_drift_ppb: {drift_ppb}"]
-    nodes = [f"- {{id: {n}, name: n{n}, range_mib: {mib}{skew[n]}}}" for n, mib in enumerate(args.ranges)]
+    device = f", device: {workspace.INTERFACE}" if args.fabric in options.ON_THE_WIRE else ""
+    nodes = [f"- {{id: {n}, name: n{n}, range_mib: {mib}{device}{skew[n]}}}" for n, mib in enumerate(args.ranges)]
     ppm = round(args.loss * 10000)
     hold_us = args.hold_us or (SLOW_HOLD_US if args.slow else 0)
     rest = SLOW_REST if args.slow else ""
@@ -64,12 +69,13 @@ def cluster(args, run_dir):
     ]) + "\n"  # fmt: skip
 
 
-def pando_argv(args, config, summaries, qemu):
+def pando_argv(args, config, summaries, namespaces, qemu):
     argv = [os.path.join(args.build, "hypervisor-glue/run/pando"), "run", "--config", config, "--summary-dir", summaries]
-    if args.pin:
-        cpus = sorted(os.sched_getaffinity(0))
-        for n in range(args.nodes):
-            argv += ["--on", f"{n}=taskset -c {cpus[n % len(cpus)]}"]
+    cpus = sorted(os.sched_getaffinity(0))
+    for n in range(args.nodes):
+        on = f"taskset -c {cpus[n % len(cpus)]} " if args.pin else ""
+        on += f"ip netns exec {namespaces[n]}" if namespaces else ""
+        argv += ["--on", f"{n}={on.strip()}"] if on else []
     return argv + ["--", *qemu]
 
 
@@ -133,7 +139,7 @@ def arguments():
     parser.add_argument("--mem", type=int, default=256, metavar="MIB")
     parser.add_argument("--ranges", default="", metavar="MIB,MIB", help="RAM of each node; default: equal parts of --mem")
     parser.add_argument("--machine", default="q35")
-    parser.add_argument("--fabric", default="shm")
+    parser.add_argument("--fabric", default="shm", choices=options.FABRICS, help="over interfaces (%s): --bare" % ", ".join(options.ON_THE_WIRE))
     parser.add_argument("--loss", type=float, default=0, metavar="PCT")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--skew", default="0:0", metavar="US:PPB", help="what the last node's TSC is ahead by, and faster")
@@ -156,6 +162,8 @@ def arguments():
     parser.add_argument("--result", help="file for the result, as JSON")
     args = parser.parse_args()
     args.homes = [int(n) for n in args.homes.split(",")]
+    if args.fabric in options.ON_THE_WIRE and not args.bare:
+        parser.error("QEMU's own network does not leave the first node's namespace: add --bare")
     base, extra = divmod(args.mem, args.nodes)
     args.ranges = [int(n) for n in args.ranges.split(",") if n] or [base + (n < extra) for n in range(args.nodes)]
     args.limit = args.limit or (args.seconds // 2 if args.slow else 180)
@@ -195,8 +203,14 @@ def main():
         qemu = qemu_argv(args, kernel, initrd, disk, port)
         jobs = traffic.Traffic(os.path.join(scratch, "run"))
         watch = jobs.feed if args.traffic else lambda line: None
-        argv = pando_argv(args, config, summaries, qemu)
-        log, status = smoke.run(argv, port, args.seconds, True, GUEST, 1 + args.reboot, watch)
+        space = workspace.Workspace() if args.fabric in options.ON_THE_WIRE else None
+        try:
+            namespaces = space.make_segment(args.nodes, 9000) if space else []
+            argv = pando_argv(args, config, summaries, namespaces, qemu)
+            log, status = smoke.run(argv, port, args.seconds, True, GUEST, 1 + args.reboot, watch)
+        finally:
+            if space:
+                space.remove()
         nodes = [node_summary(os.path.join(summaries, f"summary{n}.json")) for n in range(args.nodes)]
     broken = wrong(status, nodes, args.loss)
     problem = log.problem() or broken

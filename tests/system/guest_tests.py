@@ -52,6 +52,7 @@ CASES = {
     "microvm": Case("0,1", "show,threads", 600, full=True, more=("--machine=microvm",)),
     "xapic": Case("0,1", "show,threads", 600, full=True, cpu=XAPIC),
     "loss": Case("0,1", "show,threads", 900, full=True, more=("--loss=1",)),
+    "af_xdp": Case("0,1", "show,threads", 900, full=True, more=("--fabric=af_xdp", "--loss=1")),
     "stress": Case("0,1", "stress", 1500, full=True, more=("--stress",)),
     "reboot": Case("0,1", "show", 900, full=True, more=("--reboot",)),
 }

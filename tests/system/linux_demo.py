@@ -84,7 +84,7 @@ def arguments():
     add("--vcpus", type=int, default=4, metavar="N", help="vCPUs of the guest, dealt out in runs (default %(default)s)")
     add("--ram", type=int, default=0, metavar="MIB", help="guest RAM (default 128 a node)")
     add("--machine", default="q35", help="QEMU's machine type (default %(default)s)")
-    add("--fabric", choices=("shm", "memif"), default="shm", help="what joins the nodes (default %(default)s)")
+    add("--fabric", choices=options.FABRICS, default="shm", help="what joins the nodes (default %(default)s)")
     add("--loss", type=float, default=0.0, metavar="PCT", help="per cent of the frames lost (default 0)")
     add("--seed", type=int, default=1, metavar="N", help="seed of the fault filter (default %(default)s)")
     add("--jobs", default="show,threads", help="what the guest does (tests/linux/README.md; default %(default)s)")
