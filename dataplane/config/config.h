@@ -91,6 +91,7 @@ struct pando_config {
     struct {
         uint32_t rto_min_us, rto_max_us, ack_delay_us, heartbeat_ms, dead_ms, join_timeout_ms;
         uint32_t credit; /* frames a class and peer, 1..64 */
+        uint32_t group_min;
     } transport;
 
     struct {

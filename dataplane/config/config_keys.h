@@ -133,7 +133,10 @@ enum {
     X(join_timeout_ms, UINT, "ms", 100, 3600000, "30000", LOCAL, 1, transport.join_timeout_ms,     \
       "How long a starting node waits for the others before it gives up, naming who is missing.")  \
     X(credit, UINT, "frames", 1, RRDP_WINDOW, "64", COMMON, 1, transport.credit,                   \
-      "Frames that a node takes in flight, for each class and peer.")
+      "Frames that a node takes in flight, for each class and peer.")                              \
+    X(group_min, UINT, "nodes", 0, WIRE_NODES_MAX, "2", LOCAL, 1, transport.group_min,             \
+      "An invalidation for so many nodes or more, 2 at least, leaves as one frame, where one frame "  \
+      "reaches them all (af_packet, af_xdp). 0: never.")
 
 #define CONFIG_KEYS_COHERENCE(X)                                                                   \
     X(txn_max, UINT, "", 1, 65536, "256", COMMON, 1, coherence.txn_max,                            \

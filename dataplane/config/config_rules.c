@@ -187,6 +187,14 @@ static int rule_device(const struct rule_input *in, struct pando_config *cfg)
     return 0;
 }
 
+static int rule_group(const struct rule_input *in, struct pando_config *cfg)
+{
+    if (cfg->transport.group_min != 1)
+        return 0;
+    return config_fail(in->ctx, -EINVAL,
+                       "transport.group_min: 1; allowed: 0, or 2 or more nodes for a common frame");
+}
+
 static int rule_ladder(const struct rule_input *in, struct pando_config *cfg)
 {
     uint8_t *ladder = cfg->fabric.ladder;
@@ -240,9 +248,9 @@ int config_apply_rules(const struct config_context *ctx, const struct raw_config
                        struct pando_config *cfg)
 {
     static int (*const rules[])(const struct rule_input *, struct pando_config *) = {
-        rule_node_ids,   rule_node_names, rule_vmm_node,  rule_vcpu_homes,
-        rule_resident,   rule_homes,      rule_transport, rule_coherence,
-        rule_zero_ahead, rule_device,     rule_ladder,    rule_cores,
+        rule_node_ids, rule_node_names, rule_vmm_node,  rule_vcpu_homes, rule_resident,
+        rule_homes,    rule_transport,  rule_coherence, rule_zero_ahead, rule_device,
+        rule_ladder,   rule_group,      rule_cores,
     };
     struct rule_input in = {ctx, raw};
 

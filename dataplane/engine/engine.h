@@ -171,6 +171,7 @@ struct engine {
     struct port *port;
     char fabric[ENGINE_ERROR_MAX]; /* what was picked, and why not what comes before it */
     bool eal;
+    int group_fd; /* membership of the interface in the cluster's group; -1: none */
     struct ram ram;
     struct zap zap;
     struct freeze freeze;

@@ -67,6 +67,9 @@ void fabric_close(struct engine *e)
 {
     char dir[CONFIG_PATH_MAX + 8];
     e->port = port_close(e->port);
+    if (e->group_fd >= 0)
+        close(e->group_fd);
+    e->group_fd = -1;
     if (!e->eal)
         return;
     port_eal_close();
@@ -177,6 +180,20 @@ static int open_ladder(struct engine *e, char err[PORT_ERROR_MAX])
     return rc;
 }
 
+/* Where the interface refuses, group frames do not arrive here, and the peers notice (group.c). */
+static void join_group(struct engine *e)
+{
+    struct rrdp_mac group = port_group_mac(e->cfg->cluster_id);
+    if (!e->port->reaches_all)
+        return;
+    e->group_fd = port_join_group(own_node(e)->device, &group);
+    if (e->group_fd < 0)
+        fprintf(stderr,
+                "pando-dataplane: node %u: %s takes no group address (%s): invalidations are sent "
+                "one by one\n",
+                e->self, own_node(e)->device, strerror(-e->group_fd));
+}
+
 static int put_filter(struct engine *e)
 {
     struct port_faults f = {
@@ -216,5 +233,6 @@ int fabric_open(struct engine *e)
         append(e, ": %s", mode_of(e));
     if (e->verbose || strcmp(e->fabric, name) != 0)
         fprintf(stderr, "pando-dataplane: node %u: fabric: %s\n", e->self, e->fabric);
+    join_group(e);
     return put_filter(e);
 }

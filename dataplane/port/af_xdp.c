@@ -30,14 +30,13 @@ static void write_link_header(struct af_xdp_port *a, uint8_t *h, const struct rr
 }
 
 /* The program in the kernel has looked at addresses and EtherType; but a length that cannot be, and
- * an echo of our own frames, are ours to refuse. */
+ * an echo of our own frames, are ours to refuse. A group address is everybody's. */
 static bool read_link_header(struct af_xdp_port *a, const uint8_t *h, uint32_t len)
 {
-    static const uint8_t broadcast[6] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
     uint32_t most = a->port.mtu > 46 ? a->port.mtu : 46u;
     return len > ETHERNET && len <= ETHERNET + most && memcmp(h + 12, &a->ethertype_be, 2) == 0 &&
            memcmp(h + 6, a->port.mac.addr, 6) != 0 &&
-           (memcmp(h, a->port.mac.addr, 6) == 0 || memcmp(h, broadcast, 6) == 0);
+           (memcmp(h, a->port.mac.addr, 6) == 0 || (h[0] & 1) != 0);
 }
 
 /* ---- buffers for receiving ----------------------------------------------------------------- */

@@ -144,7 +144,8 @@ int port_open_af_xdp(const struct port_af_xdp *cfg, struct port **ret_port,
     struct af_xdp_port *a = calloc(1, sizeof(*a));
     if (a == NULL)
         return -ENOMEM;
-    a->port = (struct port){.ops = &af_xdp_ops, .name = "af_xdp", .mtu = cfg->mtu};
+    a->port =
+        (struct port){.ops = &af_xdp_ops, .name = "af_xdp", .mtu = cfg->mtu, .reaches_all = true};
     memcpy(a->port.mac.addr, mac, 6);
     a->ethertype_be = htons(cfg->ethertype);
     a->queue = cfg->queue;

@@ -110,7 +110,7 @@ static const struct rte_ether_hdr *frame_for_us(struct eth_port *e, const struct
     if (good && memcmp(h->dst_addr.addr_bytes, none, 6) == 0)
         return NULL; /* a dummy */
     good = good && (memcmp(h->dst_addr.addr_bytes, e->port.mac.addr, 6) == 0 ||
-                    rte_is_broadcast_ether_addr(&h->dst_addr));
+                    rte_is_multicast_ether_addr(&h->dst_addr));
     if (good)
         return h;
     e->port.counters.rx_foreign++;
@@ -545,6 +545,7 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
                             .ext_min = ETH_EXT_MIN};
     e->ethertype_be = rte_cpu_to_be_16(ethertype);
     e->one_per_peer = peer_of != NULL;
+    e->port.reaches_all = !e->one_per_peer;
     e->wait_fd = -1;
     snprintf(name, sizeof(name), "pando%u", pools++);
     unsigned mbufs = ETH_MBUFS + ETH_CACHE + count * ETH_MBUFS_DEVICE;

@@ -252,6 +252,7 @@ int port_open_faulty(struct port *inner, const struct port_faults *faults, uint6
                             .mac = inner->mac,
                             .ext = inner->ext,
                             .ext_min = inner->ext_min,
+                            .reaches_all = inner->reaches_all,
                             .copies = inner->copies};
     memcpy(f->port.name, inner->name, sizeof(f->port.name));
     for (uint32_t i = 0; i < STORE; i++, memory += inner->mtu)

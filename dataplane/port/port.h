@@ -121,6 +121,7 @@ struct port {
     char name[PORT_NAME_MAX];
     uint16_t mtu; /* frame bytes without link header: 1500, 9000, ... */
     struct rrdp_mac mac;
+    bool reaches_all; /* one frame, to RRDP_GROUP, reaches all peers: port_join_group */
     enum port_ext ext;
     uint32_t ext_min; /* below this a copy is cheaper than a reference */
     struct port_copies copies;
@@ -218,6 +219,16 @@ struct port_af_xdp_counters {
     uint64_t dropped, ring_full, no_buffer, tx_invalid; /* XDP_STATISTICS, both sockets */
 };
 int port_af_xdp_counters(const struct port *p, struct port_af_xdp_counters *ret_counters);
+/* The link address of a cluster's group frames: a locally administered group address. */
+static inline struct rrdp_mac port_group_mac(uint64_t cluster_id)
+{
+    uint8_t c = (uint8_t)(cluster_id >> 16), b = (uint8_t)(cluster_id >> 8),
+            a = (uint8_t)cluster_id;
+    return (struct rrdp_mac){{0x03, 'P', 'A', c, b, a}};
+}
+/* Makes an interface take frames to a group address, for as long as the descriptor is open.
+ * Descriptor or -errno. */
+int port_join_group(const char *interface, const struct rrdp_mac *group);
 /* pair: in memory, both ends in one process, for tests. */
 int port_open_pair(uint16_t mtu, struct port **ret_a, struct port **ret_b);
 

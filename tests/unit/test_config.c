@@ -171,6 +171,7 @@ static const struct bad bad_inputs[] = {
     {"zero ahead that is no power of two",
      GOOD "coherence: {zero_ahead: 12}\n",
      {"coherence.zero_ahead", "12", "0, 1, 2"}},
+    {"a group of one", GOOD "transport: {group_min: 1}\n", {"transport.group_min", "0, or 2"}},
     {"hold max below hold",
      GOOD "coherence: {hold_us: 200, hold_max_us: 100}\n",
      {"coherence.hold_max_us", "100", "200"}},
