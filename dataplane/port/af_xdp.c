@@ -194,8 +194,8 @@ static uint8_t *af_xdp_tx_reserve(struct port *p, uint8_t peer, const struct rrd
 {
     struct af_xdp_port *a = self_of(p);
     (void)peer;
-    if (a->reserved == 0 && a->free_slots < AF_XDP_SLOTS / 2)
-        reap(a);
+    if (a->reserved == 0)
+        reap(a); /* each time: a slot that was just sent from is still in the cache */
     if (a->reserved == 0 && a->free_slots == 0) {
         p->counters.tx_full++;
         return NULL;
