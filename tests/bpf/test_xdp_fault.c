@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ static struct tool_run start(enum wires_place place, const char *const *args)
     assert_int_equal(pipe(fd), 0);
     t.pid = fork();
     if (t.pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         wires_enter(place);
         dup2(fd[1], 1);
         close(fd[0]);

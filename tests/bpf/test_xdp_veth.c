@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -323,6 +324,7 @@ static pid_t start_holder(void)
     if (pid == 0) {
         struct port_af_xdp cfg = config_for("veth0", 1500);
         struct port *p;
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no holder behind */
         wires_enter(WIRES_B);
         if (port_open_af_xdp(&cfg, &p, err) != 0 || write(ready[1], "r", 1) != 1) {
             printf("%s\n", err);
