@@ -18,7 +18,7 @@ from options import Options
 # dead_ms is how a node learns that another's dataplane is gone, where the fabric does not tell:
 # there it has its default, elsewhere it must not be needed. The limit leaves room for that, and for
 # a machine with fewer cores than processes.
-DEAD_MS = {"af_packet": 800, "shm": 60000, "memif": 60000}
+DEAD_MS = {"af_packet": 800, "af_xdp": 800, "shm": 60000, "memif": 60000}
 LIMIT_SECONDS = 1.5
 GUEST, CMDLINE = "counters", "iters=100000000"  # for ever
 RUNNING_SECONDS = 30
@@ -190,7 +190,7 @@ CASES = [
     for fabric in ("shm", "af_packet")
     for victim in ("dataplane0", "dataplane1", "vcpud1", "vmm")
 ]
-CASES += [("dataplane1", "memif")]
+CASES += [("dataplane1", "memif"), ("dataplane1", "af_xdp")]
 
 
 def main():

@@ -5,7 +5,7 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim model fuzz net kvm litmus churn kill bad run system (default: these); system is Debian's kernel
+# Suites: pure sim model fuzz net kvm litmus churn kill fabric bad run system (default: these); system is Debian's kernel
 # over several nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM, about 8
 # minutes; with --full all cases, an hour. lab (bare-metal guests over two nodes in the lab VM, under nested
 # paging, about 5 minutes) by name or with --full. Budgets: pure 3 minutes, sim 3, model 4, kvm 4 (a pairwise
@@ -228,6 +228,12 @@ suite_kill() {
     run_script kill_tests.py --build build --tally "$TALLY"
 }
 
+suite_fabric() {
+    say "fabric: one frame for several nodes; a host that answers for a dataplane that stands still"
+    on_kvm fabric || return 0
+    run_script fabric_tests.py --build build --tally "$TALLY"
+}
+
 suite_net() {
     say "net: dataplanes and guest memory without a guest"
     built net gcc || return 0
@@ -269,13 +275,13 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | bad | run | lab | system) suites="$suites $1" ;;
+        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | fabric | bad | run | lab | system) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
-        suites='pure sim model fuzz net kvm litmus churn kill bad run system'
+        suites='pure sim model fuzz net kvm litmus churn kill fabric bad run system'
         [ "$FULL" = 1 ] && suites="$suites lab"
     fi
     say "seed $SEED; suites: $suites"
@@ -284,7 +290,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        model | net | kvm | litmus | churn | kill | bad | run | lab | system) builds="$builds gcc" ;;
+        model | net | kvm | litmus | churn | kill | fabric | bad | run | lab | system) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What network interfaces can do for the nodes: one frame for several of them; an answer of a host whose
+dataplane stands still."""
+import functools
+import re
+import signal
+import sys
+import time
+
+import cluster as cl
+import kill_tests
+import outcome
+from options import Options
+
+DEAD_MS = 800
+
+
+def not_built(lines):
+    if any("not in this build" in line for line in lines):
+        raise outcome.Skipped("this build has no AF_XDP")
+
+
+def groups(fabric, build):
+    """Four nodes that write what the others read: their invalidations are group frames, all of which arrive."""
+    lines = []
+    o = Options(nodes=4, vcpus=4, fabric=fabric, ram=64, guest="counters")
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        result = c.run()
+    not_built(lines)
+    peers = [p for s in result.summaries for p in (s or {}).get("peers", {}).values()]
+    sent, taken, again = (sum(p[k] for p in peers) for k in ("group_tx", "group_rx", "group_lost"))
+    note = f"{sent} messages in group frames, {taken} arrived, {again} sent again"
+    if not result.passed:
+        wrong = f"the guest did not pass: status {result.status}, {result.died}"
+    elif not sent or taken < sent * 0.9:
+        wrong = note
+    else:
+        return None, note
+    print("\n".join("       " + line for line in lines[-20:]))
+    return wrong, note
+
+
+def stands_still(build):
+    """A dataplane is stopped, not killed: the others say that its host answers."""
+    lines, result = [], cl.Result()
+    o = Options(nodes=2, vcpus=2, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=100000000", dead_ms=DEAD_MS, timeout=100)
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        wrong = kill_tests.run_until_started(c, result)
+        not_built(lines)
+        if not wrong:
+            target = next(p for p in c.group.processes if p.name == "dataplane1")
+            target.send(signal.SIGSTOP)
+            c.group.wait_until(c.ended, time.monotonic() + 5)
+            target.send(signal.SIGKILL)
+            c.watch(result)
+            c.finish(result)
+            said = [line for line in lines if line.startswith("dataplane0") and "was lost" in line]
+            if not said:
+                wrong = "node 0 did not say that node 1 was lost"
+            elif not re.search(rf"nothing was heard of it for {DEAD_MS} ms; its host answers", said[0]):
+                wrong = said[0]
+    if wrong:
+        print("\n".join("       " + line for line in lines[-20:]))
+    return wrong, ""
+
+
+def main():
+    args = outcome.parser(__doc__).parse_args()
+    tests = {f"fabric/groups/{f}": functools.partial(groups, f, args.build) for f in ("af_packet", "af_xdp")}
+    tests["fabric/stands_still"] = lambda: stands_still(args.build)
+    return outcome.status([outcome.run(args.tally, *test) for test in tests.items()])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
