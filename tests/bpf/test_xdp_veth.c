@@ -353,7 +353,7 @@ static void a_second_process_is_refused_and_a_successor_is_not(void **state)
     struct port_af_xdp c = config_for("veth0", 1500);
     struct port *p = NULL;
     make_wires(1500);
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < 20; i++) {
         pid_t pid = start_holder();
         wires_enter(WIRES_B);
         assert_int_equal(port_open_af_xdp(&c, &p, err), -EBUSY);
