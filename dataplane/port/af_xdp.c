@@ -232,7 +232,8 @@ static void af_xdp_flush(struct port *p)
 {
     struct af_xdp_port *a = self_of(p);
     struct xsk_ring *tx = &a->xsk.tx;
-    xsk_produced(tx);
+    if (*tx->producer != tx->index) /* ours alone; the poll loop comes here without frames, too */
+        xsk_produced(tx);
     for (unsigned i = 0; i < AF_XDP_KICKS; i++) {
         /* Relaxed: how far the kernel is decides only about another call. */
         if (__atomic_load_n(tx->consumer, __ATOMIC_RELAXED) == tx->index || !xsk_needs_wakeup(tx))
