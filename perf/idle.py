@@ -50,20 +50,26 @@ def spread(values):
 
 
 def measure(args, programs):
-    """{(fabric, mode, program's name): [the four values of each round]}"""
-    rounds = {}
+    """{(fabric, mode, program's name): [the four values of each round, or None]}, and what failed in words"""
+    rounds, failed = {}, []
     for r in range(args.rounds):
         for fabric in args.fabrics:
             for mode in args.modes:
                 for name, program in programs.items():
                     say(f"round {r + 1} of {args.rounds}: {fabric}, {mode}, {name}")
-                    rounds.setdefault((fabric, mode, name), []).append(run_once(args, program, fabric, mode))
-    return rounds
+                    values = None
+                    try:
+                        values = run_once(args, program, fabric, mode)
+                    except run_net.Failed as e:  # busy loops and vCPUs on too few CPUs: peers seem dead
+                        failed.append(f"round {r + 1}, {fabric} {mode} {name}: {e}")
+                        say(failed[-1])
+                    rounds.setdefault((fabric, mode, name), []).append(values)
+    return rounds, failed
 
 
 def results(rounds):
-    return [{"fabric": f, "mode": m, "program": p, **{v: spread([r[i] for r in each]) for i, v in enumerate(VALUES)}}
-            for (f, m, p), each in rounds.items()]
+    return [{"fabric": f, "mode": m, "program": p, **{v: spread([r[i] for r in each if r]) for i, v in enumerate(VALUES)}}
+            for (f, m, p), each in rounds.items() if any(each)]
 
 
 def ratios(rounds):
@@ -74,7 +80,9 @@ def ratios(rounds):
         if name != "this" or other is None:
             continue
         for i, value in enumerate(VALUES):
-            out.append({"name": f"{fabric} {mode} {value}", "value": spread([a[i] / b[i] for a, b in zip(each, other) if b[i] > 0] or [0])})
+            pairs = [a[i] / b[i] for a, b in zip(each, other) if a and b and b[i] > 0]
+            if pairs:
+                out.append({"name": f"{fabric} {mode} {value}", "value": spread(pairs)})
     return out
 
 
@@ -85,6 +93,8 @@ def show(out):
         print(f"{r['fabric'] + ' ' + r['mode'] + ' ' + r['program']:<30}" + "".join(f"{cell(r[v]):>{w}}" for v, w in zip(VALUES, (22, 24, 24, 28))))
     for r in out["ratios"]:
         print(f"ratio this : against, {r['name']}: {cell(r['value'])}")
+    for words in out["failed"]:
+        print("failed: " + words)
 
 
 def main():
@@ -108,15 +118,15 @@ def main():
     programs = {"this": cl.find_program(args.build, "pando-dataplane")}
     if args.against:
         programs["against"] = args.against
-    rounds = measure(args, programs)
+    rounds, failed = measure(args, programs)
     revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     out = {"schema": 1, "bench": "idle", "revision": revision, "cpus": os.cpu_count(), "rounds": args.rounds,
-           "results": results(rounds), "ratios": ratios(rounds)}
+           "results": results(rounds), "ratios": ratios(rounds), "failed": failed}
     if args.json:
         print(json.dumps(out))
     else:
         show(out)
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -45,8 +45,10 @@ enum {
     ETH_CACHE = 128,
     ETH_DUMMIES = 512,    /* a lap of memif's ring */
     ETH_LINK_POLLS = 512, /* receives between two looks at the links */
-    /* The largest frame (AF_PACKET's 9,216 bytes less its header) fits into one segment. */
-    ETH_DATA_ROOM = RTE_PKTMBUF_HEADROOM + 9216,
+    /* The largest frame (AF_PACKET's 9,216 bytes less its header) fits into one segment. A little
+     * more than a buffer of memif's ring: where mbufs are not larger than those, newer drivers put
+     * each segment of a frame into a buffer of its own. */
+    ETH_DATA_ROOM = RTE_PKTMBUF_HEADROOM + 9216 + 64,
     ETH_RETRY_MS = 300, /* between two attempts of a memif client to connect */
 };
 

@@ -63,7 +63,7 @@ struct port_copies {
 /* Whether a port takes bytes by reference, and why not. */
 /* clang-format off */
 #define PORT_EXT_LIST(X) \
-    X(NOT_OFFERED, "not_offered")  /* this kind of port has buffers of its own (shm: the ring) */ \
+    X(NOT_OFFERED, "not_offered")  /* it has buffers of its own: shm the ring, AF_XDP the UMEM */ \
     X(TAKEN, "taken") \
     X(SEGMENTS, "no_segments")     /* the device sends no frame of several segments */ \
     X(DRIVER, "driver_holds")      /* the driver holds frames after tx_burst, or is not known not to */
