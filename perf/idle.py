@@ -24,7 +24,7 @@ sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", 
 import cluster as cl  # noqa: E402
 import run_net  # noqa: E402
 
-FABRICS, MODES = ("shm", "memif", "af_packet"), ("busy", "yield", "sleep")
+FABRICS, MODES = ("shm", "memif", "af_packet", "af_xdp"), ("busy", "yield", "sleep")
 VALUES = ("rest_cpu_pct", "light_cpu_pct", "p50_us", "p99_us")
 LIGHT = re.compile(r"light n (\d+) p50 ([\d.]+) p90 [\d.]+ p99 ([\d.]+) us")
 

@@ -25,6 +25,12 @@ enum {
         9216, /* 9,000 + 14 + the kernel's 66; four of them are nine pages, without a gap */
 };
 
+static void describe(struct port *p, const char *name, struct port_copies copies)
+{
+    snprintf(p->name, sizeof(p->name), "%s", name);
+    p->copies = copies;
+}
+
 int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ethertype, uint16_t mtu,
                     struct port **ret_port, char err[PORT_ERROR_MAX])
 {
@@ -67,7 +73,7 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
         rc = port_open_ethdev(args, n, peer_of, ethertype, mtu, ret_port, err);
     if (rc == 0) {
         ethdev_own_bell(*ret_port, bell);
-        (*ret_port)->copies = (struct port_copies){.tx = 1, .rx = 1};
+        describe(*ret_port, "memif", (struct port_copies){.tx = 1, .rx = 1});
         ethdev_own_dir(*ret_port, dir);
     } else {
         bell_close(bell);
@@ -142,7 +148,7 @@ int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu,
              interface, frame * 4, frame, AF_PACKET_FRAMES);
     rc = port_open_ethdev(&args, 1, NULL, ethertype, mtu, ret_port, err);
     if (rc == 0)
-        (*ret_port)->copies = (struct port_copies){.tx = 1, .rx = 2};
+        describe(*ret_port, "af_packet", (struct port_copies){.tx = 1, .rx = 2});
     if (rc == 0)
         ethdev_wait_on(*ret_port, driver_socket(interface));
     return rc;
