@@ -5,7 +5,9 @@
  * All descriptors (userfaultfds, control socket, doorbell, the port's) sit in one epoll set. A
  * round asks it without waiting; a sleeping loop waits in it. Poll modes (50-fabrics of the design,
  * measured): busy never gives the core away; yield gives it away after some empty rounds; sleep
- * also blocks after some idle time.
+ * also blocks after some idle time. What frames wake a sleeper by is the port's (wait_fd): a bell,
+ * or the socket of the kernel's that they come by. A port that has no such thing at the moment, as
+ * while its links come up, is polled.
  *
  * Yield is cheap while nobody else wants the CPU. Beside a thread that spins, such as a vCPU, it is
  * not: the scheduler lets that one have its slice, up to a tick (4 ms at HZ=250), and nothing that
@@ -31,7 +33,7 @@
 #define US UINT64_C(1000)
 
 enum {
-    NO_WAIT_FD_US = 50,     /* a port without a descriptor is polled at this interval */
+    NO_WAIT_FD_US = 50,     /* a port without a descriptor, at the moment, is polled so often */
     SLEEP_MAX_US = 50000,   /* signals and the watch over joining are looked at this often */
     SLEEP_MIN_US = 20,      /* shorter is not worth the system call */
     CROWDED_AFTER_US = 200, /* a yield that takes longer: others fill this CPU */
