@@ -27,9 +27,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#pragma GCC diagnostic ignored "-Wundef" /* DPDK's headers ask for GCC_VERSION under clang */
+#include <rte_ethdev.h>
+
 #include "dataplane/base/bits.h"
 #include "dataplane/base/prng.h"
 #include "dataplane/port/eal.h"
+#include "dataplane/port/ethdev_ext.h"
 #include "dataplane/port/port.h"
 
 enum {
@@ -114,6 +118,20 @@ static struct port *open_side(uint8_t side)
     memcpy((void *)&sh->mac[side], p->mac.addr, 6);
     atomic_fetch_add(&sh->open, 1);
     return p;
+}
+
+/* Which devices get bytes by reference, by what they say of themselves; a stranger gets copies. */
+static void devices_are_asked(void)
+{
+    struct rte_eth_dev_info i = {.driver_name = "net_memif"};
+    REQUIRE(eth_ext_of(&i) == PORT_EXT_SEGMENTS);
+    i.tx_offload_capa = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+    REQUIRE(eth_ext_of(&i) == PORT_EXT_TAKEN);
+    i.driver_name = "net_ice"; /* sends by DMA, after tx_burst has returned */
+    REQUIRE(eth_ext_of(&i) == PORT_EXT_DRIVER);
+    i.driver_name = NULL;
+    REQUIRE(eth_ext_of(&i) == PORT_EXT_DRIVER);
+    REQUIRE(strcmp(port_ext_name(PORT_EXT_DRIVER), "driver_holds") == 0);
 }
 
 static uint32_t length_of(uint32_t number)
@@ -438,6 +456,7 @@ int main(int argc, char **argv)
         printf("SKIPPED: network namespaces and packet sockets need root\n");
         return SKIP;
     }
+    devices_are_asked();
     sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (sh == MAP_FAILED)
         return 1;
