@@ -343,15 +343,19 @@ static void eth_flush(struct port *p)
 {
     struct eth_port *e = self_of(p);
     uint64_t published = 0;
+    bool new_link = false;
     for (uint32_t i = 0; i < e->devices; i++) {
         struct eth_device *d = &e->dev[i];
         if (d->waiting > 0) {
             burst(e, d);
             published |= bit64(d->peer);
+            new_link |= !d->up;
         }
         if (d->dummies > 0)
             send_dummies(e, d);
     }
+    if (new_link) /* the peer may sleep before we notice the link, and with it his bell */
+        look_at_links(e);
     if (published != 0 && e->bell != NULL)
         bell_ring(e->bell, published);
     if (e->ext.live > 0)
