@@ -217,7 +217,7 @@ static void down(struct engine *e, uint8_t peer, uint64_t why)
 /* fabric.mtu is what the interfaces say; the path may carry less. */
 static void path_known(const struct engine *e, uint8_t peer, uint64_t mtu)
 {
-    if (mtu < e->port->mtu)
+    if (mtu == RRDP_MTU_BASE && mtu < e->port->mtu)
         fprintf(
             stderr,
             "pando-dataplane: node %u: frames of %u bytes do not arrive at node %u (%s): going on "

@@ -5,6 +5,8 @@
 /* RFC 6298 in integers; samples of frames sent once only (Karn). */
 static void rtt_sample(const struct rrdp *r, struct peer *p, uint64_t rtt)
 {
+    rtt =
+        min_u64(rtt, r->cfg.rto_max_ns); /* beyond it, it is our own standstill that was measured */
     if (p->srtt == 0) {
         p->srtt = rtt;
         p->rttvar = rtt / 2;
@@ -56,6 +58,8 @@ void frame_lost(struct rrdp *r, struct peer *p, unsigned cls, struct sent_frame 
         group_lost(p, f);
     p->stream[cls].lost_count++;
     r->ready[cls] |= bit64(p->id);
+    if (cls >= WIRE_CLASS_DATA) /* one less in the network */
+        pace_go_on(r, p);
 }
 
 /* RFC 8985: a frame is lost when others that left later have arrived: enough of them, or when a

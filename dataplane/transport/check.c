@@ -32,8 +32,8 @@ static void check_in_flight(const struct stream *s)
 /* The time will come, or an acknowledgement of either class. */
 static bool paced_well(const struct peer *p, const struct stream *s)
 {
-    return s->paced && (p->pace_at != NO_TIME || in_flight(&p->stream[WIRE_CLASS_DATA]) ||
-                        in_flight(&p->stream[WIRE_CLASS_BULK]));
+    const struct stream *data = &p->stream[WIRE_CLASS_DATA];
+    return s->paced && (p->pace_at != NO_TIME || in_flight(s) || in_flight(data));
 }
 
 static void check_stream(const struct rrdp *r, const struct peer *p, unsigned k)

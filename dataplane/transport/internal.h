@@ -57,7 +57,7 @@ enum {
     GROUP_REST = 1024,
     CWND_MIN = 4,
     PACE_BURST = 4, /* frames that need not keep their distance: a page at MTU 1500, and one */
-    MTU_PROBES = 5, /* at intervals of syn_ns */
+    MTU_PROBES = 6, /* syn_ns apart, then twice as long each time */
 };
 
 enum peer_state { PEER_OPENING, PEER_HALF_OPEN, PEER_UP };
@@ -129,6 +129,7 @@ struct peer {
     uint16_t mtu;       /* what is used */
     uint16_t mtu_heard; /* of the peer's, on the way here */
     uint8_t mtu_probes; /* left */
+    bool mtu_begins;    /* with the peer's next frame of this connection */
     bool mtu_now;       /* one is to be sent */
     uint64_t mtu_at;    /* the next, or the end of it */
     uint32_t tag, rst_tag;
@@ -169,7 +170,7 @@ struct rrdp {
 /* setup.c */
 void setup_receive(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data,
                    size_t len, struct rrdp_mac mac);
-void setup_other_version(struct rrdp *r, uint64_t now, uint8_t src);
+void setup_other_version(struct rrdp *r, uint64_t now, const uint8_t *frame);
 void setup_stranger(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h);
 void setup_own_number(struct rrdp *r, uint64_t now, const struct wire_rrdp *h, const uint8_t *data);
 void setup_build(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out);
@@ -195,10 +196,12 @@ bool pace_allows(struct peer *p, unsigned cls, uint64_t now);
 void pace_sent(struct peer *p, unsigned cls, uint64_t now);
 void pace_acked(struct rrdp *r, struct peer *p, unsigned cls, uint32_t frames);
 void pace_lost(struct peer *p, unsigned cls, uint64_t now, bool all);
+void pace_go_on(struct rrdp *r, struct peer *p);
 void pace_tick(struct rrdp *r, struct peer *p, uint64_t now);
 
 /* mtu.c */
-void mtu_start(struct rrdp *r, struct peer *p, uint64_t now);
+void mtu_start(struct peer *p);
+void mtu_begin(struct rrdp *r, struct peer *p, uint64_t now);
 void mtu_receive(struct rrdp *r, struct peer *p, size_t len, const struct rrdp_syn *s);
 void mtu_tick(struct rrdp *r, struct peer *p, uint64_t now);
 

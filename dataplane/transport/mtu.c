@@ -18,28 +18,38 @@ static void decided(struct rrdp *r, struct peer *p)
     push_event(r, RRDP_EV_MTU, p, p->mtu);
 }
 
-/* The connection is up. */
-void mtu_start(struct rrdp *r, struct peer *p, uint64_t now)
+/* The connection is up. The first question waits for a frame of the connection: a SYN may be
+ * forged, and its sender would be answered with many times its length. */
+void mtu_start(struct peer *p)
 {
     p->mtu = p->mtu_most < RRDP_MTU_BASE ? p->mtu_most : RRDP_MTU_BASE;
     p->mtu_probes = MTU_PROBES;
-    p->mtu_at = p->mtu < p->mtu_most ? now : NO_TIME;
+    p->mtu_begins = p->mtu < p->mtu_most;
+}
+
+void mtu_begin(struct rrdp *r, struct peer *p, uint64_t now)
+{
+    p->mtu_begins = false;
+    p->mtu_at = now;
     mtu_tick(r, p, now);
 }
 
-/* Of a good SYN in a frame of len bytes. One that is filled up has its answer. */
+/* Of a good SYN in a frame of len bytes. One that has the length asked for has its answer. (Not one
+ * that is only longer than what it says: some fabrics leave bytes behind a frame.) What it says to
+ * have heard counts if it is of this connection; and also after the last question: late is not
+ * never. */
 void mtu_receive(struct rrdp *r, struct peer *p, size_t len, const struct rrdp_syn *s)
 {
-    bool asks = len > WIRE_RRDP_HEADER + RRDP_SYN_BYTES;
-    if (asks && len > p->mtu_heard)
-        p->mtu_heard = (uint16_t)(len < p->mtu_most ? len : p->mtu_most);
-    if (asks) {
+    if (p->mtu_most > RRDP_MTU_BASE && len >= p->mtu_most) {
+        p->mtu_heard = p->mtu_most;
         p->syn_now = true;
         r->control |= bit64(p->id);
     }
-    if (p->mtu_at == NO_TIME || s->heard < p->mtu_most)
+    if (p->state != PEER_UP || p->mtu >= p->mtu_most || s->heard < p->mtu_most ||
+        s->echo_epoch != p->own_epoch)
         return;
     p->mtu = p->mtu_most;
+    p->mtu_begins = false;
     decided(r, p);
 }
 
@@ -53,6 +63,6 @@ void mtu_tick(struct rrdp *r, struct peer *p, uint64_t now)
     }
     p->mtu_probes--;
     p->mtu_now = true;
-    p->mtu_at = now + r->cfg.syn_ns;
+    p->mtu_at = now + (r->cfg.syn_ns << (MTU_PROBES - 1 - p->mtu_probes));
     r->control |= bit64(p->id);
 }

@@ -19,11 +19,12 @@ static bool wide_open(const struct peer *p)
     return p->cwnd >= RRDP_WINDOW;
 }
 
-/* Frames that may still be in the network. */
-static uint32_t flying(const struct peer *p)
+/* Frames of this class and of those before it that may still be in the network. Of those behind it
+ * none count: a page does not wait for bulk. */
+static uint32_t flying(const struct peer *p, unsigned cls)
 {
     uint32_t n = 0;
-    for (unsigned k = WIRE_CLASS_DATA; k < WIRE_CLASSES; k++) {
+    for (unsigned k = WIRE_CLASS_DATA; k <= cls; k++) {
         const struct stream *s = &p->stream[k];
         n += (uint32_t)(s->snd_nxt - s->snd_una) - s->lost_count - s->acked_count;
     }
@@ -46,8 +47,8 @@ bool pace_allows(struct peer *p, unsigned cls, uint64_t now)
 {
     if (cls < WIRE_CLASS_DATA || wide_open(p))
         return true;
-    uint64_t burst = PACE_BURST * (p->srtt / p->cwnd);
-    bool full = flying(p) >= p->cwnd;
+    uint64_t burst = (PACE_BURST - 1) * (p->srtt / p->cwnd);
+    bool full = flying(p, cls) >= p->cwnd;
     if (!full && p->pace_due <= now + burst)
         return true;
     if (!p->stream[cls].paced)
@@ -64,7 +65,8 @@ void pace_sent(struct peer *p, unsigned cls, uint64_t now)
         p->pace_due = max_u64(p->pace_due, now) + p->srtt / p->cwnd;
 }
 
-static void go_on(struct rrdp *r, struct peer *p)
+/* Something has changed: pace_allows looks again, at DATA first. */
+void pace_go_on(struct rrdp *r, struct peer *p)
 {
     p->pace_at = NO_TIME;
     for (unsigned k = WIRE_CLASS_DATA; k < WIRE_CLASSES; k++)
@@ -85,7 +87,7 @@ void pace_acked(struct rrdp *r, struct peer *p, unsigned cls, uint32_t frames)
         }
     if (wide_open(p))
         p->pace_due = 0;
-    go_on(r, p); /* pace_allows looks again */
+    pace_go_on(r, p);
 }
 
 void pace_lost(struct peer *p, unsigned cls, uint64_t now, bool all)
@@ -102,7 +104,7 @@ void pace_lost(struct peer *p, unsigned cls, uint64_t now, bool all)
 void pace_tick(struct rrdp *r, struct peer *p, uint64_t now)
 {
     if (now >= p->pace_at)
-        go_on(r, p);
+        pace_go_on(r, p);
 }
 
 uint32_t rrdp_peer_window(const struct rrdp *r, uint8_t peer)

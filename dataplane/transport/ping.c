@@ -21,7 +21,9 @@ void ping_receive(struct rrdp *r, struct peer *p, const struct wire_rrdp *h, str
 {
     if (h->tag != setup_cluster_tag(r)) {
         drop(p, RRDP_DROP_CLUSTER);
-    } else if (!h->ack_valid) { /* of several, the latest gets its answer */
+    } else if (!h->ack_valid && (mac.addr[0] & 1) != 0) {
+        drop(p, RRDP_DROP_RANGE); /* no station has a group address */
+    } else if (!h->ack_valid) {   /* of several, the latest gets its answer */
         p->pong_now = true;
         p->pong_id = h->seq;
         p->pong_stamp = h->ack;

@@ -139,11 +139,14 @@ static void receive_known(struct rrdp *r, struct peer *p, uint64_t now, const st
     }
     if (p->state == PEER_HALF_OPEN)
         setup_up(r, p, now); /* who knows the tag knows our epoch */
-    p->last_rx = now;
+    if (h->ack_valid)        /* a group frame is no sign that the way between the two is open */
+        p->last_rx = now;
     if (h->ack_valid && !ack_receive(r, p, h->cls, now, h))
         return;
     p->counters.rx_frames[h->cls]++;
     p->counters.rx_bytes[h->cls] += WIRE_RRDP_HEADER + (h->eack ? 8u : 0u) + h->data_len;
+    if (p->mtu_begins)
+        mtu_begin(r, p, now);
     if (h->data_len == 0)
         return;
     if (p->unread > 0)
@@ -178,6 +181,10 @@ static bool group_member(struct rrdp *r, struct wire_rrdp *h, const uint8_t **da
         drop(self, h->src == r->cfg.self ? RRDP_DROP_SELF : RRDP_DROP_NOT_FOR_US);
         return false;
     }
+    if (h->tag != setup_cluster_tag(r)) {
+        drop(self, RRDP_DROP_CLUSTER);
+        return false;
+    }
     switch (wire_group_open(h, r->cfg.self, data)) {
     case WIRE_OK:
         r->peer[h->src].counters.group_rx++;
@@ -201,7 +208,7 @@ void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8
     if (e != WIRE_OK) {
         drop(&r->peer[r->cfg.self], drop_of(e));
         if (e == WIRE_E_VERSION)
-            setup_other_version(r, now, frame[2]);
+            setup_other_version(r, now, frame);
         return;
     }
     if (h.dst == WIRE_DST_GROUP && !group_member(r, &h, &data))

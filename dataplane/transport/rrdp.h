@@ -113,7 +113,7 @@ struct rrdp_counters {
     uint64_t tx_frames[WIRE_CLASSES], rx_frames[WIRE_CLASSES];
     uint64_t tx_bytes[WIRE_CLASSES], rx_bytes[WIRE_CLASSES]; /* after the Ethernet header */
     uint64_t tx_messages[WIRE_CLASSES], rx_messages[WIRE_CLASSES];
-    uint64_t retransmit[WIRE_CLASSES]; /* frames sent again, for whatever reason */
+    uint64_t retransmit[WIRE_CLASSES]; /* frames sent again, for whatever reason; and given up: */
     uint64_t
         retransmit_probe[WIRE_CLASSES]; /* ... the last one, after two round trips of silence */
     uint64_t retransmit_timeout[WIRE_CLASSES];
@@ -159,7 +159,8 @@ enum rrdp_event_type {
     RRDP_EV_PONG,    /* the peer's host answered rrdp_host_ping; value = id | stamp << 32, by = who
                         (enum wire_ping_by) */
     RRDP_EV_MTU,     /* it is known what the path to the peer carries; value = bytes of a frame from
-                        now on: the lower of both mtu, or RRDP_MTU_BASE. Once a connection */
+                        now on: the lower of both mtu, or RRDP_MTU_BASE. Once a connection where the
+                        former is larger; again if a late answer says that the path carries it */
 };
 enum rrdp_down {
     RRDP_DOWN_TIMEOUT = 1,

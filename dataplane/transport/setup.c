@@ -73,7 +73,7 @@ void setup_reset_streams(struct rrdp *r, struct peer *p)
     pace_reset(p);
     p->mtu_heard = 0;
     p->mtu_at = NO_TIME;
-    p->mtu_now = false;
+    p->mtu_now = p->mtu_begins = false;
     p->group_lost = 0;
     p->group_rest = 0;
 }
@@ -152,7 +152,7 @@ void setup_up(struct rrdp *r, struct peer *p, uint64_t now)
         p->rst_tag = p->tag;
     }
     push_event(r, RRDP_EV_UP, p, p->epoch);
-    mtu_start(r, p, now);
+    mtu_start(p);
 }
 
 void setup_down(struct rrdp *r, struct peer *p, enum rrdp_down why)
@@ -197,13 +197,17 @@ static void refuse(struct rrdp *r, struct peer *p, uint64_t now, enum rrdp_refus
     }
 }
 
-/* A whole frame whose header has another version. All that is believed of it is whose it is, and
- * only of a peer that is not connected. */
-void setup_other_version(struct rrdp *r, uint64_t now, uint8_t src)
+/* A whole frame whose header has another version. What every version has in the same place: who
+ * speaks to whom, the SYN flag and in a SYN the hash of the cluster (wire.h). No more is believed
+ * of it, and nothing of a peer that is connected. */
+void setup_other_version(struct rrdp *r, uint64_t now, const uint8_t *frame)
 {
+    struct wire_rrdp h;
     bool room = event_room(r) >= EVENTS_A_FRAME + EVENTS_A_PEER * (uint32_t)r->cfg.nodes;
-    if (src < r->cfg.nodes && src != r->cfg.self && r->peer[src].state != PEER_UP && room)
-        refuse(r, &r->peer[src], now, RRDP_REFUSE_VERSION);
+    wire_rrdp_read_common(frame, &h);
+    if (h.syn && h.dst == r->cfg.self && h.src < r->cfg.nodes && h.src != r->cfg.self &&
+        h.tag == setup_cluster_tag(r) && r->peer[h.src].state != PEER_UP && room)
+        refuse(r, &r->peer[h.src], now, RRDP_REFUSE_VERSION);
 }
 
 /* ---- received SYNs ------------------------------------------------------------------------- */

@@ -297,6 +297,18 @@ static enum wire_error check_rrdp_ranges(const struct wire_rrdp *h)
     return WIRE_OK;
 }
 
+void wire_rrdp_read_common(const uint8_t *frame, struct wire_rrdp *out)
+{
+    *out = (struct wire_rrdp){
+        .syn = (frame[0] & RRDP_SYN) != 0,
+        .ack_valid = (frame[0] & RRDP_ACK) != 0,
+        .src = frame[2],
+        .dst = frame[3],
+        .cluster_tag = frame[7],
+        .tag = get_le32(frame + 16),
+    };
+}
+
 enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
                                  struct wire_rrdp *out, const uint8_t **data)
 {

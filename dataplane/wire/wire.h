@@ -255,6 +255,11 @@ static inline bool wire_rrdp_is_ping(const struct wire_rrdp *h)
     return h->syn && h->nul;
 }
 
+/* Of a whole frame (its CRC was right) of another version: the fields that every version has in the
+ * same place, which are the flags SYN and ACK, source, destination, cluster tag, and the connection
+ * tag. */
+void wire_rrdp_read_common(const uint8_t *frame, struct wire_rrdp *out);
+
 /* Packs header (and bitmap) with CRC field 0; returns its length, 24 or 32. */
 size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MAX]);
 

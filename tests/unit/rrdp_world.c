@@ -166,9 +166,11 @@ static void to_network(struct world *w, uint8_t src, uint8_t dst, uint8_t *bytes
     assert_int_equal(wire_rrdp_unpack(bytes, len, (uint8_t)w->node[src].cfg.cluster_id, &h, &data),
                      WIRE_OK);
     assert_true(len <= w->node[src].cfg.mtu);
+    memset(bytes + len, 0x5A, w->trailer);
     if (w->cut[src][dst] || len > w->path_mtu[src] ||
         (w->filter != NULL && w->filter(w, src, dst, &h)) || prng_chance(&w->rng, w->loss))
         return;
+    len += w->trailer;
     one_copy(w, src, dst, bytes, len);
     if (prng_chance(&w->rng, w->dup))
         one_copy(w, src, dst, bytes, len);
@@ -326,7 +328,7 @@ size_t world_take(struct world *w, uint8_t n, uint8_t *out, struct rrdp_frame *r
 
 void world_poll(struct world *w, uint8_t n)
 {
-    static uint8_t bytes[W_FRAME];
+    static uint8_t bytes[W_FRAME + W_TRAILER];
     struct rrdp *r = w->node[n].r;
     struct rrdp_frame f;
     size_t len;

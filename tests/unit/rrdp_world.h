@@ -16,7 +16,7 @@
 #include "dataplane/base/prng.h"
 #include "dataplane/transport/rrdp.h"
 
-enum { W_NODES = 5, W_PACKETS = 16384, W_FRAME = RRDP_MTU_MAX };
+enum { W_NODES = 5, W_PACKETS = 16384, W_FRAME = RRDP_MTU_MAX, W_TRAILER = 16 };
 
 #define US  UINT64_C(1000)
 #define MS  UINT64_C(1000000)
@@ -63,6 +63,7 @@ struct world {
     uint64_t frame_ns, port_clear[W_NODES];
     uint32_t port_frames;
     bool cut[W_NODES][W_NODES]; /* one way */
+    uint32_t trailer;           /* bytes that the fabric leaves behind each frame */
     bool mute;                  /* payload checks off: for frames made by the test itself */
     uint32_t frames;            /* handed to the network */
     uint32_t most_ahead;        /* of any frame sent, beyond the receiver's last ACK */

@@ -175,6 +175,27 @@ static void frames_that_are_not_for_us(void **state)
     world_free(w);
 }
 
+static bool group_frames_only(struct world *w, uint8_t src, uint8_t dst, const struct wire_rrdp *h)
+{
+    (void)w, (void)dst;
+    return src == 0 && h->dst != WIRE_DST_GROUP;
+}
+
+/* They go another way than frames between two nodes: that they come does not show that those would.
+ */
+static void are_no_sign_of_life(void **state)
+{
+    (void)state;
+    struct world *w = grouped(7, 2);
+    w->filter = group_frames_only;
+    uint64_t end = w->now + 3 * w->node[0].cfg.dead_ns;
+    for (; w->now < end && w->node[1].link[0].down == 0; world_run(w, 5 * MS))
+        (void)world_send_all(w, 0, ALL);
+    assert_int_equal(w->node[1].link[0].down, 1);
+    assert_int_equal(w->node[1].link[0].why, RRDP_DOWN_TIMEOUT);
+    world_free(w);
+}
+
 static void on_bad_networks(void **state)
 {
     (void)state;
@@ -208,7 +229,7 @@ int main(void)
         cmocka_unit_test(one_frame_for_all),   cmocka_unit_test(off_or_too_few),
         cmocka_unit_test(a_member_misses_it),  cmocka_unit_test(a_member_is_deaf),
         cmocka_unit_test(members_that_cannot), cmocka_unit_test(frames_that_are_not_for_us),
-        cmocka_unit_test(on_bad_networks),
+        cmocka_unit_test(are_no_sign_of_life), cmocka_unit_test(on_bad_networks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

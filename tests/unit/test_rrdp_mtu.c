@@ -140,12 +140,72 @@ static void again_after_a_restart(void **state)
     world_free(w);
 }
 
+/* Some fabrics leave bytes behind a frame: that is no question. */
+static void bytes_behind_a_frame(void **state)
+{
+    (void)state;
+    for (uint32_t trailer = 4; trailer <= W_TRAILER; trailer *= 2) {
+        struct world *w = world_new(2, 9000, 6);
+        w->trailer = trailer;
+        world_start_all(w);
+        world_connect(w, 1 * SEC);
+        world_run(w, 1 * SEC);
+        expect(w, 0, 1, 9000);
+        assert_true(world_count(w, 0, syn_frames) + world_count(w, 1, syn_frames) < 12);
+        world_free(w);
+    }
+}
+
+/* An answer that comes when all questions have been asked. */
+static void late_is_not_never(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, 9000, 7);
+    world_start_all(w);
+    world_connect(w, 1 * SEC);
+    uint64_t latency = w->latency;
+    w->latency = 800 * MS; /* longer than the questions take: 63 times syn_ns */
+    world_run(w, 500 * MS);
+    w->latency = latency;
+    expect(w, 0, 1, RRDP_MTU_BASE);
+    world_run(w, 1 * SEC);
+    expect(w, 0, 1, 9000);
+    expect(w, 1, 0, 9000);
+    assert_int_equal(frames_of_a_page(w, 0, 1), 1);
+    assert_int_equal(w->node[0].link[1].down, 0);
+    world_free(w);
+}
+
+/* What a SYN of another connection says to have heard counts for nothing. */
+static void heard_in_another_connection(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, 9000, 8);
+    uint8_t syn[W_FRAME];
+    struct rrdp_frame f;
+    w->path_mtu[0] = w->path_mtu[1] = 1500;
+    world_start_all(w);
+    rrdp_tick(w->node[1].r, w->now);
+    size_t len = world_take(w, 1, syn, &f);
+    world_connect(w, 1 * SEC);
+    syn[WIRE_RRDP_HEADER + 6] = 9000 & 0xFF;
+    syn[WIRE_RRDP_HEADER + 7] = 9000 >> 8;
+    syn[WIRE_RRDP_HEADER + 24] = 1; /* an epoch that was ours once */
+    wire_rrdp_seal(syn, len);
+    world_inject(w, 1, 0, syn, len);
+    world_run(w, 1 * SEC);
+    expect(w, 0, 1, RRDP_MTU_BASE);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_path_that_carries_it),   cmocka_unit_test(a_path_that_does_not),
-        cmocka_unit_test(each_direction_by_itself), cmocka_unit_test(sides_that_differ),
-        cmocka_unit_test(questions_get_lost),       cmocka_unit_test(again_after_a_restart),
+        cmocka_unit_test(a_path_that_carries_it),      cmocka_unit_test(a_path_that_does_not),
+        cmocka_unit_test(each_direction_by_itself),    cmocka_unit_test(sides_that_differ),
+        cmocka_unit_test(questions_get_lost),          cmocka_unit_test(again_after_a_restart),
+        cmocka_unit_test(bytes_behind_a_frame),        cmocka_unit_test(late_is_not_never),
+        cmocka_unit_test(heard_in_another_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

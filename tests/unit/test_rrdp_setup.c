@@ -195,10 +195,22 @@ static void another_version(void **state)
     syn[0] ^= 3; /* version 2 */
     world_inject(w, 1, 0, syn, len);
     assert_int_equal(world_drops(w, 0, RRDP_DROP_CRC), 1);
+    static const struct {
+        uint8_t offset, flip;
+    } strange[] = {{0, 4}, {3, 1}, {16, 1}}; /* no SYN, not for this node, another cluster's */
+    for (unsigned i = 0; i < PANDO_ARRAY_LEN(strange); i++) {
+        syn[strange[i].offset] ^= strange[i].flip;
+        wire_rrdp_seal(syn, len);
+        world_inject(w, 1, 0, syn, len);
+        syn[strange[i].offset] ^= strange[i].flip;
+    }
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_VERSION), 3);
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_REFUSED), 0);
     wire_rrdp_seal(syn, len);
     for (int i = 0; i < 3; i++)
         world_inject(w, 1, 0, syn, len);
-    assert_int_equal(world_drops(w, 0, RRDP_DROP_VERSION), 3);
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_VERSION), 6);
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_REFUSED), 3);
     world_connect(w, 1 * SEC);
     assert_int_equal(w->node[0].link[1].refused, 1);
     assert_int_equal(w->node[0].link[1].why, RRDP_REFUSE_VERSION);
