@@ -11,6 +11,7 @@
 #include "dataplane/base/bits.h"
 #include "dataplane/base/check.h"
 #include "dataplane/engine/engine.h"
+#include "dataplane/port/frame.h"
 
 static int try_send(struct engine *e, uint8_t dst, uint8_t cls, const struct engine_late *m)
 {
@@ -150,41 +151,21 @@ void thaw(struct engine *e, uint64_t page)
         port_settle(e->port, frame, WIRE_PAGE_SIZE);
 }
 
-/* Header and inline part are in `out`; the payload follows by reference where the port takes it,
- * else as a copy. Returns by which: the bytes that were copied. */
-static uint32_t put_payload(struct engine *e, uint8_t *out, uint32_t len,
-                            const struct rrdp_frame *f)
+/* One frame into the port. */
+static void put_frame(struct engine *e, const struct rrdp_frame *f)
 {
-    const uint8_t *from = bytes_of(e, f->payload);
-    PANDO_CHECK(from != NULL);
-    from += f->payload_offset;
-    if (port_takes_ext(e->port, f->payload_len)) {
-        wire_rrdp_seal_parts(out, len, from, f->payload_len);
-        e->port->ops->tx_commit_ext(e->port, len, from, f->payload_len);
-        return 0;
+    const uint8_t *from = NULL;
+    uint32_t copied;
+    if (f->payload_len > 0) {
+        from = bytes_of(e, f->payload);
+        PANDO_CHECK(from != NULL);
+        from += f->payload_offset;
     }
-    memcpy(out + len, from, f->payload_len);
-    len += f->payload_len;
-    wire_rrdp_seal(out, len);
-    e->port->ops->tx_commit(e->port, len);
-    return f->payload_len;
-}
-
-/* One frame into the port's buffer. */
-static void put_frame(struct engine *e, uint8_t *out, const struct rrdp_frame *f)
-{
-    uint32_t len = f->header_len;
-    memcpy(out, f->header, len);
-    if (f->inline_len > 0)
-        memcpy(out + len, f->inline_data, f->inline_len);
-    len += f->inline_len;
-    if (f->payload_len == 0) {
-        wire_rrdp_seal(out, len);
-        e->port->ops->tx_commit(e->port, rrdp_frame_pad(f, out, len));
+    if (!port_put_frame(e->port, f, from, &copied)) {
+        e->count.tx_no_room++;
         return;
     }
-    uint32_t copied = put_payload(e, out, len, f);
-    if (f->payload & ENGINE_BUFFER)
+    if (f->payload_len == 0 || f->payload & ENGINE_BUFFER)
         return;
     e->count.page_bytes_out += f->payload_len;
     e->count.page_copied_out += copied;
@@ -196,12 +177,7 @@ bool transmit_frames(struct engine *e)
     bool useful = false;
     for (uint32_t i = 0; i < ENGINE_TX_FRAMES && rrdp_transmit(e->rrdp, e->now, &f); i++) {
         useful = true;
-        uint8_t *out = e->port->ops->tx_reserve(e->port, f.peer, f.mac_known ? &f.mac : NULL);
-        if (out == NULL) { /* a loss like any other: RRDP sends it again */
-            e->count.tx_no_room++;
-            continue;
-        }
-        put_frame(e, out, &f);
+        put_frame(e, &f);
     }
     e->port->ops->flush(e->port); /* also what the fabric had no room for in an earlier round */
     return useful;

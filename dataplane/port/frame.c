@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/port/frame.h"
+
+#include <string.h>
+
+bool port_put_frame(struct port *p, const struct rrdp_frame *f, const uint8_t *payload,
+                    uint32_t *ret_copied)
+{
+    uint8_t *out = p->ops->tx_reserve(p, f->peer, f->mac_known ? &f->mac : NULL);
+    if (out == NULL)
+        return false;
+    uint32_t len = f->header_len;
+    memcpy(out, f->header, len);
+    if (f->inline_len > 0)
+        memcpy(out + len, f->inline_data, f->inline_len);
+    len += f->inline_len;
+    if (f->payload_len > 0 && port_takes_ext(p, f->payload_len)) {
+        wire_rrdp_seal_parts(out, len, payload, f->payload_len);
+        p->ops->tx_commit_ext(p, len, payload, f->payload_len);
+        *ret_copied = 0;
+        return true;
+    }
+    if (f->payload_len > 0)
+        memcpy(out + len, payload, f->payload_len);
+    len += f->payload_len;
+    wire_rrdp_seal(out, len);
+    p->ops->tx_commit(p, rrdp_frame_pad(f, out, len));
+    *ret_copied = f->payload_len;
+    return true;
+}
