@@ -158,7 +158,7 @@ def measure(args, results, missing):
         say(f"round {r + 1} of {args.rounds}: floor, transport, TCP")
         for text in tool(args.build, "uffd_floor", "1"):
             results.add_line(text)
-        for text in tool(args.build, "pando-rtt", "--rounds", "1", "--samples", str(args.samples * 5)):
+        for text in tool(args.build, "pando-rtt", "--sizes", "64", "--rounds", "1", "--samples", str(args.samples * 5)):
             results.add_line(text)
         for name, mode, nodes, words in GUEST:
             if name in missing:

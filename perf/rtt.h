@@ -20,17 +20,32 @@
 #include "dataplane/port/port.h"
 
 enum {
-    RTT_ASK = 64, /* bytes of every request */
+    RTT_MIN = 32, /* bytes of the shortest question: its head, and what RRDP sends at least */
     RTT_PAGE = 4096,
     RTT_ROUNDS_MAX = 64,
-    RTT_ETHERTYPE = 0x88B5,
+    RTT_ETHERTYPE = 0x88B5,     /* af_packet, on rtt0, as TCP and UDP are */
+    RTT_ETHERTYPE_XDP = 0x88B6, /* af_xdp, on rtt1: its XDP program changes how a veth works */
+    RTT_CLUSTER = 77,
     RTT_LOST_MS = 50, /* a request without an answer for so long is sent again, and counted */
 };
+
+struct rtt_shared;
 
 struct rtt_options {
     uint32_t rounds, samples; /* samples a variant and round */
     uint16_t mtu;
     bool huge;
+    /* A third namespace in the middle, the parent's: rtt0 of both sides leads to its devices left
+     * and right, rtt1 is not made. joined() puts a wire between them (false: it cannot be), tend()
+     * looks after it every millisecond until both sides have ended. */
+    bool middle;
+    bool (*joined)(struct rtt_shared *shared);
+    void (*tend)(struct rtt_shared *shared);
+};
+
+/* Bytes of question and answer. */
+struct rtt_shape {
+    uint32_t ask, reply;
 };
 
 /* Between the two processes and their parent. */
@@ -40,6 +55,13 @@ struct rtt_shared {
     _Atomic uint32_t namespaces; /* sides that have made theirs */
     _Atomic uint32_t linked;     /* the parent has joined them */
     _Atomic uint32_t failed;
+    _Atomic uint32_t missing;         /* fabrics that a side cannot open: a bit each */
+    _Atomic uint32_t counting;        /* stream: the client's clock runs */
+    _Atomic uint64_t pages;           /* stream: that have arrived, of the running variant */
+    _Atomic uint64_t cpu_ns;          /* stream: what they cost the receiver */
+    _Atomic uint32_t loss_ppm, wired; /* loss: wanted, and what the wire has now */
+    _Atomic uint64_t stood[2];        /* when a side last noticed that it had not run: ns */
+    _Atomic uint64_t gap[2];          /* the longest time between two of its polls: ns */
 };
 
 struct rtt_side {
@@ -47,7 +69,7 @@ struct rtt_side {
     struct rtt_shared *shared;
     const struct rtt_options *options;
     const char *dir;
-    uint64_t lost;
+    struct rtt_shape shape; /* of the running round */
 };
 
 struct rtt_result {
@@ -56,12 +78,12 @@ struct rtt_result {
     uint64_t round_p50[RTT_ROUNDS_MAX], lost;
 };
 
-/* One way to ask. `reply` is the number of bytes wanted back. */
+/* One way to ask; sizes are in the side's shape. */
 struct rtt_variant {
     const char *name;
     void *context;
     /* Client: one round trip; false: it was lost. */
-    bool (*ask)(struct rtt_side *s, void *context, uint32_t reply);
+    bool (*ask)(struct rtt_side *s, void *context);
     /* Server: answers what is there, waits a little if nothing is; called until the client is done.
      */
     void (*answer)(struct rtt_side *s, void *context);
@@ -77,26 +99,67 @@ void rtt_relax(uint32_t *empty);
 bool rtt_twin_start(const struct rtt_options *o, struct rtt_side *ret_side, int *ret_status);
 void rtt_twin_barrier(struct rtt_side *s);
 
-/* rtt_port.c: variants over a port. */
+/* rtt_port.c: variants over a port. A message through RRDP begins with this head; kinds are
+ * unlike any kind of wire.h, so that real messages can pass beside them. */
+enum rtt_kind { RTT_KIND_ASK = 0xF1, RTT_KIND_ANSWER, RTT_KIND_PAGE };
+struct rtt_head {
+    uint8_t kind, reserved[3];
+    uint32_t number; /* of the question */
+    uint32_t reply;  /* bytes wanted back */
+};
 struct rtt_port;
 struct rtt_port *rtt_port_new(struct rtt_side *s, struct port *port); /* NULL: out of memory */
-bool rtt_port_connect(struct rtt_side *s,
-                      struct rtt_port *r); /* both sides; false: no connection */
-void rtt_port_free(struct rtt_port *r);    /* closes the port */
-bool rtt_raw_ask(struct rtt_side *s, void *context, uint32_t reply);
+/* Both sides. Returns when the connection is up and it is known which frames its path carries;
+ * false: not within 10 s. */
+bool rtt_port_connect(struct rtt_side *s, struct rtt_port *r);
+void rtt_port_free(struct rtt_port *r); /* closes the port; NULL is fine */
+struct rrdp *rtt_port_rrdp(struct rtt_port *r);
+/* Answers that come are handed to it, in order; it calls nothing of the port. */
+void rtt_port_on_answer(struct rtt_port *r, void (*answered)(void *arg, uint32_t number),
+                        void *arg);
+uint64_t rtt_port_pages(const struct rtt_port *r); /* messages of RTT_KIND_PAGE that came */
+/* Queues a message of len bytes, RTT_MIN..RTT_PAGE, in the class that its length is for; 0 or
+ * rrdp_send's error. */
+int rtt_rrdp_say(struct rtt_side *s, struct rtt_port *r, const struct rtt_head *head, uint32_t len);
+/* Once through what a poll loop does; true if the answer to the latest question came. */
+bool rtt_rrdp_poll(struct rtt_side *s, struct rtt_port *r);
+bool rtt_raw_ask(struct rtt_side *s, void *context);
 void rtt_raw_answer(struct rtt_side *s, void *context);
-bool rtt_rrdp_ask(struct rtt_side *s, void *context, uint32_t reply);
+bool rtt_rrdp_ask(struct rtt_side *s, void *context);
 void rtt_rrdp_answer(struct rtt_side *s, void *context);
 
-/* rtt_tcp.c: a connection over the veth pair, TCP_NODELAY. context points to the socket. */
+/* rtt_fabrics.c: every fabric that both sides can open, connected. */
+enum rtt_fabric {
+    RTT_SHM,
+    RTT_MEMIF,
+    RTT_AF_PACKET,
+    RTT_AF_XDP,
+    RTT_FABRICS,
+};
+extern const char *const rtt_fabric_names[RTT_FABRICS];
+/* Both sides; once a process. wanted: a bit each. ret_ports: NULL for those that are not there,
+ * which the client says on standard error. Ends the process if it cannot go on. */
+void rtt_fabrics_open(struct rtt_side *s, uint32_t wanted, struct rtt_port *ret_ports[RTT_FABRICS]);
+void rtt_fabrics_close(struct rtt_port *ports[RTT_FABRICS]);
+/* Says why, and ends both sides. */
+_Noreturn void rtt_fail(struct rtt_side *s, const char *what);
+
+/* rtt_tcp.c, rtt_udp.c: sockets over the veth pair; TCP_NODELAY. context points to the socket. */
 int rtt_tcp_open(struct rtt_side *s); /* the socket; -errno */
-bool rtt_tcp_spin_ask(struct rtt_side *s, void *context, uint32_t reply);
+bool rtt_tcp_spin_ask(struct rtt_side *s, void *context);
 void rtt_tcp_spin_answer(struct rtt_side *s, void *context);
-bool rtt_tcp_block_ask(struct rtt_side *s, void *context, uint32_t reply);
+bool rtt_tcp_block_ask(struct rtt_side *s, void *context);
 void rtt_tcp_block_answer(struct rtt_side *s, void *context);
+int rtt_udp_open(struct rtt_side *s); /* the socket; -errno */
+bool rtt_udp_ask(struct rtt_side *s, void *context);
+void rtt_udp_answer(struct rtt_side *s, void *context);
+
+/* rtt_wire.c: prints the lengths of frames as a packet socket on rtt0 sees them leave and come, one
+ * JSON object a line. Both sides; r is the af_packet port. */
+void rtt_wire(struct rtt_side *s, struct rtt_port *r);
 
 /* One round of one variant, by both sides; the client adds to *result. */
-void rtt_round(struct rtt_side *s, const struct rtt_variant *v, uint32_t reply,
+void rtt_round(struct rtt_side *s, const struct rtt_variant *v, struct rtt_shape shape,
                struct rtt_result *result);
 
 #endif

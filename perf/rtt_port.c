@@ -15,14 +15,25 @@ struct rtt_port {
     struct rrdp_segments segments;
     uint32_t empty;
     uint32_t expected; /* number of the question that is open */
-    uint8_t page[RTT_PAGE];
+    bool mtu_known;
+    bool answered;
+    uint64_t pages;
+    void (*on_answer)(void *arg, uint32_t number);
+    void *on_answer_arg;
+    struct rtt_head head[WIRE_CLASSES];      /* of the message that is arriving */
+    struct rtt_head todo[RRDP_SEGMENTS_MAX]; /* questions of one frame: answered behind it */
+    uint32_t todos;
+    struct rrdp_mac peer;
+    uint8_t raw_head[WIRE_RRDP_HEADER_MAX];
+    uint8_t page[RTT_PAGE]; /* what is sent */
+    uint8_t in[RTT_PAGE];   /* where what came is copied to, as into guest memory */
 };
 
 struct rtt_port *rtt_port_new(struct rtt_side *s, struct port *port)
 {
     struct rrdp_config c = {.self = s->side,
                             .nodes = 2,
-                            .cluster_id = 77,
+                            .cluster_id = RTT_CLUSTER,
                             .epoch = rtt_now(),
                             .config_hash = 1,
                             .mtu = port->mtu,
@@ -45,6 +56,12 @@ struct rtt_port *rtt_port_new(struct rtt_side *s, struct port *port)
     r->port = port;
     r->rrdp = rrdp_init(memory, &c, rtt_now());
     memset(r->page, 0x5A, sizeof(r->page));
+    struct wire_rrdp h = {.ack_valid = true,
+                          .src = s->side,
+                          .dst = !s->side,
+                          .cls = WIRE_CLASS_REQUEST,
+                          .cluster_tag = RTT_CLUSTER};
+    (void)wire_rrdp_pack(&h, r->raw_head);
     return r;
 }
 
@@ -57,68 +74,119 @@ void rtt_port_free(struct rtt_port *r)
     free(r);
 }
 
-/* ---- raw frames ---------------------------------------------------------------------------- */
-
-struct raw_header {
-    uint32_t number, reply, answer;
-};
-
-static bool raw_send(struct rtt_side *s, struct rtt_port *r, const struct raw_header *h,
-                     uint32_t len)
+struct rrdp *rtt_port_rrdp(struct rtt_port *r)
 {
-    uint8_t *b = r->port->ops->tx_reserve(r->port, !s->side, NULL);
-    if (b == NULL)
-        return false;
-    memcpy(b, h, sizeof(*h));
-    memcpy(b + sizeof(*h), r->page, len - sizeof(*h));
-    r->port->ops->tx_commit(r->port, len);
-    r->port->ops->flush(r->port);
-    return true;
+    return r->rrdp;
 }
 
-/* True if a frame of the wanted kind came; its header is in *h. */
-static bool raw_receive(struct rtt_port *r, uint32_t answer, struct raw_header *h)
+void rtt_port_on_answer(struct rtt_port *r, void (*answered)(void *arg, uint32_t number), void *arg)
+{
+    r->on_answer = answered;
+    r->on_answer_arg = arg;
+}
+
+uint64_t rtt_port_pages(const struct rtt_port *r)
+{
+    return r->pages;
+}
+
+/* ---- raw frames ---------------------------------------------------------------------------- */
+
+/* Instead of sequence, acknowledgement and tag in an RRDP header: the XDP program of af_xdp drops
+ * what is none. */
+enum { RAW_AT = 8 };
+struct raw_header {
+    uint32_t number, bytes, answer;
+};
+
+/* As many frames as the length needs; one doorbell. */
+static void raw_send(struct rtt_side *s, struct rtt_port *r, uint32_t number, uint32_t answer,
+                     uint32_t len)
+{
+    while (len > 0) {
+        uint32_t n = len < r->port->mtu ? len : r->port->mtu;
+        if (n < len && len - n < WIRE_RRDP_HEADER)
+            n -= WIRE_RRDP_HEADER; /* the last one has a header, too */
+        struct raw_header h = {.number = number, .bytes = n, .answer = answer};
+        uint8_t *b = r->port->ops->tx_reserve(r->port, !s->side, &r->peer);
+        if (b == NULL)
+            break; /* the question is lost, and counted */
+        memcpy(b, r->raw_head, WIRE_RRDP_HEADER);
+        memcpy(b + RAW_AT, &h, sizeof(h));
+        memcpy(b + WIRE_RRDP_HEADER, r->page, n - WIRE_RRDP_HEADER);
+        r->port->ops->tx_commit(r->port, n);
+        len -= n;
+    }
+    r->port->ops->flush(r->port);
+}
+
+/* Bytes of the wanted kind that came; the latest header is in *h. */
+static uint32_t raw_receive(struct rtt_port *r, uint32_t answer, struct raw_header *h)
 {
     struct port_frame f[PORT_BURST];
-    uint32_t n = port_rx(r->port, f, PORT_BURST);
-    bool found = false;
+    uint32_t n = port_rx(r->port, f, PORT_BURST), bytes = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (f[i].len < RTT_ASK)
+        struct raw_header got;
+        if (f[i].len < WIRE_RRDP_HEADER)
             continue;
-        memcpy(h, f[i].data, sizeof(*h));
-        found |=
-            h->answer == answer && (!answer || (h->number == r->expected && f[i].len >= h->reply));
+        memcpy(&got, f[i].data + RAW_AT, sizeof(got));
+        if (got.answer != answer || (answer && got.number != r->expected) || got.bytes > f[i].len ||
+            got.bytes > RTT_PAGE)
+            continue;
+        memcpy(r->in, f[i].data, got.bytes);
+        bytes += got.bytes;
+        *h = got;
     }
     if (n == 0)
         rtt_relax(&r->empty);
     else
         r->empty = 0;
-    return found;
+    return bytes;
 }
 
-bool rtt_raw_ask(struct rtt_side *s, void *context, uint32_t reply)
+bool rtt_raw_ask(struct rtt_side *s, void *context)
 {
     struct rtt_port *r = context;
-    struct raw_header got, h = {.number = ++r->expected, .reply = reply};
+    struct raw_header got;
     uint64_t limit = rtt_now() + RTT_LOST_MS * MS;
-    raw_send(s, r, &h, RTT_ASK);
-    while (!raw_receive(r, 1, &got))
+    raw_send(s, r, ++r->expected, 0, s->shape.ask);
+    for (uint32_t bytes = 0; bytes < s->shape.reply;) {
+        bytes += raw_receive(r, 1, &got);
         if (r->empty > 1000 && rtt_now() > limit)
             return false;
+    }
     return true;
 }
 
 void rtt_raw_answer(struct rtt_side *s, void *context)
 {
-    struct rtt_port *r = context;
     struct raw_header h;
-    if (!raw_receive(r, 0, &h))
-        return;
-    h.answer = 1;
-    raw_send(s, r, &h, h.reply >= RTT_ASK && h.reply <= RTT_PAGE ? h.reply : RTT_ASK);
+    if (raw_receive(context, 0, &h) > 0)
+        raw_send(s, context, h.number, 1, s->shape.reply);
 }
 
 /* ---- RRDP ---------------------------------------------------------------------------------- */
+
+/* One frame into the port's buffer; pages by reference where the port takes them. */
+static void put_frame(struct rtt_port *r, uint8_t *b, const struct rrdp_frame *f)
+{
+    const uint8_t *from = r->page + f->payload_offset;
+    uint32_t len = f->header_len;
+    memcpy(b, f->header, len);
+    if (f->inline_len > 0)
+        memcpy(b + len, f->inline_data, f->inline_len);
+    len += f->inline_len;
+    if (f->payload_len > 0 && port_takes_ext(r->port, f->payload_len)) {
+        wire_rrdp_seal_parts(b, len, from, f->payload_len);
+        r->port->ops->tx_commit_ext(r->port, len, from, f->payload_len);
+        return;
+    }
+    if (f->payload_len > 0)
+        memcpy(b + len, from, f->payload_len);
+    len += f->payload_len;
+    wire_rrdp_seal(b, len);
+    r->port->ops->tx_commit(r->port, rrdp_frame_pad(f, b, len));
+}
 
 static void transmit(struct rtt_port *r, uint64_t now)
 {
@@ -127,72 +195,87 @@ static void transmit(struct rtt_port *r, uint64_t now)
     while (rrdp_transmit(r->rrdp, now, &f)) {
         uint8_t *b = r->port->ops->tx_reserve(r->port, f.peer, f.mac_known ? &f.mac : NULL);
         if (b == NULL)
-            continue;
-        uint32_t len = f.header_len;
-        memcpy(b, f.header, len);
-        if (f.inline_len > 0)
-            memcpy(b + len, f.inline_data, f.inline_len);
-        len += f.inline_len;
-        if (f.payload_len > 0)
-            memcpy(b + len, r->page + f.payload_offset, f.payload_len);
-        len += f.payload_len;
-        wire_rrdp_seal(b, len);
-        r->port->ops->tx_commit(r->port, rrdp_frame_pad(&f, b, len));
+            continue; /* a loss like any other */
+        put_frame(r, b, &f);
         sent = true;
     }
     if (sent)
         r->port->ops->flush(r->port);
 }
 
-/* A message: number and wanted bytes behind room for a message header; then, in an answer, the
- * page. */
-static void rrdp_say(struct rtt_side *s, struct rtt_port *r, uint8_t kind, uint32_t number,
-                     uint32_t reply)
+/* The urgent class takes short messages only. */
+static uint8_t class_of(uint32_t len)
 {
-    uint8_t m[RTT_ASK] = {kind};
-    uint32_t page = kind == 2 && reply > RTT_ASK ? reply : 0;
-    memcpy(m + 4, &number, 4);
-    memcpy(m + 8, &reply, 4);
-    (void)rrdp_send(r->rrdp, !s->side, page ? WIRE_CLASS_DATA : WIRE_CLASS_URGENT, m,
-                    page ? WIRE_MSG_HEADER : RTT_ASK, 0, page, false, 0);
-    transmit(r, rtt_now());
+    return len >= RTT_PAGE         ? WIRE_CLASS_DATA
+           : len > RRDP_MSG_INLINE ? WIRE_CLASS_REQUEST
+                                   : WIRE_CLASS_URGENT;
 }
 
-static bool rrdp_poll(struct rtt_side *s, struct rtt_port *r)
+int rtt_rrdp_say(struct rtt_side *s, struct rtt_port *r, const struct rtt_head *head, uint32_t len)
+{
+    uint8_t m[RRDP_MSG_INLINE] = {0};
+    /* A page is a message's payload behind its header. */
+    uint32_t own = len >= RTT_PAGE ? WIRE_MSG_HEADER : len < sizeof(m) ? len : sizeof(m);
+    uint32_t payload = len >= RTT_PAGE ? RTT_PAGE : len - own;
+    memcpy(m, head, sizeof(*head));
+    return rrdp_send(r->rrdp, !s->side, class_of(len), m, (uint16_t)own, 0, payload, false, 0);
+}
+
+static void take(struct rtt_port *r, const struct rrdp_segment *g)
+{
+    struct rtt_head *h = &r->head[g->cls];
+    if (g->first)
+        memcpy(h, g->data, sizeof(*h)); /* 22 bytes at least */
+    uint32_t at = g->offset < RTT_PAGE ? g->offset : RTT_PAGE;
+    memcpy(r->in + at, g->data, g->len < RTT_PAGE - at ? g->len : RTT_PAGE - at);
+    if (!g->last)
+        return;
+    if (h->kind == RTT_KIND_ASK && r->todos < RRDP_SEGMENTS_MAX) {
+        r->todo[r->todos++] = *h;
+    } else if (h->kind == RTT_KIND_ANSWER) {
+        r->answered |= h->number == r->expected;
+        if (r->on_answer != NULL)
+            r->on_answer(r->on_answer_arg, h->number);
+    } else if (h->kind == RTT_KIND_PAGE) {
+        r->pages++;
+    }
+}
+
+static void answer_all(struct rtt_side *s, struct rtt_port *r)
+{
+    for (uint32_t i = 0; i < r->todos; i++) {
+        struct rtt_head h = r->todo[i];
+        uint32_t len = h.reply >= RTT_MIN && h.reply <= RTT_PAGE ? h.reply : RTT_MIN;
+        h.kind = RTT_KIND_ANSWER;
+        (void)rtt_rrdp_say(s, r, &h, len);
+    }
+    r->todos = 0;
+}
+
+bool rtt_rrdp_poll(struct rtt_side *s, struct rtt_port *r)
 {
     struct port_frame f[PORT_BURST];
     struct rrdp_event ev;
     uint64_t now = rtt_now();
-    bool answered = false;
+    r->answered = false;
     uint32_t n = port_rx(r->port, f, PORT_BURST);
     for (uint32_t i = 0; i < n; i++) {
         rrdp_receive(r->rrdp, now, f[i].src, f[i].data, f[i].len, &r->segments);
-        for (uint32_t k = 0; k < r->segments.n; k++) {
-            const struct rrdp_segment *g = &r->segments.seg[k];
-            static uint8_t head[12];
-            if (g->first)
-                memcpy(head, g->data, sizeof(head));
-            if (!g->last)
-                continue;
-            uint32_t number, reply;
-            memcpy(&number, head + 4, 4);
-            memcpy(&reply, head + 8, 4);
-            if (head[0] == 1)
-                rrdp_say(s, r, 2, number, reply <= RTT_PAGE ? reply : RTT_ASK);
-            else
-                answered |= number == r->expected;
-        }
+        for (uint32_t k = 0; k < r->segments.n; k++)
+            take(r, &r->segments.seg[k]);
+        r->peer = f[i].src;
+        answer_all(s, r);
     }
     if (now >= rrdp_deadline(r->rrdp))
         rrdp_tick(r->rrdp, now);
     transmit(r, now);
     while (rrdp_event(r->rrdp, &ev))
-        ;
+        r->mtu_known |= ev.type == RRDP_EV_MTU;
     if (n == 0)
         rtt_relax(&r->empty);
     else
         r->empty = 0;
-    return answered;
+    return r->answered;
 }
 
 bool rtt_port_connect(struct rtt_side *s, struct rtt_port *r)
@@ -202,9 +285,9 @@ bool rtt_port_connect(struct rtt_side *s, struct rtt_port *r)
     /* Polls on for a while after it is up, so that the other side gets there too, and first laps
      * are done. */
     for (uint64_t until = limit; rtt_now() < until && rtt_now() < limit;) {
-        rrdp_poll(s, r);
+        rtt_rrdp_poll(s, r);
         r->port->ops->flush(r->port);
-        if (!up && rrdp_peer_up(r->rrdp, !s->side)) {
+        if (!up && rrdp_peer_up(r->rrdp, !s->side) && r->mtu_known) {
             up = true;
             until = rtt_now() + 300 * MS;
         }
@@ -212,12 +295,15 @@ bool rtt_port_connect(struct rtt_side *s, struct rtt_port *r)
     return up;
 }
 
-bool rtt_rrdp_ask(struct rtt_side *s, void *context, uint32_t reply)
+bool rtt_rrdp_ask(struct rtt_side *s, void *context)
 {
     struct rtt_port *r = context;
     uint64_t limit = rtt_now() + 1000 * MS;
-    rrdp_say(s, r, 1, ++r->expected, reply);
-    while (!rrdp_poll(s, r))
+    struct rtt_head h = {.kind = RTT_KIND_ASK, .number = ++r->expected, .reply = s->shape.reply};
+    if (rtt_rrdp_say(s, r, &h, s->shape.ask) != 0)
+        return false;
+    transmit(r, rtt_now());
+    while (!rtt_rrdp_poll(s, r))
         if (r->empty > 1000 && rtt_now() > limit)
             return false;
     return true;
@@ -225,5 +311,5 @@ bool rtt_rrdp_ask(struct rtt_side *s, void *context, uint32_t reply)
 
 void rtt_rrdp_answer(struct rtt_side *s, void *context)
 {
-    rrdp_poll(s, context);
+    rtt_rrdp_poll(s, context);
 }

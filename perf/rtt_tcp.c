@@ -64,44 +64,37 @@ static bool receive_all(int fd, uint32_t len, int flags)
     return true;
 }
 
-static bool ask(int fd, uint32_t reply, int flags)
+static bool ask(struct rtt_side *s, int fd, int flags)
 {
-    memcpy(bytes, &reply, sizeof(reply));
-    return send_all(fd, RTT_ASK) && receive_all(fd, reply, flags);
+    return send_all(fd, s->shape.ask) && receive_all(fd, s->shape.reply, flags);
 }
 
-static void answer(int fd, int flags)
+static void answer(struct rtt_side *s, int fd, int flags)
 {
-    uint32_t reply;
-    if (!receive_all(fd, RTT_ASK, flags))
-        return;
-    memcpy(&reply, bytes, sizeof(reply));
-    (void)send_all(fd, reply <= RTT_PAGE ? reply : RTT_ASK);
+    if (receive_all(fd, s->shape.ask, flags))
+        (void)send_all(fd, s->shape.reply);
 }
 
-bool rtt_tcp_spin_ask(struct rtt_side *s, void *context, uint32_t reply)
+bool rtt_tcp_spin_ask(struct rtt_side *s, void *context)
 {
-    (void)s;
-    return ask(*(int *)context, reply, MSG_DONTWAIT);
+    return ask(s, *(int *)context, MSG_DONTWAIT);
 }
 
 void rtt_tcp_spin_answer(struct rtt_side *s, void *context)
 {
     static uint32_t empty;
     char byte;
-    (void)s;
     if (recv(*(int *)context, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1) {
         empty = 0;
-        answer(*(int *)context, MSG_DONTWAIT);
+        answer(s, *(int *)context, MSG_DONTWAIT);
     } else {
         rtt_relax(&empty);
     }
 }
 
-bool rtt_tcp_block_ask(struct rtt_side *s, void *context, uint32_t reply)
+bool rtt_tcp_block_ask(struct rtt_side *s, void *context)
 {
-    (void)s;
-    return ask(*(int *)context, reply, 0);
+    return ask(s, *(int *)context, 0);
 }
 
 /* Blocks in recv, with a bound so that the end of the round is seen. */
@@ -110,9 +103,8 @@ void rtt_tcp_block_answer(struct rtt_side *s, void *context)
     int fd = *(int *)context;
     struct timeval bound = {.tv_usec = WAIT_MS * 1000}, none = {0};
     char byte;
-    (void)s;
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound));
     while (recv(fd, &byte, 1, MSG_PEEK) == 1) /* stays in here while questions come */
-        answer(fd, 0);
+        answer(s, fd, 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
 }

@@ -68,35 +68,66 @@ static bool enter_namespace(const struct rtt_side *s)
     }
     snprintf(line, sizeof(line),
              "sysctl -qw net.ipv6.conf.all.disable_ipv6=1; "
-             "ip addr add 10.77.0.%d/24 dev rtt0 && ip link set rtt0 up",
-             s->side + 1);
+             "ip addr add 10.77.0.%d/24 dev rtt0 && ip link set rtt0 up%s",
+             s->side + 1, s->options->middle ? "" : " && ip link set rtt1 up");
     return system(line) == 0;
 }
 
-static bool join(struct rtt_shared *shared, const pid_t *pid, uint16_t mtu)
+/* Directly, or both to the namespace that the parent is in. */
+static bool make_links(const struct rtt_options *o, const pid_t *pid)
 {
-    char line[200];
+    char line[300];
+    if (!o->middle) {
+        snprintf(line, sizeof(line),
+                 "for i in rtt0 rtt1; do ip link add $i mtu %u netns %d type veth peer name $i "
+                 "mtu %u netns %d || exit 1; done",
+                 o->mtu, pid[0], o->mtu, pid[1]);
+        return system(line) == 0;
+    }
+    if (unshare(CLONE_NEWNET) != 0)
+        return false;
+    snprintf(line, sizeof(line),
+             "sysctl -qw net.ipv6.conf.all.disable_ipv6=1; "
+             "ip link add left mtu %u type veth peer name rtt0 mtu %u netns %d && "
+             "ip link add right mtu %u type veth peer name rtt0 mtu %u netns %d && "
+             "ip link set left up && ip link set right up",
+             o->mtu, o->mtu, pid[0], o->mtu, o->mtu, pid[1]);
+    return system(line) == 0;
+}
+
+static bool join(struct rtt_shared *shared, const pid_t *pid, const struct rtt_options *o)
+{
     uint64_t limit = rtt_now() + START_S * UINT64_C(1000000000);
     while (atomic_load(&shared->namespaces) < 2) {
         if (rtt_now() > limit || atomic_load(&shared->failed))
             return false;
         usleep(1000);
     }
-    snprintf(line, sizeof(line),
-             "ip link add rtt0 mtu %u netns %d type veth peer name rtt0 mtu %u netns %d", mtu,
-             pid[0], mtu, pid[1]);
-    if (system(line) != 0)
+    if (!make_links(o, pid) || (o->joined != NULL && !o->joined(shared)))
         return false;
     atomic_store(&shared->linked, 1);
     return true;
 }
 
-static int wait_both(struct rtt_shared *shared, const pid_t *pid)
+/* waitpid that looks after the wire meanwhile. */
+static pid_t wait_one(struct rtt_shared *shared, const struct rtt_options *o, int *status)
+{
+    pid_t who;
+    if (o->tend == NULL)
+        return wait(status);
+    while ((who = waitpid(-1, status, WNOHANG)) == 0) {
+        o->tend(shared);
+        usleep(1000);
+    }
+    return who;
+}
+
+static int wait_both(struct rtt_shared *shared, const pid_t *pid, const struct rtt_options *o)
 {
     int worst = 0;
     for (unsigned i = 0; i < 2; i++) {
         int status;
-        pid_t who = wait(&status);
+        pid_t who = wait_one(shared, o, &status);
         int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
         if (WIFSIGNALED(status))
             fprintf(stderr, "rtt: the side that %s died of signal %d\n",
@@ -135,31 +166,32 @@ bool rtt_twin_start(const struct rtt_options *o, struct rtt_side *ret_side, int 
         pin(i);
         return true;
     }
-    if (!join(shared, pid, o->mtu))
+    if (!join(shared, pid, o))
         atomic_store(&shared->failed, 1);
-    *ret_status = wait_both(shared, pid);
+    *ret_status = wait_both(shared, pid, o);
     rmdir(dir);
     return false;
 }
 
-void rtt_round(struct rtt_side *s, const struct rtt_variant *v, uint32_t reply,
+void rtt_round(struct rtt_side *s, const struct rtt_variant *v, struct rtt_shape shape,
                struct rtt_result *result)
 {
-    struct hist round = {0};
+    static struct hist round;
+    memset(&round, 0, sizeof(round));
+    s->shape = shape;
+    if (s->side == 0) /* before the barrier, so that a round of nothing but losses is seen, too */
+        atomic_store(&s->shared->asking, 1);
     rtt_twin_barrier(s);
     if (s->side == 1) {
-        while (!atomic_load_explicit(&s->shared->asking, memory_order_relaxed))
-            sched_yield();
         while (atomic_load_explicit(&s->shared->asking, memory_order_relaxed))
             v->answer(s, v->context);
         rtt_twin_barrier(s);
         return;
     }
-    atomic_store(&s->shared->asking, 1);
     uint32_t warm = s->options->samples / 10 + 1;
     for (uint32_t i = 0; i < warm + s->options->samples; i++) {
         uint64_t began = rtt_now();
-        if (!v->ask(s, v->context, reply))
+        if (!v->ask(s, v->context))
             result->lost++;
         else if (i >= warm)
             hist_add(&round, rtt_now() - began);
