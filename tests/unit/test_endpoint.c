@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The transport as a socket (dataplane/endpoint) over real ports: content, order, limits, restart,
  * close, what is not ours. */
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -244,6 +245,27 @@ static void a_bad_port_changes_nothing(void **state)
 
 static char dir[64];
 
+static int make_dir(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof(dir), "/dev/shm/pando-endpoint-XXXXXX");
+    return mkdtemp(dir) == NULL ? -1 : 0;
+}
+
+/* Closing left nothing; what a test that failed left is removed here. */
+static int remove_dir(void **state)
+{
+    (void)state;
+    DIR *d = opendir(dir);
+    if (d == NULL)
+        return 0;
+    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d))
+        (void)unlinkat(dirfd(d), e->d_name, 0);
+    closedir(d);
+    (void)rmdir(dir);
+    return -1;
+}
+
 static struct port *shm_port(uint8_t self)
 {
     char err[PORT_ERROR_MAX];
@@ -256,8 +278,6 @@ static struct port *shm_port(uint8_t self)
 static void shared_memory_carries_the_same(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof(dir), "/dev/shm/pando-test-XXXXXX");
-    assert_non_null(mkdtemp(dir));
     struct endpoint *a = open_on(shm_port(0), 0), *b = open_on(shm_port(1), 1);
     run_in_order(a, b);
     endpoint_close(a, 0);
@@ -270,8 +290,6 @@ static void a_peer_that_restarts_is_down_then_up(void **state)
 {
     (void)state;
     struct endpoint_message m;
-    snprintf(dir, sizeof(dir), "/dev/shm/pando-test-XXXXXX");
-    assert_non_null(mkdtemp(dir));
     struct endpoint *a = open_on(shm_port(0), 0), *b = open_on(shm_port(1), 1);
     connect_both(a, b);
     uint64_t epoch = rrdp_peer_epoch(endpoint_rrdp(b), 0);
@@ -321,8 +339,6 @@ static void close_delivers_what_was_sent(void **state)
     (void)state;
     pthread_t thread;
     struct endpoint_message m;
-    snprintf(dir, sizeof(dir), "/dev/shm/pando-test-XXXXXX");
-    assert_non_null(mkdtemp(dir));
     struct endpoint *a = open_on(shm_port(0), 0), *b = open_on(shm_port(1), 1);
     struct receiver r = {.ep = b};
     connect_both(a, b);
@@ -388,6 +404,35 @@ static void the_process_answers_a_host_ping(void **state)
     endpoint_close(b, 0);
 }
 
+static void who_was_away_does_not_take_its_peers_for_dead(void **state)
+{
+    (void)state;
+    struct port *p[2];
+    struct endpoint *ep[2];
+    struct endpoint_config c;
+    struct endpoint_message m;
+    assert_int_equal(port_open_pair(MTU, &p[0], &p[1]), 0);
+    for (uint8_t n = 0; n < 2; n++) {
+        endpoint_defaults(&c, p[n]);
+        c.rrdp.self = n;
+        c.rrdp.heartbeat_ns = 20 * MS;
+        c.rrdp.dead_ns = 200 * MS;
+        assert_int_equal(endpoint_open(&c, p[n], &ep[n]), 0);
+    }
+    connect_both(ep[0], ep[1]);
+    usleep(300000);
+    for (uint64_t end = endpoint_now() + 100 * MS; endpoint_now() < end;)
+        if (step(ep[0], ep[1], &m))
+            assert_int_not_equal(m.type, ENDPOINT_DOWN);
+    usleep(300000);
+    for (uint64_t end = endpoint_now() + 100 * MS; endpoint_now() < end;)
+        if (step(ep[1], ep[0], &m))
+            assert_int_not_equal(m.type, ENDPOINT_DOWN);
+    assert_true(endpoint_up(ep[0], 1) && endpoint_up(ep[1], 0));
+    endpoint_close(ep[0], 0);
+    endpoint_close(ep[1], 0);
+}
+
 /* What a peer with the same cluster and configuration may say that is not ours. */
 static void strange_messages_are_counted(void **state)
 {
@@ -414,9 +459,10 @@ static void strange_messages_are_counted(void **state)
     assert_int_equal(port_open_pair(MTU, &p, &q), 0);
     endpoint_defaults(&c, p);
     c.rrdp.cluster_id = 7;
+    c.rrdp.self = 1;
     void *memory = aligned_alloc(64, (rrdp_size(&c.rrdp) + 63) & ~(size_t)63);
     struct rrdp *peer = rrdp_init(memory, &c.rrdp, endpoint_now());
-    struct endpoint *b = open_on(q, 1);
+    struct endpoint *b = open_on(q, 0);
     uint64_t kind = 0, length = 0, received = 0;
     uint32_t at = 0, n = sizeof(strange) / sizeof(strange[0]);
     for (uint64_t end = endpoint_now() + 10 * SECOND; endpoint_now() < end;) {
@@ -430,9 +476,9 @@ static void strange_messages_are_counted(void **state)
         rrdp_tick(peer, endpoint_now());
         while (rrdp_event(peer, &ev))
             ;
-        if (at < n && rrdp_peer_up(peer, 1)) {
+        if (at < n && rrdp_peer_up(peer, 0)) {
             uint8_t head[RRDP_MSG_INLINE] = {strange[at].kind, strange[at].count};
-            assert_int_equal(rrdp_send(peer, 1, WIRE_CLASS_DATA, head, strange[at].inline_len, 0,
+            assert_int_equal(rrdp_send(peer, 0, WIRE_CLASS_BULK, head, strange[at].inline_len, 0,
                                        strange[at].payload_len, false, 0),
                              0);
             kind += strange[at].kind_dropped;
@@ -452,7 +498,7 @@ static void strange_messages_are_counted(void **state)
     assert_int_equal(e->dropped_kind, kind);
     assert_int_equal(e->dropped_length, length);
     assert_int_equal(e->received, received);
-    assert_true(endpoint_up(b, 0));
+    assert_true(endpoint_up(b, 1));
     endpoint_close(b, 0);
     port_close(p);
     free(memory);
@@ -465,12 +511,13 @@ int main(void)
         cmocka_unit_test(what_is_out_of_range_is_refused),
         cmocka_unit_test(a_full_endpoint_says_again_and_recovers),
         cmocka_unit_test(a_bad_port_changes_nothing),
-        cmocka_unit_test(shared_memory_carries_the_same),
-        cmocka_unit_test(a_peer_that_restarts_is_down_then_up),
-        cmocka_unit_test(close_delivers_what_was_sent),
+        cmocka_unit_test_setup_teardown(shared_memory_carries_the_same, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_peer_that_restarts_is_down_then_up, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(close_delivers_what_was_sent, make_dir, remove_dir),
         cmocka_unit_test(nobody_to_take_it_is_a_time_out),
         cmocka_unit_test(a_file_descriptor_ends_the_sleep),
         cmocka_unit_test(the_process_answers_a_host_ping),
+        cmocka_unit_test(who_was_away_does_not_take_its_peers_for_dead),
         cmocka_unit_test(strange_messages_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
