@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/port/frame.h"
 #include "dataplane/transport/rrdp.h"
 #include "perf/rtt.h"
 
@@ -167,38 +168,13 @@ void rtt_raw_answer(struct rtt_side *s, void *context)
 
 /* ---- RRDP ---------------------------------------------------------------------------------- */
 
-/* One frame into the port's buffer; pages by reference where the port takes them. */
-static void put_frame(struct rtt_port *r, uint8_t *b, const struct rrdp_frame *f)
-{
-    const uint8_t *from = r->page + f->payload_offset;
-    uint32_t len = f->header_len;
-    memcpy(b, f->header, len);
-    if (f->inline_len > 0)
-        memcpy(b + len, f->inline_data, f->inline_len);
-    len += f->inline_len;
-    if (f->payload_len > 0 && port_takes_ext(r->port, f->payload_len)) {
-        wire_rrdp_seal_parts(b, len, from, f->payload_len);
-        r->port->ops->tx_commit_ext(r->port, len, from, f->payload_len);
-        return;
-    }
-    if (f->payload_len > 0)
-        memcpy(b + len, from, f->payload_len);
-    len += f->payload_len;
-    wire_rrdp_seal(b, len);
-    r->port->ops->tx_commit(r->port, rrdp_frame_pad(f, b, len));
-}
-
 static void transmit(struct rtt_port *r, uint64_t now)
 {
     struct rrdp_frame f;
+    uint32_t copied;
     bool sent = false;
-    while (rrdp_transmit(r->rrdp, now, &f)) {
-        uint8_t *b = r->port->ops->tx_reserve(r->port, f.peer, f.mac_known ? &f.mac : NULL);
-        if (b == NULL)
-            continue; /* a loss like any other */
-        put_frame(r, b, &f);
-        sent = true;
-    }
+    while (rrdp_transmit(r->rrdp, now, &f))
+        sent |= port_put_frame(r->port, &f, r->page + f.payload_offset, &copied);
     if (sent)
         r->port->ops->flush(r->port);
 }

@@ -164,12 +164,14 @@ static void a_full_endpoint_says_again_and_recovers(void **state)
     uint32_t sent = 0, got = 0;
     open_pair(&a, &b);
     connect_both(a, b);
+    while (endpoint_send(a, 1, WIRE_CLASS_REQUEST, bytes, 62, true) == 0) /* without buffers */
+        sent++;
+    assert_int_equal(sent, RRDP_QUEUE);
+    for (unsigned i = 0; i < 8; i++) /* refused by the queue: no buffer is lost */
+        assert_int_equal(endpoint_send(a, 1, WIRE_CLASS_REQUEST, bytes, 4096, true), -EAGAIN);
     while (endpoint_send(a, 1, WIRE_CLASS_DATA, bytes, 4096, true) == 0)
         sent++;
-    assert_int_equal(sent, 4);                                            /* buffers */
-    while (endpoint_send(a, 1, WIRE_CLASS_REQUEST, bytes, 62, true) == 0) /* these need none */
-        sent++;
-    assert_int_equal(sent, 4 + RRDP_QUEUE);
+    assert_int_equal(sent, RRDP_QUEUE + 4); /* buffers */
     for (uint64_t end = endpoint_now() + 10 * SECOND; got < sent && endpoint_now() < end;)
         if (step(b, a, &m) && m.type == ENDPOINT_DATA)
             got++;
