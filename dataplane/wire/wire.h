@@ -82,6 +82,7 @@ enum wire_family { WIRE_FAMILY_COH, WIRE_FAMILY_GLUE, WIRE_FAMILY_CLOCK };
     X(0x31, TIME_REP, "time_rep", URGENT, BYTES, CLOCK) /* and the cluster clock's line */
 /* clang-format on */
 
+/* Kinds from WIRE_KIND_LIMIT on are no dataplane's; 0x40 is an endpoint's (endpoint/endpoint.h). */
 #define X(id, ID, name, class, payload, family) WIRE_##ID = (id),
 enum wire_kind { WIRE_MSG_LIST(X) WIRE_KIND_LIMIT = 0x40 };
 #undef X
