@@ -23,7 +23,11 @@ def main():
     msg, frame = HERE / "corpus" / "fuzz_msg", HERE / "corpus" / "fuzz_frame"
     msg.mkdir(parents=True, exist_ok=True)
     frame.mkdir(parents=True, exist_ok=True)
+    links = {name: data for name, data in files.items() if name.startswith("link_")}
+    by_hand("fuzz_link", {name: bytes([i]) + data for i, (name, data) in enumerate(sorted(links.items()))})
     for name, data in files.items():
+        if name in links:
+            continue
         if not name.startswith("rrdp_"):
             payload = 4096 if name in PAGES else len(data) - 22
             (msg / name).write_bytes(

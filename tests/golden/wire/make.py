@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes the golden frames of this folder from the layouts in the comments of wire.h and rrdp.h.
 
-A second, independent implementation: it shares no code with wire.c, and its CRC goes bit by bit. Run it
-only after a layout was changed on purpose, and review the difference. test_wire.c has the same values.
+A second, independent implementation: it shares no code with wire.c or link.c, and its CRC goes bit by bit. Run it
+only after a layout was changed on purpose, and review the difference. test_wire.c and test_link.c have the same
+values. frames.pcap, for packet tools: each RRDP frame here over plain Ethernet, UDP/IPv4 and UDP/IPv6.
 """
 import pathlib
 import struct
@@ -91,7 +92,68 @@ golden = {
     "rrdp_middle": rrdp(page, cls=2), "rrdp_last": rrdp(page, cls=2, last=1),
     "rrdp_last_eack": rrdp(page, eack=1, cls=3, last=1),
 }
+
+
+# Link headers, as in link.h. Node n has the MAC 02:50:41:00:00:n and the addresses 192.0.2.n and 2001:db8::n.
+UDP_PORT = 18514
+GROUP_MAC = bytes.fromhex("035041667788")
+
+
+def mac(node):
+    return bytes([2, 0x50, 0x41, 0, 0, node])
+
+
+def ether(frame, to=None):
+    return ((to or mac(frame[3])) + mac(frame[2]) + bytes.fromhex("88b5") + frame).ljust(60, b"\0")
+
+
+def udp(frame):
+    h = 0x811C9DC5
+    for byte in (frame[3], frame[4] & 3):
+        h = (h ^ byte) * 0x01000193 % 2**32
+    return struct.pack(">HHHH", 49152 + (h ^ h >> 14) % 16384, UDP_PORT, 8 + len(frame), 0) + frame
+
+
+def udp4(frame):
+    data = udp(frame)
+    head = struct.pack(">BBHHHBBH4B4B", 0x45, 0, 20 + len(data), 0, 0x4000, 64, 17, 0, 192, 0, 2, frame[2],
+                       192, 0, 2, frame[3])
+    total = sum(struct.unpack(">10H", head))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    head = head[:10] + struct.pack(">H", 0xFFFF - total) + head[12:]
+    return mac(frame[3]) + mac(frame[2]) + b"\x08\x00" + head + data
+
+
+def udp6(frame):
+    data = udp(frame)
+    net = bytes.fromhex("20010db8") + bytes(11)
+    head = struct.pack(">IHBB", 6 << 28, len(data), 17, 64) + net + frame[2:3] + net + frame[3:4]
+    return mac(frame[3]) + mac(frame[2]) + b"\x86\xdd" + head + data
+
+
+def carried():
+    """Each RRDP frame, in each encapsulation that it can have; a lone SYN goes to everybody."""
+    for name, frame in golden.items():
+        if name == "rrdp_group":
+            yield ether(frame, GROUP_MAC)
+        elif name.startswith("rrdp_"):
+            yield ether(frame, b"\xff" * 6 if name == "rrdp_syn" else None)
+            yield udp4(frame)
+            yield udp6(frame)
+
+
+def pcap(packets):
+    out = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    for n, packet in enumerate(packets):
+        out += struct.pack("<IIII", 0, n, len(packet), len(packet)) + packet
+    return out
+
+
 if __name__ == "__main__":
+    (HERE / "frames.pcap").write_bytes(pcap(carried()))
+    for kind, carry in ("ether", ether), ("udp4", udp4), ("udp6", udp6):
+        golden["link_" + kind] = carry(golden["rrdp_middle"])
     for name, data in golden.items():
         lines = [data[i:i + 16].hex(" ") for i in range(0, len(data), 16)]
         (HERE / (name + ".hex")).write_text("\n".join(lines) + "\n")
