@@ -45,7 +45,7 @@ static int open_port(struct rtt_side *s, enum rtt_fabric fabric, struct port **r
     case RTT_MEMIF:
         return port_open_memif(s->dir, s->side, 2, RTT_ETHERTYPE, mtu, ret_port, err);
     case RTT_AF_PACKET:
-        return port_open_af_packet("rtt0", RTT_ETHERTYPE, mtu, ret_port, err);
+        return port_open_af_packet("rtt0", NULL, RTT_ETHERTYPE, mtu, ret_port, err);
     default:
         return open_xdp(s, ret_port, err);
     }

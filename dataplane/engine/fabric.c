@@ -94,8 +94,8 @@ static int open_memif(struct engine *e, char err[PORT_ERROR_MAX])
 
 static int open_af_packet(struct engine *e, char err[PORT_ERROR_MAX])
 {
-    return port_open_af_packet(own_node(e)->device, e->cfg->fabric.ethertype, e->cfg->fabric.mtu,
-                               &e->port, err);
+    return port_open_af_packet(own_node(e)->device, NULL, e->cfg->fabric.ethertype,
+                               e->cfg->fabric.mtu, &e->port, err);
 }
 
 static int open_af_xdp(struct engine *e, char err[PORT_ERROR_MAX])

@@ -15,30 +15,6 @@ static struct af_xdp_port *self_of(struct port *p)
     return (struct af_xdp_port *)p;
 }
 
-/* ---- the link header: plain Ethernet ------------------------------------------------------- */
-
-enum { ETHERNET = 14 };
-
-static void write_link_header(struct af_xdp_port *a, uint8_t *h, const struct rrdp_mac *to)
-{
-    if (to != NULL)
-        memcpy(h, to->addr, 6);
-    else
-        memset(h, 0xFF, 6);
-    memcpy(h + 6, a->port.mac.addr, 6);
-    memcpy(h + 12, &a->ethertype_be, 2);
-}
-
-/* The program in the kernel has looked at addresses and EtherType; but a length that cannot be, and
- * an echo of our own frames, are ours to refuse. A group address is everybody's. */
-static bool read_link_header(struct af_xdp_port *a, const uint8_t *h, uint32_t len)
-{
-    uint32_t most = a->port.mtu > 46 ? a->port.mtu : 46u;
-    return len > ETHERNET && len <= ETHERNET + most && memcmp(h + 12, &a->ethertype_be, 2) == 0 &&
-           memcmp(h + 6, a->port.mac.addr, 6) != 0 &&
-           (memcmp(h, a->port.mac.addr, 6) == 0 || (h[0] & 1) != 0);
-}
-
 /* ---- buffers for receiving ----------------------------------------------------------------- */
 
 static void free_chunk(struct af_xdp_port *a, uint64_t base)
@@ -138,14 +114,19 @@ static uint32_t receive_from(struct af_xdp_port *a, unsigned socket, struct port
             break;
         for (uint32_t i = 0; i < entries; i++, rx->index++)
             free_chunk(a, xsk_desc(rx, rx->index)->addr & XSK_UNALIGNED_BUF_ADDR_MASK);
-        if (data == NULL || !read_link_header(a, data, len)) {
+        /* The program in the kernel has looked at addresses, EtherType and port, but not at all
+         * that link_read does, and believes no length. */
+        struct link_frame frame;
+        enum link_verdict v = data != NULL ? link_read(&a->link, data, len, &frame) : LINK_LENGTH;
+        if (v != LINK_OK) {
             a->port.counters.rx_foreign++;
+            a->port.counters.rx_refused[v]++;
             continue;
         }
         struct port_frame *f = &out[n++];
-        f->data = data + ETHERNET;
-        f->len = len - ETHERNET;
-        memcpy(f->src.addr, data + 6, 6);
+        f->data = frame.data;
+        f->len = frame.len;
+        memcpy(f->src.addr, frame.src, 6);
         a->rx_by_socket[socket]++;
         a->port.counters.rx_bytes += f->len;
     }
@@ -192,8 +173,10 @@ static uint64_t slot_at(uint32_t slot)
 
 static uint8_t *af_xdp_tx_reserve(struct port *p, uint8_t peer, const struct rrdp_mac *mac)
 {
+    static const uint8_t broadcast[6] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
     struct af_xdp_port *a = self_of(p);
-    (void)peer;
+    if (!neighbours_reach(a->hops, &a->link, peer, mac != NULL, &p->counters))
+        return NULL;
     if (a->reserved == 0)
         reap(a); /* each time: a slot that was just sent from is still in the cache */
     if (a->reserved == 0 && a->free_slots == 0) {
@@ -202,17 +185,18 @@ static uint8_t *af_xdp_tx_reserve(struct port *p, uint8_t peer, const struct rrd
     }
     if (a->reserved == 0)
         a->reserved = a->slot_free[--a->free_slots] + 1u;
-    uint8_t *h = a->xsk.umem + slot_at(a->reserved - 1);
-    write_link_header(a, h, mac);
-    return h + ETHERNET;
+    a->reserved_peer = peer;
+    memcpy(a->reserved_mac, mac != NULL ? mac->addr : broadcast, 6);
+    return a->xsk.umem + slot_at(a->reserved - 1) + a->header;
 }
 
 static void af_xdp_tx_commit(struct port *p, uint32_t len)
 {
     struct af_xdp_port *a = self_of(p);
     struct xsk_ring *tx = &a->xsk.tx;
-    uint32_t slot = a->reserved - 1, left = ETHERNET + len;
+    uint32_t slot = a->reserved - 1, left = a->header + len;
     uint64_t at = slot_at(slot);
+    link_write(&a->link, a->reserved_peer, a->reserved_mac, len, a->xsk.umem + at);
     a->reserved = 0;
     while (left > 0) {
         uint32_t part = left < AF_XDP_CHUNK ? left : AF_XDP_CHUNK;
@@ -285,6 +269,7 @@ static void af_xdp_close(struct port *p)
 {
     struct af_xdp_port *a = self_of(p);
     steer_close(a->steer);
+    neighbours_close(a->hops);
     if (a->epoll >= 0)
         close(a->epoll);
     xsk_close(&a->xsk);

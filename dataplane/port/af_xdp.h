@@ -26,6 +26,7 @@
 #include <linux/if_xdp.h>
 
 #include "bpf/steer.h"
+#include "dataplane/port/neighbour.h"
 #include "dataplane/port/port.h"
 
 /* Since Linux 6.6; Debian 12's headers are older. Names and values are the kernel's. */
@@ -135,13 +136,15 @@ struct af_xdp_port {
     struct port port;
     struct xsk xsk;
     struct steer *steer;
-    uint16_t ethertype_be;
+    struct link link;
+    struct neighbours *hops; /* NULL: plain Ethernet */
     int epoll;
-    int error; /* of the last wake-up, -errno; 0: it worked */
-    uint32_t queue, link_header;
+    int error;              /* of the last wake-up, -errno; 0: it worked */
+    uint32_t queue, header; /* header: link_header_bytes */
     uint32_t next_chunk, free_chunks;
     uint64_t chunk_free[AF_XDP_CHUNKS / 64];
     uint32_t free_slots, reserved; /* reserved: slot + 1, 0 none */
+    uint8_t reserved_peer, reserved_mac[6];
     uint16_t slot_free[AF_XDP_SLOTS];
     uint8_t slot_descs[AF_XDP_SLOTS]; /* not completed yet */
     uint64_t rx_by_socket[STEER_SOCKETS];

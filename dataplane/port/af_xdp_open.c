@@ -42,11 +42,13 @@ static int check_with(int fd, const struct port_af_xdp *cfg, uint8_t mac[6],
                  name);
         return -ENODEV;
     }
-    if (r.ifr_mtu < cfg->mtu) {
-        snprintf(err, PORT_ERROR_MAX,
-                 "af_xdp fabric: %s carries %d bytes and fabric.mtu is %u: ip link set %s mtu %u, "
-                 "or lower fabric.mtu",
-                 name, r.ifr_mtu, cfg->mtu, name, cfg->mtu);
+    uint32_t headers = cfg->link != NULL ? link_ip_bytes(cfg->link->kind) : 0;
+    if (r.ifr_mtu < (int)(cfg->mtu + headers)) {
+        snprintf(
+            err, PORT_ERROR_MAX,
+            "af_xdp fabric: %s carries %d bytes, fabric.mtu is %u and headers have %u: ip link "
+            "set %s mtu %u, or lower fabric.mtu",
+            name, r.ifr_mtu, cfg->mtu, headers, name, cfg->mtu + headers);
         return -EMSGSIZE;
     }
     if (ioctl(fd, SIOCGIFFLAGS, &r) != 0 || !(r.ifr_flags & IFF_UP)) {
@@ -83,21 +85,43 @@ static int start_program(struct af_xdp_port *a, const struct port_af_xdp *cfg,
                          char err[PORT_ERROR_MAX])
 {
     char why[XDP_ERROR_MAX] = "";
+    static const uint32_t encapsulation[LINK_KINDS] = {STEER_ETHERNET, STEER_UDP4, STEER_UDP6};
+    const struct link_config *link = &a->link.cfg;
     struct steer_config c = {
-        .encapsulation = STEER_ETHERNET,
-        .ethertype = a->ethertype_be,
+        .encapsulation = encapsulation[link->kind],
+        .ethertype = htons(cfg->ethertype),
+        .udp_port = htons(link->udp_port),
         .self = cfg->self,
         .nodes = cfg->nodes,
         .cluster_tag = rrdp_cluster_tag(cfg->cluster_id),
         .cluster_id = (uint32_t)cfg->cluster_id,
     };
-    memcpy(c.mac, a->port.mac.addr, 6);
+    memcpy(c.mac, a->link.mac, 6);
+    if (link->kind != LINK_ETHERNET)
+        memcpy(c.address, link->ip[link->self], sizeof(c.address));
     int rc = steer_open(&c, &a->steer, why);
     if (rc == 0)
         rc = steer_attach(a->steer, cfg->interface, why);
     if (rc != 0)
         snprintf(err, PORT_ERROR_MAX, "af_xdp fabric: %.*s", PORT_ERROR_MAX - 20, why);
     return rc;
+}
+
+static int begin_link(struct af_xdp_port *a, const struct port_af_xdp *cfg, const uint8_t mac[6],
+                      char err[PORT_ERROR_MAX])
+{
+    int rc = link_init(&a->link, cfg->link, cfg->ethertype, cfg->mtu, mac);
+    if (rc != 0) {
+        snprintf(err, PORT_ERROR_MAX, "af_xdp fabric: link header of node %u of %u, UDP port %u",
+                 cfg->link->self, cfg->link->nodes, cfg->link->udp_port);
+        return rc;
+    }
+    a->header = link_header_bytes(a->link.cfg.kind);
+    a->port.reaches_all = a->link.cfg.kind == LINK_ETHERNET;
+    link_own_mac(&a->link, a->port.mac.addr);
+    if (a->port.reaches_all)
+        return 0;
+    return neighbours_open(cfg->interface, &a->link, &a->hops, err);
 }
 
 /* One descriptor for both sockets: epoll's own is readable when one of them is. */
@@ -133,9 +157,10 @@ int port_open_af_xdp(const struct port_af_xdp *cfg, struct port **ret_port,
 {
     uint8_t mac[6];
     if (cfg->mtu == 0 || cfg->mtu > RRDP_MTU_MAX || cfg->nodes > WIRE_NODES_MAX ||
-        cfg->self >= cfg->nodes) {
-        snprintf(err, PORT_ERROR_MAX, "af_xdp fabric: MTU %u (1..%d), node %u of %u", cfg->mtu,
-                 RRDP_MTU_MAX, cfg->self, cfg->nodes);
+        cfg->self >= cfg->nodes || (cfg->link != NULL && (unsigned)cfg->link->kind >= LINK_KINDS)) {
+        snprintf(err, PORT_ERROR_MAX, "af_xdp fabric: MTU %u (1..%d), node %u of %u, link kind %d",
+                 cfg->mtu, RRDP_MTU_MAX, cfg->self, cfg->nodes,
+                 cfg->link != NULL ? (int)cfg->link->kind : LINK_ETHERNET);
         return -EINVAL;
     }
     int rc = check_interface(cfg, mac, err);
@@ -144,18 +169,16 @@ int port_open_af_xdp(const struct port_af_xdp *cfg, struct port **ret_port,
     struct af_xdp_port *a = calloc(1, sizeof(*a));
     if (a == NULL)
         return -ENOMEM;
-    a->port =
-        (struct port){.ops = &af_xdp_ops, .name = "af_xdp", .mtu = cfg->mtu, .reaches_all = true};
-    memcpy(a->port.mac.addr, mac, 6);
-    a->ethertype_be = htons(cfg->ethertype);
+    a->port = (struct port){.ops = &af_xdp_ops, .name = "af_xdp", .mtu = cfg->mtu};
+    a->xsk = (struct xsk){.fd = {-1, -1}};
     a->queue = cfg->queue;
     a->epoll = -1;
+    rc = begin_link(a, cfg, mac, err);
     /* The program first: some drivers make the queue fit for AF_XDP only with one attached. */
-    rc = start_program(a, cfg, err);
+    if (rc == 0)
+        rc = start_program(a, cfg, err);
     if (rc == 0)
         rc = xsk_open(&a->xsk, cfg->interface, cfg->queue, cfg->mtu + 64 <= AF_XDP_STRIDE, err);
-    else
-        a->xsk = (struct xsk){.fd = {-1, -1}};
     if (rc == 0) {
         af_xdp_begin(a);
         rc = join_sockets(a, err);

@@ -35,6 +35,7 @@
 #include "dataplane/base/bits.h"
 #include "dataplane/port/ethdev.h"
 #include "dataplane/port/ethdev_ext.h"
+#include "dataplane/port/neighbour.h"
 
 enum {
     ETH_DEVICES = WIRE_NODES_MAX,
@@ -66,7 +67,9 @@ struct eth_device {
 
 struct eth_port {
     struct port port;
-    uint16_t ethertype_be;
+    struct link link;
+    uint32_t header;         /* link_header_bytes */
+    struct neighbours *hops; /* NULL: plain Ethernet */
     struct rte_mempool *pool;
     struct eth_ext ext;
     uint32_t devices, rotor, polls;
@@ -74,6 +77,7 @@ struct eth_port {
     int8_t device_of[WIRE_NODES_MAX]; /* -1: none */
     struct rte_mbuf *reserved;
     struct eth_device *reserved_for;
+    uint8_t reserved_peer, reserved_mac[6];
     uint32_t held;  /* mbufs of the last receive: the caller reads them until the next */
     uint32_t early; /* of them: arm found them, and they are for the next receive */
     int wait_fd;    /* -1: none */
@@ -89,34 +93,30 @@ static struct eth_port *self_of(struct port *p)
     return (struct eth_port *)p;
 }
 
-static uint8_t *write_link_header(struct eth_port *e, struct rte_mbuf *m, const uint8_t *to)
+static uint8_t *bytes_of(struct rte_mbuf *m)
 {
-    struct rte_ether_hdr *h = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
-    memcpy(h->dst_addr.addr_bytes, to, 6);
-    memcpy(h->src_addr.addr_bytes, e->port.mac.addr, 6);
-    h->ether_type = e->ethertype_be;
-    return (uint8_t *)(h + 1);
+    return rte_pktmbuf_mtod(m, uint8_t *);
 }
 
 /* ---- receive ------------------------------------------------------------------------------- */
 
-/* NULL: not for us. */
-static const struct rte_ether_hdr *frame_for_us(struct eth_port *e, const struct rte_mbuf *m)
+static bool is_dummy(const struct eth_port *e, const uint8_t *bytes)
 {
     static const uint8_t none[6];
-    const struct rte_ether_hdr *h = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
-    bool good = m->nb_segs == 1 && m->data_len > sizeof(*h) &&
-                m->data_len <= sizeof(*h) + (e->port.mtu > 46 ? e->port.mtu : 46u) &&
-                h->ether_type == e->ethertype_be &&
-                memcmp(h->src_addr.addr_bytes, e->port.mac.addr, 6) != 0;
-    if (good && memcmp(h->dst_addr.addr_bytes, none, 6) == 0)
-        return NULL; /* a dummy */
-    good = good && (memcmp(h->dst_addr.addr_bytes, e->port.mac.addr, 6) == 0 ||
-                    rte_is_multicast_ether_addr(&h->dst_addr));
-    if (good)
-        return h;
+    return e->one_per_peer && memcmp(bytes, none, sizeof(none)) == 0;
+}
+
+static bool frame_for_us(struct eth_port *e, struct rte_mbuf *m, struct link_frame *ret_frame)
+{
+    enum link_verdict v =
+        m->nb_segs == 1 ? link_read(&e->link, bytes_of(m), m->data_len, ret_frame) : LINK_LENGTH;
+    if (v == LINK_OK)
+        return true;
+    if (v == LINK_MAC && is_dummy(e, bytes_of(m)))
+        return false;
     e->port.counters.rx_foreign++;
-    return NULL;
+    e->port.counters.rx_refused[v]++;
+    return false;
 }
 
 /* ---- starting and stopping ----------------------------------------------------------------- */
@@ -225,13 +225,13 @@ static uint32_t eth_rx(struct port *p, struct port_frame *out, uint32_t max)
     }
     first = e->held - e->early;
     for (uint32_t k = first; k < e->held && k - first < max; k++, e->early--) {
-        const struct rte_ether_hdr *h = frame_for_us(e, e->in[k]);
-        if (h == NULL)
+        struct link_frame frame;
+        if (!frame_for_us(e, e->in[k], &frame))
             continue;
         struct port_frame *f = &out[n++];
-        f->data = (const uint8_t *)(h + 1);
-        f->len = e->in[k]->data_len - (uint32_t)sizeof(*h);
-        memcpy(f->src.addr, h->src_addr.addr_bytes, 6);
+        f->data = frame.data;
+        f->len = frame.len;
+        memcpy(f->src.addr, frame.src, 6);
         p->counters.rx_bytes += f->len;
     }
     p->counters.rx_frames += n;
@@ -264,7 +264,7 @@ static uint8_t *eth_tx_reserve(struct port *p, uint8_t peer, const struct rrdp_m
     static const uint8_t broadcast[6] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
     struct eth_port *e = self_of(p);
     struct eth_device *d = device_for(e, peer);
-    if (d == NULL)
+    if (d == NULL || !neighbours_reach(e->hops, &e->link, peer, mac != NULL, &p->counters))
         return NULL;
     if (d->waiting == ETH_OUT)
         burst(e, d);
@@ -274,7 +274,9 @@ static uint8_t *eth_tx_reserve(struct port *p, uint8_t peer, const struct rrdp_m
         return NULL;
     }
     e->reserved_for = d;
-    return write_link_header(e, e->reserved, mac != NULL ? mac->addr : broadcast);
+    e->reserved_peer = peer;
+    memcpy(e->reserved_mac, mac != NULL ? mac->addr : broadcast, 6);
+    return bytes_of(e->reserved) + e->header;
 }
 
 /* len bytes are in the reserved buffer, ext_len more follow by reference. */
@@ -282,7 +284,8 @@ static void commit(struct eth_port *e, uint32_t len, const uint8_t *ext, uint32_
 {
     struct eth_device *d = e->reserved_for;
     struct rte_mbuf *m = e->reserved;
-    m->data_len = (uint16_t)(sizeof(struct rte_ether_hdr) + len);
+    link_write(&e->link, e->reserved_peer, e->reserved_mac, len + ext_len, bytes_of(m));
+    m->data_len = (uint16_t)(e->header + len);
     m->pkt_len = m->data_len;
     if (ext_len > 0 && !eth_ext_append(&e->ext, m, ext, ext_len)) {
         e->port.counters.tx_full++; /* the buffer is still reserved, for the next one */
@@ -331,8 +334,9 @@ static void send_dummies(struct eth_port *e, struct eth_device *d)
         struct rte_mbuf *m = rte_pktmbuf_alloc(e->pool);
         if (m == NULL)
             return;
-        memset(write_link_header(e, m, none), 0, e->port.mtu);
-        m->data_len = (uint16_t)(sizeof(struct rte_ether_hdr) + e->port.mtu);
+        memset(bytes_of(m) + e->header, 0, e->port.mtu);
+        link_write(&e->link, d->peer, none, e->port.mtu, bytes_of(m));
+        m->data_len = (uint16_t)(e->header + e->port.mtu);
         m->pkt_len = m->data_len;
         d->out[d->waiting++] = m;
         d->dummies--;
@@ -429,6 +433,7 @@ static void eth_close(struct port *p)
     if (e->wait_fd >= 0)
         close(e->wait_fd);
     bell_close(e->bell);
+    neighbours_close(e->hops);
     if (e->dir[0] != 0)
         rmdir(e->dir);
     free(e);
@@ -451,6 +456,14 @@ void ethdev_own_bell(struct port *p, struct bell *b)
     for (uint32_t i = 0; i < e->devices; i++)
         if (e->dev[i].up)
             bell_meet(b, e->dev[i].peer);
+}
+
+int ethdev_resolve_over(struct port *p, const char *interface, char err[PORT_ERROR_MAX])
+{
+    struct eth_port *e = self_of(p);
+    if (e->link.cfg.kind == LINK_ETHERNET)
+        return 0;
+    return neighbours_open(interface, &e->link, &e->hops, err);
 }
 
 /* Only a connection of our own with the peer tells: a carrier is not a process. */
@@ -529,18 +542,49 @@ static int start_device(struct eth_port *e, struct eth_device *d, const char *de
     return 0;
 }
 
+static int check_arguments(uint32_t count, const uint8_t *peer_of, const struct link_config *link,
+                           uint16_t mtu, char err[PORT_ERROR_MAX])
+{
+    bool udp = link != NULL && link->kind != LINK_ETHERNET;
+    if (count == 0 || count > ETH_DEVICES || (peer_of == NULL && count != 1) ||
+        (peer_of != NULL && udp) || mtu > RRDP_MTU_MAX) {
+        snprintf(err, PORT_ERROR_MAX,
+                 "ethdev fabric: %u devices, MTU %u%s; one device, or one per peer and no UDP",
+                 count, mtu, udp ? ", UDP" : "");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* The addresses, once the first device tells its own. */
+static int begin_link(struct eth_port *e, const struct link_config *link, uint16_t ethertype,
+                      char err[PORT_ERROR_MAX])
+{
+    struct rte_ether_addr mac;
+    int rc = rte_eth_macaddr_get(e->dev[0].id, &mac);
+    if (rc == 0)
+        rc = link_init(&e->link, link, ethertype, e->port.mtu, mac.addr_bytes);
+    if (rc != 0) {
+        snprintf(err, PORT_ERROR_MAX,
+                 "ethdev fabric: link header of node %u of %u, UDP port %u: %s",
+                 link != NULL ? link->self : 0, link != NULL ? link->nodes : 0,
+                 link != NULL ? link->udp_port : 0, strerror(-rc));
+        return rc;
+    }
+    e->header = link_header_bytes(e->link.cfg.kind);
+    e->port.reaches_all = !e->one_per_peer && e->link.cfg.kind == LINK_ETHERNET;
+    link_own_mac(&e->link, e->port.mac.addr);
+    return 0;
+}
+
 int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *peer_of,
-                     uint16_t ethertype, uint16_t mtu, struct port **ret_port,
-                     char err[PORT_ERROR_MAX])
+                     const struct link_config *link, uint16_t ethertype, uint16_t mtu,
+                     struct port **ret_port, char err[PORT_ERROR_MAX])
 {
     static unsigned pools;
     char name[RTE_MEMPOOL_NAMESIZE];
-    if (count == 0 || count > ETH_DEVICES || (peer_of == NULL && count != 1) ||
-        mtu > RRDP_MTU_MAX) {
-        snprintf(err, PORT_ERROR_MAX,
-                 "ethdev fabric: %u devices, MTU %u; one device, or one per peer", count, mtu);
+    if (check_arguments(count, peer_of, link, mtu, err) != 0)
         return -EINVAL;
-    }
     struct eth_port *e = calloc(1, sizeof(*e) + count * sizeof(e->dev[0]));
     if (e == NULL)
         return -ENOMEM;
@@ -549,9 +593,7 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
                             .mtu = mtu,
                             .ext = PORT_EXT_TAKEN,
                             .ext_min = ETH_EXT_MIN};
-    e->ethertype_be = rte_cpu_to_be_16(ethertype);
     e->one_per_peer = peer_of != NULL;
-    e->port.reaches_all = !e->one_per_peer;
     e->wait_fd = -1;
     snprintf(name, sizeof(name), "pando%u", pools++);
     unsigned mbufs = ETH_MBUFS + ETH_CACHE + count * ETH_MBUFS_DEVICE;
@@ -571,10 +613,9 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
             e->dev[i].peer = peer_of[i];
         }
     }
+    if (rc == 0)
+        rc = begin_link(e, link, ethertype, err);
     if (rc == 0) {
-        struct rte_ether_addr mac;
-        rte_eth_macaddr_get(e->dev[0].id, &mac);
-        memcpy(e->port.mac.addr, mac.addr_bytes, 6);
         look_at_links(e);
         *ret_port = &e->port;
         return 0;

@@ -14,4 +14,8 @@ void ethdev_own_dir(struct port *p, const char *dir);
 void ethdev_wait_on(struct port *p, int fd);
 void ethdev_own_bell(struct port *p, struct bell *b);
 
+/* Asks the kernel for the next hops over this interface from now on; nothing over plain Ethernet.
+ * 0, or -errno and a sentence: neighbours_open. */
+int ethdev_resolve_over(struct port *p, const char *interface, char err[PORT_ERROR_MAX]);
+
 #endif

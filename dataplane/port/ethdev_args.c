@@ -22,7 +22,7 @@ enum {
     AF_PACKET_FRAMES = 512,
     AF_PACKET_SMALL = 2048,
     AF_PACKET_LARGE =
-        9216, /* 9,000 + 14 + the kernel's 66; four of them are nine pages, without a gap */
+        9216, /* 9,000 + 62 + the kernel's 66; four of them are nine pages, without a gap */
 };
 
 static void describe(struct port *p, const char *name, struct port_copies copies)
@@ -70,7 +70,7 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
     if (rc != 0)
         snprintf(err, PORT_ERROR_MAX, "memif fabric: doorbell in %s: %s", dir, strerror(-rc));
     else
-        rc = port_open_ethdev(args, n, peer_of, ethertype, mtu, ret_port, err);
+        rc = port_open_ethdev(args, n, peer_of, NULL, ethertype, mtu, ret_port, err);
     if (rc == 0) {
         ethdev_own_bell(*ret_port, bell);
         describe(*ret_port, "memif", (struct port_copies){.tx = 1, .rx = 1});
@@ -83,7 +83,8 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
 }
 
 /* The kernel sends longer frames than the interface carries nowhere, without a word. */
-static int check_interface(const char *interface, uint16_t mtu, char err[PORT_ERROR_MAX])
+static int check_interface(const char *interface, uint32_t headers, uint16_t mtu,
+                           char err[PORT_ERROR_MAX])
 {
     struct ifreq r = {0};
     int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -94,12 +95,12 @@ static int check_interface(const char *interface, uint16_t mtu, char err[PORT_ER
         rc = -ENODEV;
         snprintf(err, PORT_ERROR_MAX,
                  "af_packet fabric: there is no interface %s here (see ip link)", interface);
-    } else if (r.ifr_mtu < mtu) {
+    } else if (r.ifr_mtu < (int)(mtu + headers)) {
         rc = -EMSGSIZE;
         snprintf(err, PORT_ERROR_MAX,
-                 "af_packet fabric: %s carries %d bytes and fabric.mtu is %u: "
+                 "af_packet fabric: %s carries %d bytes, fabric.mtu is %u and headers have %u: "
                  "ip link set %s mtu %u, or lower fabric.mtu",
-                 interface, r.ifr_mtu, mtu, interface, mtu);
+                 interface, r.ifr_mtu, mtu, headers, interface, mtu + headers);
     } else if (ioctl(fd, SIOCGIFFLAGS, &r) != 0 || !(r.ifr_flags & IFF_UP)) {
         rc = -ENETDOWN;
         snprintf(err, PORT_ERROR_MAX, "af_packet fabric: %s is down: ip link set %s up", interface,
@@ -134,22 +135,29 @@ static int driver_socket(const char *interface)
     return found >= 0 ? fcntl(found, F_DUPFD_CLOEXEC, 3) : -1;
 }
 
-int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu,
-                        struct port **ret_port, char err[PORT_ERROR_MAX])
+int port_open_af_packet(const char *interface, const struct link_config *link, uint16_t ethertype,
+                        uint16_t mtu, struct port **ret_port, char err[PORT_ERROR_MAX])
 {
     char text[DEVARGS_MAX];
     const char *args = text;
-    int frame = mtu + 128 <= AF_PACKET_SMALL ? AF_PACKET_SMALL : AF_PACKET_LARGE;
-    int rc = check_interface(interface, mtu, err);
+    uint32_t headers = link != NULL ? link_ip_bytes(link->kind) : 0;
+    int frame = mtu + headers + 128 <= AF_PACKET_SMALL ? AF_PACKET_SMALL : AF_PACKET_LARGE;
+    int rc = check_interface(interface, headers, mtu, err);
     if (rc != 0)
         return rc;
     snprintf(text, sizeof(text),
              "net_af_packet0,iface=%s,blocksz=%d,framesz=%d,framecnt=%d,qpairs=1,qdisc_bypass=1",
              interface, frame * 4, frame, AF_PACKET_FRAMES);
-    rc = port_open_ethdev(&args, 1, NULL, ethertype, mtu, ret_port, err);
+    struct port *p;
+    rc = port_open_ethdev(&args, 1, NULL, link, ethertype, mtu, &p, err);
+    if (rc != 0)
+        return rc;
+    describe(p, "af_packet", (struct port_copies){.tx = 1, .rx = 2});
+    ethdev_wait_on(p, driver_socket(interface));
+    rc = ethdev_resolve_over(p, interface, err);
     if (rc == 0)
-        describe(*ret_port, "af_packet", (struct port_copies){.tx = 1, .rx = 2});
-    if (rc == 0)
-        ethdev_wait_on(*ret_port, driver_socket(interface));
+        *ret_port = p;
+    else
+        port_close(p);
     return rc;
 }

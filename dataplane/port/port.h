@@ -38,13 +38,16 @@
 #include <stdint.h>
 
 #include "dataplane/transport/rrdp.h"
+#include "dataplane/wire/link.h"
 
 enum { PORT_BURST = 32, PORT_NAME_MAX = 32, PORT_ERROR_MAX = 256 };
 
 struct port_counters {
     uint64_t tx_frames, rx_frames, tx_bytes, rx_bytes;
-    uint64_t tx_full;    /* frames refused because the ring was full: RRDP sends them again */
-    uint64_t rx_foreign; /* other EtherType or malformed link header */
+    uint64_t tx_full;       /* frames refused because the ring was full: RRDP sends them again */
+    uint64_t tx_unresolved; /* frames refused because the peer's next hop is not known: likewise */
+    uint64_t rx_foreign;    /* not for us, or a malformed link header; where link_read says so: */
+    uint64_t rx_refused[LINK_VERDICTS];
     /* Bytes of frames that the port's own code copied. What the caller wrote into tx_reserve's
      * buffer is the caller's; what happens below is port_copies. */
     uint64_t tx_copied_bytes, rx_copied_bytes;
@@ -119,9 +122,9 @@ struct port_ops {
 struct port {
     const struct port_ops *ops;
     char name[PORT_NAME_MAX];
-    uint16_t mtu; /* frame bytes without link header: 1500, 9000, ... */
-    struct rrdp_mac mac;
-    bool reaches_all; /* one frame, to RRDP_GROUP, reaches all peers: port_join_group */
+    uint16_t mtu;        /* frame bytes without link header: 1500, 9000, ... */
+    struct rrdp_mac mac; /* as peers see it in struct port_frame: link_own_mac */
+    bool reaches_all;    /* one frame, to RRDP_GROUP, reaches all peers: port_join_group */
     enum port_ext ext;
     uint32_t ext_min; /* below this a copy is cheaper than a reference */
     struct port_copies copies;
@@ -166,11 +169,12 @@ int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu,
 /* ethdev: any DPDK port, by device arguments ("net_memif0,role=server,...",
  * "net_af_packet0,iface=veth0"). EAL is initialised by the caller (eal.h). One device for all peers
  * (peer_of NULL), or, for memif, one device per peer: devargs[i] leads to node peer_of[i]. Frames
- * have this EtherType; all others, and those that are tagged, not for our address, or our own, are
- * counted (rx_foreign). */
+ * are carried as link says (wire/link.h; NULL: plain Ethernet, with this EtherType); what is not
+ * for us is counted by its reason (rx_refused). link is copied. UDP needs one device for all peers,
+ * and over it reaches_all is false. */
 int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *peer_of,
-                     uint16_t ethertype, uint16_t mtu, struct port **ret_port,
-                     char err[PORT_ERROR_MAX]);
+                     const struct link_config *link, uint16_t ethertype, uint16_t mtu,
+                     struct port **ret_port, char err[PORT_ERROR_MAX]);
 /* Copies below, from DPDK 22.11's sources and the kernel's:
  *   memif      out 1: eth_memif_tx, mbuf to ring; in 1: eth_memif_rx, ring to mbuf.
  *   af_packet  out 1: eth_af_packet_tx, mbuf to ring; the kernel sends the ring's pages
@@ -178,11 +182,16 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
  *              mbuf. What a NIC's own driver below the kernel does is not in it. */
 /* The two that need no hardware. memif: sockets "memif-<low>-<high>.sock" in `dir`, the lower
  * number serves; a peer that was killed is not connected again. af_packet: any kernel interface
- * that carries mtu. */
+ * that carries mtu, with link_ip_bytes in front of it.
+ *
+ * Over UDP the interface has the node's address and the kernel has a route to the others' over it;
+ * it is asked for the next hops, at first for at most NEIGHBOUR_WAIT_MS, later when a frame finds
+ * its peer unresolved (tx_unresolved). -EADDRNOTAVAIL: the address is not this machine's;
+ * -EADDRINUSE: another program has the UDP port. This holds for af_xdp as well. */
 int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ethertype, uint16_t mtu,
                     struct port **ret_port, char err[PORT_ERROR_MAX]);
-int port_open_af_packet(const char *interface, uint16_t ethertype, uint16_t mtu,
-                        struct port **ret_port, char err[PORT_ERROR_MAX]);
+int port_open_af_packet(const char *interface, const struct link_config *link, uint16_t ethertype,
+                        uint16_t mtu, struct port **ret_port, char err[PORT_ERROR_MAX]);
 /* af_xdp: a kernel interface, by AF_XDP sockets behind an XDP program of ours (bpf/contract.h: what
  * it takes and what it leaves to the kernel). It also drops what other clusters and fenced nodes
  * send and answers HOST-PING, without this process. Linux 6.6 or later (below MTU 3,776 an earlier
@@ -201,6 +210,7 @@ struct port_af_xdp {
     uint16_t ethertype, mtu;
     uint8_t self, nodes;
     uint64_t cluster_id;
+    const struct link_config *link; /* NULL: plain Ethernet; copied */
 };
 int port_open_af_xdp(const struct port_af_xdp *cfg, struct port **ret_port,
                      char err[PORT_ERROR_MAX]);

@@ -306,6 +306,11 @@ static void lengths(void **state)
                 assert_int_equal(v,
                                  n <= LINK_ETHERNET_BYTES || n < header ? LINK_SHORT : LINK_LENGTH);
         }
+        struct link from = link_of(k, SRC, MTU);
+        uint8_t empty[FRAME_MAX] = {0};
+        link_write(&from, DST, to.mac, 0, empty);
+        assert_int_equal(read_exact(&to, empty, header, &f),
+                         k == LINK_ETHERNET ? LINK_SHORT : LINK_LENGTH);
         to = link_of(k, DST, (uint16_t)(len - header));
         assert_int_equal(read_exact(&to, b, len, &f), LINK_OK);
         to = link_of(k, DST, (uint16_t)(len - header - 1));

@@ -2,9 +2,10 @@
 /*
  * The ports of hosts between two processes: ethdev, each with its own EAL, over memif, or over
  * af_packet on a veth pair between two network namespaces, which live and die with the processes
- * (nothing is left even by SIGKILL); and af_xdp on such a pair.
+ * (nothing is left even by SIGKILL); and af_xdp on such a pair. On a pair also over UDP, with next
+ * hops that the kernel finds out.
  *
- * usage: test_port_ethdev memif|af_packet|af_xdp|memif-kill [MTU [COUNT]]
+ * usage: test_port_ethdev memif|af_packet|af_xdp|memif-kill [MTU [COUNT [ethernet|udp4|udp6]]]
  * memif-kill: COUNT times one side is killed in mid-stream; the other must live. Exit status 77:
  * skipped.
  */
@@ -40,6 +41,7 @@ enum {
     FRAMES = 20000,
     WINDOW = 48,
     ETHERTYPE = 0x88B5,
+    UDP_PORT = 18514,
     HEADER = WIRE_RRDP_HEADER,
     SKIP = 77,
     SOURCES = 3,
@@ -55,6 +57,7 @@ static struct shared *sh;
 static char dir[64], err[PORT_ERROR_MAX];
 static const char *fabric;
 static uint16_t mtu;
+static enum link_kind kind;
 static uint32_t receive_max = PORT_BURST;
 
 #define REQUIRE(e)                                                                                 \
@@ -77,17 +80,43 @@ static bool on_veth(void)
     return strcmp(fabric, "af_packet") == 0 || strcmp(fabric, "af_xdp") == 0;
 }
 
+/* Node n has 192.0.2.n+1 or fd00::n+1, and the MAC of interface_mac. */
+static struct link_config link_for(uint8_t self, uint8_t nodes)
+{
+    static const uint8_t net4[3] = {192, 0, 2};
+    struct link_config c = {.kind = kind, .udp_port = UDP_PORT, .self = self, .nodes = nodes};
+    for (uint8_t n = 0; n < nodes; n++) {
+        if (kind == LINK_UDP4)
+            memcpy(c.ip[n], net4, sizeof(net4));
+        else
+            c.ip[n][0] = 0xFD;
+        c.ip[n][kind == LINK_UDP4 ? 3 : 15] = (uint8_t)(n + 1);
+    }
+    return c;
+}
+
+static void interface_mac(uint8_t side, uint8_t out[6])
+{
+    const uint8_t mac[6] = {2, 0, 0, 0, 0x10, side};
+    memcpy(out, mac, sizeof(mac));
+}
+
 static int open_on(const char *interface, uint16_t size, uint8_t side, struct port **ret_port)
 {
+    struct link_config link = link_for(side, 2);
 #ifdef PANDO_HAVE_AF_XDP
     if (strcmp(fabric, "af_xdp") == 0) {
-        struct port_af_xdp c = {
-            .interface = interface, .ethertype = ETHERTYPE, .mtu = size, .self = side, .nodes = 2};
+        struct port_af_xdp c = {.interface = interface,
+                                .ethertype = ETHERTYPE,
+                                .mtu = size,
+                                .self = side,
+                                .nodes = 2,
+                                .link = kind == LINK_ETHERNET ? NULL : &link};
         return port_open_af_xdp(&c, ret_port, err);
     }
 #endif
-    (void)side;
-    return port_open_af_packet(interface, ETHERTYPE, size, ret_port, err);
+    return port_open_af_packet(interface, kind == LINK_ETHERNET ? NULL : &link, ETHERTYPE, size,
+                               ret_port, err);
 }
 
 static double seconds(void)
@@ -114,6 +143,7 @@ static struct port *open_side(uint8_t side)
         REQUIRE(open_on("lo", mtu, side, &none) == -ENETDOWN && none == NULL);
         REQUIRE(open_on("veth0", (uint16_t)(mtu + 1), side, &none) == -EMSGSIZE || mtu == 9000);
         REQUIRE(open_on("veth0", mtu, side, &p) == 0);
+        REQUIRE(p->reaches_all == (kind == LINK_ETHERNET));
     }
     memcpy((void *)&sh->mac[side], p->mac.addr, 6);
     atomic_fetch_add(&sh->open, 1);
@@ -210,15 +240,33 @@ static void greet(struct port *p, uint8_t side)
     }
 }
 
-/* Frames that must not be handed up, put on the wire beside the port. */
-static void send_foreign(const uint8_t *to)
+/* What the port would take if its sender were a node. Returns the length; 0 over Ethernet, where
+ * anybody is. */
+static size_t write_stranger(uint8_t *out, const uint8_t *to)
 {
+    static const uint8_t from[6] = {2, 9, 9, 9, 9, 9};
+    struct link_config c = link_for(2, 3);
+    struct link l;
+    if (kind == LINK_ETHERNET)
+        return 0;
+    REQUIRE(link_init(&l, &c, ETHERTYPE, mtu, from) == 0);
+    memcpy(l.next_hop[1], to, 6);
+    l.known = bit64(1);
+    put_le32(out + link_header_bytes(kind), magic_of(0));
+    return HEADER + link_write(&l, 1, NULL, HEADER, out);
+}
+
+/* Frames that must not be handed up, put on the wire beside the port. */
+static void send_foreign(void)
+{
+    uint8_t to[6];
     static const uint8_t other[6] = {2, 9, 9, 9, 9, 9};
     uint8_t f[200] = {0};
     struct sockaddr_ll a = {
         .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("veth0"), .sll_halen = 6};
     int s = socket(AF_PACKET, SOCK_RAW, 0);
     REQUIRE(s >= 0);
+    interface_mac(1, to);
     for (unsigned i = 0; i < 5; i++) {
         size_t len = sizeof(f);
         memcpy(f, i == 1 ? other : to, 6);
@@ -239,6 +287,8 @@ static void send_foreign(const uint8_t *to)
         }
         REQUIRE(sendto(s, f, len, 0, (struct sockaddr *)&a, sizeof(a)) == (ssize_t)len);
     }
+    size_t len = write_stranger(f, to);
+    REQUIRE(len == 0 || sendto(s, f, len, 0, (struct sockaddr *)&a, sizeof(a)) == (ssize_t)len);
     close(s);
     atomic_store(&sh->foreign_sent, 1);
 }
@@ -293,12 +343,43 @@ static void sleep_and_wake(struct port *p, uint8_t side, uint32_t *next,
     p->ops->disarm(p);
     receive(p, side, next);
     quiet.fd = p->ops->wait_fd(p);
-    REQUIRE(p->ops->arm(p) && poll(&quiet, 1, 100) == 0);
-    p->ops->disarm(p);
+    /* Over UDP the kernel looks after its neighbours at times, and a packet socket sees it. */
+    unsigned tries = kind == LINK_ETHERNET ? 1 : 50;
+    for (bool heard = true; heard; tries--) {
+        REQUIRE(tries > 0);
+        heard = !p->ops->arm(p) || poll(&quiet, 1, 100) != 0;
+        p->ops->disarm(p);
+        if (heard)
+            receive(p, side, next);
+    }
     atomic_fetch_add(&sh->go_on, 1);
     while (atomic_load(&sh->go_on) < 6) {
         REQUIRE(seconds() < limit);
         usleep(1000);
+    }
+}
+
+/* Of the five, the af_xdp port's program leaves four to the kernel, or all if ours is UDP. The one
+ * over UDP that is from no node is the last. */
+static void await_foreign(struct port *p, uint8_t side, uint32_t *next)
+{
+    const uint64_t *refused = p->counters.rx_refused;
+    bool xdp = strcmp(fabric, "af_xdp") == 0, udp = kind != LINK_ETHERNET;
+    uint64_t foreign = udp + (xdp ? !udp : 5u), sum = 0;
+    double limit = seconds() + 20;
+    while (side == 1 && (p->counters.rx_foreign < foreign || (udp && !refused[LINK_STRANGER]))) {
+        REQUIRE(seconds() < limit);
+        receive(p, side, next);
+    }
+    for (unsigned v = 0; v < LINK_VERDICTS; v++)
+        sum += refused[v];
+    REQUIRE(sum == p->counters.rx_foreign && refused[LINK_OK] == 0);
+    REQUIRE(refused[LINK_STRANGER] == (side == 1 && udp));
+    REQUIRE(side == 0 || udp || refused[LINK_ECHO] == 1);
+    if (side == 1 && !xdp) {
+        REQUIRE(refused[LINK_TAGGED] == 1 && (udp || refused[LINK_MAC] == 1));
+        REQUIRE(udp ? refused[LINK_ETHERTYPE] >= 3
+                    : refused[LINK_SHORT] + refused[LINK_ETHERTYPE] == 2);
     }
 }
 
@@ -338,14 +419,23 @@ static void exchange(struct port *p, uint8_t side)
         return;
     }
     if (side == 0)
-        send_foreign((uint8_t *)&sh->mac[1]);
-    /* Of the five, the af_xdp port's program leaves four to the kernel. */
-    uint64_t foreign = strcmp(fabric, "af_xdp") == 0 ? 1 : 5;
-    while (side == 1 && p->counters.rx_foreign < foreign) {
-        REQUIRE(seconds() < limit);
-        receive(p, side, &next);
-    }
+        send_foreign();
+    await_foreign(p, side, &next);
     REQUIRE(next == most + SLEEPS);
+}
+
+static void set_up_interface(uint8_t side)
+{
+    char line[256], address[64] = "true";
+    if (kind == LINK_UDP4)
+        snprintf(address, sizeof(address), "ip addr add 192.0.2.%u/24 dev veth0", side + 1);
+    if (kind == LINK_UDP6)
+        snprintf(address, sizeof(address), "ip addr add fd00::%u/64 dev veth0 nodad", side + 1);
+    snprintf(line, sizeof(line),
+             "sysctl -qw net.ipv6.conf.all.disable_ipv6=%d && ip link set veth0 address "
+             "02:00:00:00:10:0%u && ip link set veth0 up && %s",
+             kind != LINK_UDP6, side, address);
+    REQUIRE(system(line) == 0);
 }
 
 static void run_side(uint8_t side)
@@ -357,7 +447,7 @@ static void run_side(uint8_t side)
     while (on_veth() && if_nametoindex("veth0") == 0)
         usleep(1000);
     if (on_veth())
-        REQUIRE(system("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 && ip link set veth0 up") == 0);
+        set_up_interface(side);
     usleep((side ^ (mtu < 9000)) *
            300000u); /* memif's server before its client, or the other way round */
     struct port *p = open_side(side);
@@ -388,8 +478,8 @@ static int make_link(const pid_t *pid)
     if (!on_veth())
         return 0;
     snprintf(line, sizeof(line),
-             "ip link add veth0 mtu %u netns %d type veth peer name veth0 mtu %u netns %d", mtu,
-             pid[0], mtu, pid[1]);
+             "ip link add veth0 mtu %u netns %d type veth peer name veth0 mtu %u netns %d",
+             mtu + link_ip_bytes(kind), pid[0], mtu + link_ip_bytes(kind), pid[1]);
     return system(line);
 }
 
@@ -452,6 +542,9 @@ int main(int argc, char **argv)
     fabric = argc > 1 ? argv[1] : "memif";
     mtu = (uint16_t)(argc > 2 ? atoi(argv[2]) : 9000);
     unsigned count = argc > 3 ? (unsigned)atoi(argv[3]) : 1, bad = 0;
+    while (argc > 4 && strcmp(link_kind_name(kind), argv[4]) != 0)
+        if (++kind == LINK_KINDS)
+            return 2;
     if (geteuid() != 0) {
         printf("SKIPPED: network namespaces and packet sockets need root\n");
         return SKIP;
@@ -467,6 +560,7 @@ int main(int argc, char **argv)
         snprintf(line, sizeof(line), "rm -rf %s /run/dpdk/pando-test-%d-*", dir, getpid());
         (void)!system(line);
     }
-    printf("%s: %s, MTU %u, %u runs, %u bad\n", bad ? "FAIL" : "ok", fabric, mtu, count, bad);
+    printf("%s: %s, %s, MTU %u, %u runs, %u bad\n", bad ? "FAIL" : "ok", fabric,
+           link_kind_name(kind), mtu, count, bad);
     return bad ? 1 : 0;
 }
