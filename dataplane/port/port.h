@@ -229,6 +229,31 @@ struct port_af_xdp_counters {
     uint64_t dropped, ring_full, no_buffer, tx_invalid; /* XDP_STATISTICS, both sockets */
 };
 int port_af_xdp_counters(const struct port *p, struct port_af_xdp_counters *ret_counters);
+/* udp: a plain UDP socket, without any right; on the wire the same as af_packet and af_xdp over
+ * UDP. link is copied; credit (1..RRDP_WINDOW) and mtu size the socket's receive buffer. The kernel
+ * copies a frame once each way. -EINVAL; -EADDRNOTAVAIL, -EADDRINUSE: as af_packet. */
+int port_open_udp(const struct link_config *link, uint16_t mtu, uint8_t credit,
+                  struct port **ret_port, char err[PORT_ERROR_MAX]);
+/* Frames that the kernel refused for good, by why. */
+/* clang-format off */
+#define PORT_UDP_FAILURE_LIST(X) \
+    X(TOO_LONG, "too_long")       /* EMSGSIZE: the path carries less than mtu */ \
+    X(UNREACHABLE, "unreachable") /* no route, or nobody there */ \
+    X(FILTERED, "filtered")       /* a packet filter of this machine */ \
+    X(OTHER, "other")
+/* clang-format on */
+#define X(ID, name) PORT_UDP_##ID,
+enum port_udp_failure { PORT_UDP_FAILURE_LIST(X) PORT_UDP_FAILURES };
+#undef X
+const char *port_udp_failure_name(enum port_udp_failure f);
+struct port_udp_counters {
+    uint64_t failed[PORT_UDP_FAILURES];
+};
+/* 0, or -EOPNOTSUPP: another port. */
+int port_udp_counters(const struct port *p, struct port_udp_counters *ret_counters);
+/* A line for the log, if the kernel gave a smaller receive buffer than the credits need; or NULL.
+ */
+const char *port_udp_notice(const struct port *p);
 /* The link address of a cluster's group frames: a locally administered group address. */
 static inline struct rrdp_mac port_group_mac(uint64_t cluster_id)
 {

@@ -5,9 +5,9 @@
  * (nothing is left even by SIGKILL); and af_xdp on such a pair. On a pair also over UDP, with next
  * hops that the kernel finds out.
  *
- * usage: test_port_ethdev memif|af_packet|af_xdp|memif-kill [MTU [COUNT [ethernet|udp4|udp6]]]
- * memif-kill: COUNT times one side is killed in mid-stream; the other must live. Exit status 77:
- * skipped.
+ * usage: test_port_ethdev memif|af_packet|af_xdp|udp|udp+af_packet|udp+af_xdp|memif-kill [MTU
+ * [COUNT [ethernet|udp4|udp6]]] memif-kill: COUNT times one side is killed in mid-stream; the other
+ * must live. Exit status 77: skipped.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -77,7 +77,20 @@ static uint32_t magic_of(uint8_t side)
 
 static bool on_veth(void)
 {
-    return strcmp(fabric, "af_packet") == 0 || strcmp(fabric, "af_xdp") == 0;
+    return strncmp(fabric, "memif", 5) != 0;
+}
+
+static bool is_dpdk(void)
+{
+    return strcmp(fabric, "af_packet") == 0 || !on_veth();
+}
+
+/* Of "udp+af_xdp" each side takes one. */
+static void choose_fabric(uint8_t side)
+{
+    const char *plus = strchr(fabric, '+');
+    if (plus != NULL)
+        fabric = side == 1 ? plus + 1 : "udp";
 }
 
 /* Node n has 192.0.2.n+1 or fd00::n+1, and the MAC of interface_mac. */
@@ -95,6 +108,28 @@ static struct link_config link_for(uint8_t self, uint8_t nodes)
     return c;
 }
 
+/* Errors of the socket, and what it says of itself. */
+static void check_udp(uint8_t side)
+{
+    struct link_config c = link_for(side, 2);
+    struct port *p = NULL, *second = NULL;
+    struct port_udp_counters failed;
+    REQUIRE(port_open_udp(&c, mtu, RRDP_WINDOW, &p, err) == 0 && port_udp_notice(p) == NULL);
+    REQUIRE(port_open_udp(&c, mtu, RRDP_WINDOW, &second, err) == -EADDRINUSE);
+    uint8_t *b = p->ops->tx_reserve(p, !side, NULL);
+    REQUIRE(b != NULL && p->ops->tx_reserve(p, 2, NULL) == NULL && p->counters.tx_unresolved == 1);
+    if (mtu < RRDP_MTU_MAX) /* 9,000 bytes fit into no 1,500; nothing is stuck */
+        p->ops->tx_commit(p, RRDP_MTU_MAX);
+    p->ops->flush(p);
+    REQUIRE(port_udp_counters(p, &failed) == 0);
+    REQUIRE(failed.failed[PORT_UDP_TOO_LONG] == (mtu < RRDP_MTU_MAX) && p->ops->wait_fd(p) >= 0);
+    port_close(p);
+    c = link_for(2, 3);
+    REQUIRE(port_open_udp(&c, mtu, RRDP_WINDOW, &second, err) == -EADDRNOTAVAIL && second == NULL);
+    c.kind = LINK_ETHERNET;
+    REQUIRE(port_open_udp(&c, mtu, RRDP_WINDOW, &second, err) == -EINVAL && second == NULL);
+}
+
 static void interface_mac(uint8_t side, uint8_t out[6])
 {
     const uint8_t mac[6] = {2, 0, 0, 0, 0x10, side};
@@ -104,6 +139,8 @@ static void interface_mac(uint8_t side, uint8_t out[6])
 static int open_on(const char *interface, uint16_t size, uint8_t side, struct port **ret_port)
 {
     struct link_config link = link_for(side, 2);
+    if (strcmp(fabric, "udp") == 0)
+        return port_open_udp(&link, size, RRDP_WINDOW, ret_port, err);
 #ifdef PANDO_HAVE_AF_XDP
     if (strcmp(fabric, "af_xdp") == 0) {
         struct port_af_xdp c = {.interface = interface,
@@ -133,10 +170,13 @@ static struct port *open_side(uint8_t side)
     snprintf(prefix, sizeof(prefix), "pando-test-%d-%u", getppid(), side);
     bool huge =
         port_eal_hugepages() && side == 1; /* both kinds of memory, if there are hugepages */
-    if (strcmp(fabric, "af_xdp") != 0)
+    if (is_dpdk())
         REQUIRE(port_eal_init(huge, PORT_EAL_ANY_CORE, prefix, side == 1, err) == 0);
     if (strncmp(fabric, "memif", 5) == 0) {
         REQUIRE(port_open_memif(dir, side, 2, ETHERTYPE, mtu, &p, err) == 0);
+    } else if (strcmp(fabric, "udp") == 0) {
+        check_udp(side);
+        REQUIRE(open_on("", mtu, side, &p) == 0);
     } else {
         struct port *none = NULL;
         REQUIRE(open_on("no-such-if", mtu, side, &none) == -ENODEV && none == NULL);
@@ -364,7 +404,7 @@ static void sleep_and_wake(struct port *p, uint8_t side, uint32_t *next,
 static void await_foreign(struct port *p, uint8_t side, uint32_t *next)
 {
     const uint64_t *refused = p->counters.rx_refused;
-    bool xdp = strcmp(fabric, "af_xdp") == 0, udp = kind != LINK_ETHERNET;
+    bool xdp = strcmp(fabric, "af_packet") != 0, udp = kind != LINK_ETHERNET;
     uint64_t foreign = udp + (xdp ? !udp : 5u), sum = 0;
     double limit = seconds() + 20;
     while (side == 1 && (p->counters.rx_foreign < foreign || (udp && !refused[LINK_STRANGER]))) {
@@ -440,6 +480,7 @@ static void set_up_interface(uint8_t side)
 
 static void run_side(uint8_t side)
 {
+    choose_fabric(side);
     if (on_veth())
         REQUIRE(unshare(CLONE_NEWNET) == 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -464,7 +505,7 @@ static void run_side(uint8_t side)
     struct stat st;
     snprintf(run, sizeof(run), "/run/dpdk/pando-test-%d-%u", getppid(), side);
     p = port_close(p);
-    if (strcmp(fabric, "af_xdp") != 0)
+    if (is_dpdk())
         port_eal_close();
     REQUIRE(stat(run, &st) != 0);
     _exit(0);
