@@ -22,6 +22,7 @@ enum config_fabric {
     CONFIG_FABRIC_MEMIF,
     CONFIG_FABRIC_AF_PACKET,
     CONFIG_FABRIC_AF_XDP,
+    CONFIG_FABRIC_UDP,
     CONFIG_FABRIC_AUTO, /* the first of fabric.ladder that works here */
     CONFIG_FABRICS
 };
@@ -34,7 +35,8 @@ static inline bool config_on_the_wire(enum config_fabric f)
 }
 
 /* The rungs of fabric.ladder, in the order of the key's choices. */
-enum config_rung { CONFIG_RUNG_AF_XDP, CONFIG_RUNG_AF_PACKET, CONFIG_RUNGS };
+enum config_rung { CONFIG_RUNG_AF_XDP, CONFIG_RUNG_AF_PACKET, CONFIG_RUNG_UDP, CONFIG_RUNGS };
+enum config_encapsulation { CONFIG_ENCAP_ETHERNET, CONFIG_ENCAP_UDP };
 enum config_poll { CONFIG_POLL_BUSY, CONFIG_POLL_YIELD, CONFIG_POLL_SLEEP };
 enum config_home { CONFIG_HOME_INTERLEAVE, CONFIG_HOME_RANGE };
 enum config_switch { CONFIG_OFF, CONFIG_ON };
@@ -51,6 +53,8 @@ struct config_node {
     uint64_t range_pages;         /* homes: range -> pages homed here */
     char device[CONFIG_PATH_MAX]; /* af_packet: the interface */
     uint32_t queue;               /* of device, for AF_XDP */
+    char address[46];             /* udp: as it was written; ip is the same */
+    uint8_t ip[16];               /* IPv4: the first four */
     uint32_t clock_offset_us;     /* tests: what the host's TSC pretends to be ahead by ... */
     int32_t clock_drift_ppb;      /* ... and to be faster by */
 };
@@ -81,6 +85,9 @@ struct pando_config {
         uint32_t ladder_count;
         uint16_t mtu; /* bytes after the Ethernet header */
         uint16_t ethertype;
+        enum config_encapsulation encapsulation;
+        uint16_t udp_port;
+        uint8_t ip_version; /* udp: 4 or 6, of all nodes */
         enum config_hugepages hugepages;
         struct { /* fault filter, for tests and demonstrations; all 0: no filter */
             uint64_t seed;

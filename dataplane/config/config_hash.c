@@ -52,7 +52,7 @@ static uint64_t hash_key(uint64_t hash, const struct config_key *k, unsigned ind
 
     for (size_t i = 0; i < count; i++) {
         int n;
-        if (k->type == CONFIG_WORD || k->type == CONFIG_PATH)
+        if (k->type == CONFIG_WORD || k->type == CONFIG_PATH || k->type == CONFIG_ADDRESS)
             n = snprintf(line, sizeof(line), "%s[%u].%s=%s\n", config_section_name(k->section),
                          index, k->key, (const char *)at);
         else

@@ -2,6 +2,7 @@
 /* The rows of the key table, and how a written value is checked and stored. APP. */
 #include "dataplane/config/config_keys.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -20,6 +21,7 @@
 #define SIZE_INT SIZE_SCALAR
 #define SIZE_BOOL SIZE_SCALAR
 #define SIZE_WORD SIZE_SCALAR
+#define SIZE_ADDRESS SIZE_SCALAR
 #define SIZE_PATH SIZE_SCALAR
 #define SIZE_ENUM SIZE_SCALAR
 #define SIZE_LIST(t, m) sizeof(MEMBER(t, m)[0]), sizeof(MEMBER(t, m)) / sizeof(MEMBER(t, m)[0])
@@ -113,6 +115,9 @@ static void key_allowed(const struct config_key *k, char *buf, size_t size)
         snprintf(buf, size, "%lld to %lld letters, digits, '.', '_' or '-'", (long long)k->min,
                  (long long)k->max);
         break;
+    case CONFIG_ADDRESS:
+        snprintf(buf, size, "an IPv4 or IPv6 address");
+        break;
     case CONFIG_PATH:
         snprintf(buf, size, "an absolute path of up to %lld bytes", (long long)k->max);
         break;
@@ -181,6 +186,10 @@ static bool valid_text(const struct config_key *k, const char *text)
 
     if (len < (size_t)k->min || len > (size_t)k->max || len >= k->target_size)
         return false;
+    if (k->type == CONFIG_ADDRESS) {
+        uint8_t ip[16];
+        return len == 0 || inet_pton(AF_INET, text, ip) == 1 || inet_pton(AF_INET6, text, ip) == 1;
+    }
     if (k->type == CONFIG_PATH && text[0] != '/')
         return false;
     for (const char *c = text; *c; c++) {
@@ -244,6 +253,7 @@ static bool store_scalar(const struct config_key *k, const char *text, uint8_t *
         return true;
     case CONFIG_WORD:
     case CONFIG_PATH:
+    case CONFIG_ADDRESS:
         if (!valid_text(k, text))
             return false;
         memcpy(at, text, strlen(text) + 1);

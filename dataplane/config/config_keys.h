@@ -8,7 +8,8 @@
  * configs/REFERENCE.md (`pando-config reference`).
  *
  * X(key, TYPE, unit, min, max, default, COMMON or LOCAL, scale, target, sentence)
- *   TYPE     UINT INT BOOL WORD PATH ENUM LIST (of numbers) CHOICES (a list of those of an ENUM)
+ *   TYPE     UINT INT BOOL WORD PATH ADDRESS (of IP) ENUM LIST (of numbers) CHOICES (a list of
+ *            those of an ENUM)
  *   unit     what the number counts; for ENUM and CHOICES the choices, "a|b|c", in C's order
  *   min,max  of the number; of the length for WORD and PATH; of each entry for LIST
  *   default  as it would be written in the file; NULL: the key must be given; "": see the sentence
@@ -83,22 +84,33 @@ enum {
     X(queue, UINT, "", 0, CONFIG_QUEUE_MAX, "0", LOCAL, 1, queue,                                  \
       "AF_XDP: the receive queue of device whose frames of Pando's are taken; the NIC must put "   \
       "them there (one queue: ethtool -L DEVICE combined 1).")                                     \
+    X(address, ADDRESS, "", 0, 45, "", COMMON, 1, address,                                         \
+      "UDP (fabric.type or fabric.encapsulation): the node's IP address, by which the others "     \
+      "know it. All are IPv4 or all are IPv6, each once.")                                         \
     X(clock_offset_us, UINT, "us", 0, 10000000, "0", LOCAL, 1, clock_offset_us,                    \
       "For tests: the node takes its host's TSC to be ahead by this.")                             \
     X(clock_drift_ppb, INT, "ppb", -50000, 50000, "0", LOCAL, 1, clock_drift_ppb,                  \
       "For tests: ... and to be faster by this.")
 
 #define CONFIG_KEYS_FABRIC(X)                                                                      \
-    X(type, ENUM, "shm|memif|af_packet|af_xdp|auto", 0, 0, "shm", COMMON, 1, fabric.type,          \
+    X(type, ENUM, "shm|memif|af_packet|af_xdp|udp|auto", 0, 0, "shm", COMMON, 1, fabric.type,          \
       "shm and memif join processes of one machine; af_packet takes any kernel network "           \
       "interface, and so does af_xdp, past most of the kernel; auto: the first of ladder that "    \
-      "works on a host. The frames of af_packet and af_xdp are the same.")                         \
-    X(ladder, CHOICES, "af_xdp|af_packet", 0, 0, "", LOCAL, 1, fabric.ladder,                      \
-      "type: auto: what is tried, in this order. Left out: all, as named here.")                   \
+      "works on a host. The frames of af_packet and af_xdp are the same. udp: sockets of the "      \
+      "kernel's, over any network that routes, without privileges.")                         \
+    X(ladder, CHOICES, "af_xdp|af_packet|udp", 0, 0, "", LOCAL, 1, fabric.ladder,                      \
+      "type: auto: what is tried, in this order. Left out: all, as named here; udp only with "      \
+      "encapsulation: udp.")                                                                       \
     X(mtu, UINT, "bytes", RRDP_MTU_MIN, RRDP_MTU_MAX, "9000", COMMON, 1, fabric.mtu,               \
       "Bytes of a frame after the Ethernet header. The interface must be able to carry it.")       \
     X(ethertype, UINT, "", 0x0600, 0xFFFF, "0x88B5", COMMON, 1, fabric.ethertype,                  \
       "EtherType of the frames; 0x88B5 is IEEE's for local experiments.")                          \
+    X(encapsulation, ENUM, "ethernet|udp", 0, 0, "ethernet", COMMON, 1, fabric.encapsulation,      \
+      "af_packet, af_xdp, auto: frames of Ethernet on one segment, or inside UDP between "         \
+      "nodes[].address, which any network carries that routes. fabric.mtu does not count the 28 "  \
+      "bytes of IPv4 and UDP, or 48 of IPv6.")                                                     \
+    X(udp_port, UINT, "", 1, 65535, "34997", COMMON, 1, fabric.udp_port,                           \
+      "UDP: the port at each address. Firewalls must let it through both ways.")                   \
     X(hugepages, ENUM, "auto|on|off", 0, 0, "auto", LOCAL, 1, fabric.hugepages,                    \
       "Packet memory of memif and af_packet. auto: hugepages if there are some, else said "        \
       "and done without.")
@@ -194,6 +206,7 @@ enum config_type {
     CONFIG_INT,
     CONFIG_BOOL,
     CONFIG_WORD,
+    CONFIG_ADDRESS,
     CONFIG_PATH,
     CONFIG_ENUM,
     CONFIG_LIST,
@@ -207,6 +220,7 @@ enum config_type {
 #define RAW_INT RAW_SCALAR
 #define RAW_BOOL RAW_SCALAR
 #define RAW_WORD RAW_SCALAR
+#define RAW_ADDRESS RAW_SCALAR
 #define RAW_PATH RAW_SCALAR
 #define RAW_ENUM RAW_SCALAR
 #define RAW_LIST(key)                                                                              \

@@ -3,6 +3,7 @@
  * allowed. APP. */
 #include "dataplane/config/config_keys.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -177,12 +178,50 @@ static int rule_device(const struct rule_input *in, struct pando_config *cfg)
 {
     for (unsigned n = 0; n < cfg->node_count; n++) {
         bool given = cfg->node[n].device[0] != '\0';
-        if (config_on_the_wire(cfg->fabric.type) && !given)
+        bool needed = config_on_the_wire(cfg->fabric.type) && cfg->fabric.type != CONFIG_FABRIC_UDP;
+        if (needed && !given)
             return config_fail(
                 in->ctx, -EINVAL,
                 "nodes: device of node %u ('%s') is missing; allowed: a network interface, which "
                 "fabric.type: %s needs on every node",
                 n, cfg->node[n].name, config_fabric_name(cfg->fabric.type));
+    }
+    return 0;
+}
+
+/* A peer is its address, so each needs one, and one socket reaches them all. */
+static int rule_address(const struct rule_input *in, struct pando_config *cfg)
+{
+    bool wrapped = cfg->fabric.encapsulation == CONFIG_ENCAP_UDP;
+    if (wrapped && !config_on_the_wire(cfg->fabric.type))
+        return config_fail(
+            in->ctx, -EINVAL,
+            "fabric.encapsulation: udp; allowed with fabric.type: af_packet, af_xdp, "
+            "auto or udp; it is %s",
+            config_fabric_name(cfg->fabric.type));
+    if (cfg->fabric.type != CONFIG_FABRIC_UDP && !wrapped)
+        return 0;
+    for (unsigned n = 0; n < cfg->node_count; n++) {
+        struct config_node *node = &cfg->node[n];
+        uint8_t version = strchr(node->address, ':') != NULL ? 6 : 4;
+        if (inet_pton(version == 4 ? AF_INET : AF_INET6, node->address, node->ip) != 1)
+            return config_fail(in->ctx, -EINVAL,
+                               "nodes: address of node %u ('%s') is missing; allowed: an IPv4 or "
+                               "IPv6 address, which UDP needs on every node",
+                               n, node->name);
+        if (n > 0 && version != cfg->fabric.ip_version)
+            return config_fail(in->ctx, -EINVAL,
+                               "nodes: address of node %u: %s is IPv%u and node 0 has %s; allowed: "
+                               "all nodes IPv4, or all IPv6",
+                               n, node->address, version, cfg->node[0].address);
+        cfg->fabric.ip_version = version;
+        for (unsigned m = 0; m < n; m++)
+            if (memcmp(cfg->node[m].ip, node->ip, sizeof(node->ip)) == 0)
+                return config_fail(
+                    in->ctx, -EINVAL,
+                    "nodes: address of node %u: %s is that of node %u; allowed: each "
+                    "address once",
+                    n, node->address, m);
     }
     return 0;
 }
@@ -209,9 +248,17 @@ static int rule_ladder(const struct rule_input *in, struct pando_config *cfg)
                 return config_fail(in->ctx, -EINVAL,
                                    "fabric.ladder: '%s' is there twice; allowed: each once",
                                    in->raw->fabric.ladder[i]);
+    bool udp = cfg->fabric.encapsulation == CONFIG_ENCAP_UDP;
+    for (uint32_t i = 0; i < given; i++)
+        if (ladder[i] == CONFIG_RUNG_UDP && !udp)
+            return config_fail(in->ctx, -EINVAL,
+                               "fabric.ladder: 'udp' is allowed with fabric.encapsulation: udp, or "
+                               "nodes on different rungs would not understand each other");
     for (uint8_t i = 0; given == 0 && i < CONFIG_RUNGS; i++)
-        ladder[i] = i;
-    cfg->fabric.ladder_count = given > 0 ? given : CONFIG_RUNGS;
+        if (i != CONFIG_RUNG_UDP || udp)
+            ladder[cfg->fabric.ladder_count++] = i;
+    if (given > 0)
+        cfg->fabric.ladder_count = given;
     return 0;
 }
 
@@ -250,7 +297,7 @@ int config_apply_rules(const struct config_context *ctx, const struct raw_config
     static int (*const rules[])(const struct rule_input *, struct pando_config *) = {
         rule_node_ids, rule_node_names, rule_vmm_node,  rule_vcpu_homes, rule_resident,
         rule_homes,    rule_transport,  rule_coherence, rule_zero_ahead, rule_device,
-        rule_ladder,   rule_group,      rule_cores,
+        rule_ladder,   rule_address,    rule_group,     rule_cores,
     };
     struct rule_input in = {ctx, raw};
 

@@ -18,13 +18,13 @@ const struct config_node *own_node(const struct engine *e)
     return NULL;
 }
 
-/* Packet memory in hugepages where there are some; shm and AF_XDP have their own. */
+/* Packet memory in hugepages where there are some; shm, AF_XDP and UDP have their own. */
 static int choose_memory(struct engine *e, bool *ret_huge)
 {
     bool some = port_eal_hugepages();
     *ret_huge = false;
     if (e->cfg->fabric.type == CONFIG_FABRIC_SHM || e->cfg->fabric.type == CONFIG_FABRIC_AF_XDP ||
-        e->cfg->fabric.hugepages == CONFIG_HUGE_OFF)
+        e->cfg->fabric.type == CONFIG_FABRIC_UDP || e->cfg->fabric.hugepages == CONFIG_HUGE_OFF)
         return 0;
     if (!some && e->cfg->fabric.hugepages == CONFIG_HUGE_ON) {
         snprintf(e->err, sizeof(e->err),
@@ -92,16 +92,36 @@ static int open_memif(struct engine *e, char err[PORT_ERROR_MAX])
                            &e->port, err);
 }
 
+/* How frames are carried; NULL: plain Ethernet. */
+static const struct link_config *link_of(const struct engine *e, struct link_config *out)
+{
+    const struct pando_config *c = e->cfg;
+    if (c->fabric.type != CONFIG_FABRIC_UDP && c->fabric.encapsulation != CONFIG_ENCAP_UDP)
+        return NULL;
+    *out = (struct link_config){
+        .kind = c->fabric.ip_version == 4 ? LINK_UDP4 : LINK_UDP6,
+        .udp_port = c->fabric.udp_port,
+        .self = e->self,
+        .nodes = e->nodes,
+    };
+    for (uint32_t n = 0; n < c->node_count; n++)
+        memcpy(out->ip[c->node[n].id], c->node[n].ip, sizeof(c->node[n].ip));
+    return out;
+}
+
 static int open_af_packet(struct engine *e, char err[PORT_ERROR_MAX])
 {
-    return port_open_af_packet(own_node(e)->device, NULL, e->cfg->fabric.ethertype,
+    struct link_config link;
+    return port_open_af_packet(own_node(e)->device, link_of(e, &link), e->cfg->fabric.ethertype,
                                e->cfg->fabric.mtu, &e->port, err);
 }
 
 static int open_af_xdp(struct engine *e, char err[PORT_ERROR_MAX])
 {
 #ifdef PANDO_HAVE_AF_XDP
+    struct link_config link;
     struct port_af_xdp c = {
+        .link = link_of(e, &link),
         .interface = own_node(e)->device,
         .queue = own_node(e)->queue,
         .ethertype = e->cfg->fabric.ethertype,
@@ -120,6 +140,17 @@ static int open_af_xdp(struct engine *e, char err[PORT_ERROR_MAX])
 #endif
 }
 
+static int open_udp(struct engine *e, char err[PORT_ERROR_MAX])
+{
+    struct link_config link;
+    const char *notice;
+    int rc = port_open_udp(link_of(e, &link), e->cfg->fabric.mtu, (uint8_t)e->cfg->transport.credit,
+                           &e->port, err);
+    if (rc == 0 && (notice = port_udp_notice(e->port)) != NULL)
+        fprintf(stderr, "pando-dataplane: node %u: %s\n", e->self, notice);
+    return rc;
+}
+
 static int open_ladder(struct engine *e, char err[PORT_ERROR_MAX]);
 
 static int (*const openers[CONFIG_FABRICS])(struct engine *, char *) = {
@@ -127,6 +158,7 @@ static int (*const openers[CONFIG_FABRICS])(struct engine *, char *) = {
     [CONFIG_FABRIC_MEMIF] = open_memif,
     [CONFIG_FABRIC_AF_PACKET] = open_af_packet,
     [CONFIG_FABRIC_AF_XDP] = open_af_xdp,
+    [CONFIG_FABRIC_UDP] = open_udp,
     [CONFIG_FABRIC_AUTO] = open_ladder,
 };
 
@@ -159,6 +191,7 @@ static int open_ladder(struct engine *e, char err[PORT_ERROR_MAX])
     static const enum config_fabric rungs[CONFIG_RUNGS] = {
         [CONFIG_RUNG_AF_XDP] = CONFIG_FABRIC_AF_XDP,
         [CONFIG_RUNG_AF_PACKET] = CONFIG_FABRIC_AF_PACKET,
+        [CONFIG_RUNG_UDP] = CONFIG_FABRIC_UDP,
     };
     char above[sizeof(e->fabric)] = "", why[PORT_ERROR_MAX];
     int rc = -EINVAL;

@@ -40,6 +40,19 @@ def groups(fabric, build):
     return wrong, note
 
 
+def over_udp(fabric, build):
+    """Frames inside UDP between the interfaces' addresses, some of which are lost."""
+    lines = []
+    o = Options(nodes=3, vcpus=3, fabric=fabric, encapsulation="udp", ram=64, guest="counters", loss=1)
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        result = c.run()
+    not_built(lines)
+    if result.passed:
+        return None, ""
+    print("\n".join("       " + line for line in lines[-20:]))
+    return f"the guest did not pass: status {result.status}, {result.died}", ""
+
+
 def stands_still(build):
     """A dataplane is stopped, not killed: the others say that its host answers."""
     lines, result = [], cl.Result()
@@ -67,6 +80,7 @@ def stands_still(build):
 def main():
     args = outcome.parser(__doc__).parse_args()
     tests = {f"fabric/groups/{f}": functools.partial(groups, f, args.build) for f in ("af_packet", "af_xdp")}
+    tests |= {f"fabric/over_udp/{f}": functools.partial(over_udp, f, args.build) for f in ("af_packet", "af_xdp", "auto")}
     tests["fabric/stands_still"] = lambda: stands_still(args.build)
     return outcome.status([outcome.run(args.tally, *test) for test in tests.items()])
 

@@ -4,9 +4,13 @@ file.
 """
 import dataclasses
 import shlex
+import zlib
 
-FABRICS = ("shm", "memif", "af_packet", "af_xdp", "auto")
-ON_THE_WIRE = FABRICS[2:]  # over network interfaces, each node in a namespace of its own
+import workspace
+
+FABRICS = ("shm", "memif", "udp", "af_packet", "af_xdp", "auto")  # udp: on addresses of the loopback interface
+IP4_UDP = 28  # bytes in front of a frame inside UDP
+ON_THE_WIRE = FABRICS[3:]  # over network interfaces, each node in a namespace of its own
 PPM = 10000  # one per cent
 
 
@@ -15,6 +19,7 @@ class Options:
     nodes: int = 2
     vcpus: int = 4
     fabric: str = "shm"
+    encapsulation: str = "ethernet"  # or udp, over the interfaces of ON_THE_WIRE
     mtu: int = 9000
     loss: float = 0.0  # per cent, as are the next three
     dup: float = 0.0
@@ -83,11 +88,17 @@ class Options:
                 node += f", range_mib: {base + (n < extra)}"
             if self.fabric in ON_THE_WIRE:
                 node += f", device: {device}"
+                if self.encapsulation == "udp":
+                    node += f", address: {workspace.ADDRESS}{n + 1}"
+            if self.fabric == "udp":
+                node += f", address: 127.0.0.{n + 1}"
             lines.append(f"- {{{node}}}")
         lines += [
             "fabric:",
             f"  type: {self.fabric}",
-            f"  mtu: {self.mtu}",
+            f"  mtu: {self.mtu - (IP4_UDP if self.encapsulation == 'udp' else 0)}",
+            f"  encapsulation: {self.encapsulation}",
+            f"  udp_port: {20000 + zlib.crc32(run_dir.encode()) % 10000}",  # two runs at a time do not meet
             f"  faults: {{seed: {self.seed}, "
             f"drop_ppm: {ppm(self.loss)}, duplicate_ppm: {ppm(self.dup)}, "
             f"reorder_ppm: {ppm(self.reorder)}, corrupt_ppm: {ppm(self.corrupt)}}}",
@@ -117,6 +128,12 @@ def add_arguments(parser):
         choices=FABRICS,
         default=d.fabric,
         help="what joins the nodes (default %(default)s)",
+    )
+    add(
+        "--encapsulation",
+        choices=("ethernet", "udp"),
+        default=d.encapsulation,
+        help="how interfaces carry frames (default %(default)s)",
     )
     add("--mtu", type=int, default=d.mtu, help="frame size (default %(default)s)")
     for name, what in (

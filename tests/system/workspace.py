@@ -24,6 +24,7 @@ def choose_base():
 BASE = choose_base()
 PREFIX = "pando-t"
 INTERFACE = "pando0"  # in every node's namespace
+ADDRESS = "10.99.0."  # of its interface, and the node's number from 1 on
 
 
 def start_time(pid):
@@ -194,7 +195,8 @@ class Workspace:
                     name,
                 )
                 ip("-n", hub, "link", "set", f"port{n}", "master", "br0", "up")
-        for name in names:
+        for n, name in enumerate(names):
+            ip("-n", name, "addr", "add", f"{ADDRESS}{n + 1}/24", "dev", INTERFACE)
             ip("-n", name, "link", "set", INTERFACE, "up")
         self.wait_carrier(names)
         return names

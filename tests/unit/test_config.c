@@ -182,6 +182,34 @@ static const struct bad bad_inputs[] = {
     {"auto without device",
      TOP "nodes:\n- {id: 0, name: a}\n- {id: 1, name: b}\nfabric: {type: auto}\n",
      {"device", "node 0", "'a'", "auto"}},
+    {"no IP address",
+     TOP "nodes:\n- {id: 0, name: a, address: 10.0.0.256}\n- {id: 1, name: b}\n"
+         "fabric: {type: udp}\n",
+     {"nodes[0].address", "'10.0.0.256'", "IPv4 or IPv6"}},
+    {"udp without address",
+     TOP "nodes:\n- {id: 0, name: a, address: 10.0.0.1}\n- {id: 1, name: b}\n"
+         "fabric: {type: udp}\n",
+     {"address", "node 1", "'b'", "UDP"}},
+    {"addresses of two families",
+     TOP "nodes:\n- {id: 0, name: a, address: 10.0.0.1}\n- {id: 1, name: b, address: 'fd00::1'}\n"
+         "fabric: {type: udp}\n",
+     {"node 1", "fd00::1 is IPv6", "10.0.0.1"}},
+    {"an address twice, written differently",
+     TOP "nodes:\n- {id: 0, name: a, address: 'fd00::1'}\n"
+         "- {id: 1, name: b, address: 'fd00:0::01'}\nfabric: {type: udp}\n",
+     {"node 1", "fd00:0::01", "node 0", "each address once"}},
+    {"udp in a ladder",
+     TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b, device: eth0}\n"
+         "fabric: {type: auto, ladder: [udp]}\n",
+     {"fabric.ladder", "'udp'", "fabric.encapsulation: udp"}},
+    {"encapsulation without addresses",
+     TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b, device: eth0}\n"
+         "fabric: {type: af_packet, encapsulation: udp}\n",
+     {"address", "node 0", "'a'", "UDP"}},
+    {"encapsulation in shared memory",
+     GOOD "fabric: {type: shm, encapsulation: udp}\n",
+     {"fabric.encapsulation", "af_packet", "it is shm"}},
+    {"port zero", GOOD "fabric: {udp_port: 0}\n", {"fabric.udp_port", "0", "1..65535"}},
     {"a ladder for a fixed type",
      GOOD "fabric: {type: shm, ladder: [af_packet]}\n",
      {"fabric.ladder", "auto", "shm"}},
@@ -373,8 +401,8 @@ static void test_ladder(void **state)
     snprintf(text, sizeof(text), "%sfabric: {type: auto}\n", nodes);
     load_good(text, &c);
     uint64_t hash = c.hash;
-    assert_int_equal(c.fabric.ladder_count, CONFIG_RUNGS);
-    for (uint32_t i = 0; i < CONFIG_RUNGS; i++)
+    assert_int_equal(c.fabric.ladder_count, CONFIG_RUNGS - 1); /* udp speaks otherwise */
+    for (uint32_t i = 0; i < c.fabric.ladder_count; i++)
         assert_int_equal(c.fabric.ladder[i], i);
     assert_int_equal(c.node[0].queue, 3);
     snprintf(text, sizeof(text), "%sfabric: {type: auto, ladder: [af_packet]}\n", nodes);
@@ -382,6 +410,16 @@ static void test_ladder(void **state)
     assert_int_equal(c.fabric.ladder_count, 1);
     assert_int_equal(c.fabric.ladder[0], CONFIG_RUNG_AF_PACKET);
     assert_true(c.hash == hash); /* each host climbs its own */
+    snprintf(text, sizeof(text),
+             TOP "nodes:\n- {id: 0, name: a, device: eth0, address: 10.1.2.3}\n"
+                 "- {id: 1, name: b, device: eth1, address: 10.1.2.4}\n"
+                 "fabric: {type: auto, encapsulation: udp}\n");
+    load_good(text, &c);
+    assert_int_equal(c.fabric.ladder_count, CONFIG_RUNGS);
+    assert_int_equal(c.fabric.ladder[CONFIG_RUNGS - 1], CONFIG_RUNG_UDP);
+    assert_int_equal(c.fabric.ip_version, 4);
+    assert_memory_equal(c.node[1].ip, ((const uint8_t[]){10, 1, 2, 4}), 4);
+    assert_true(c.hash != hash);
 }
 
 static void test_homes_dealt_out(void **state)
