@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""./dev bench rtt: round trips of small messages and of pages, raw and through the transport, beside TCP and UDP.
+
+All variants in interleaved rounds between two processes: 32 to 512 bytes there and back; 64 bytes there and a page
+back at MTU 9000 and 1500 (fetch/...); small messages of an open loop over a wire without loss and with 1 %; lengths
+of frames as captured. Messages of the open loop during which a side did not run for a millisecond are counted in
+"all" only, which favours what was quick; so look at both. raw_FABRIC is the fabric alone, FABRIC the same through RRDP.
+perf/common/measured.py states the schema.
+"""
+import argparse
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "common"))
+import measured  # noqa: E402
+from measured import judged, say  # noqa: E402
+
+SIZES = (32, 64, 128, 256, 512)
+FABRICS = ("shm", "memif", "af_packet", "af_xdp")
+KERNEL = ("af_packet", "af_xdp")  # through a kernel's interface, as TCP
+PPM = 10000
+MINIMUM = 60  # bytes of the shortest Ethernet frame, without FCS
+
+
+def measure(args, rounds, missing):
+    runs = (
+        ("round trips and pages, MTU 9000", "pando-rtt", ("--mtu", 9000, "--wire"), "/9000"),
+        ("pages, MTU 1500", "pando-rtt", ("--mtu", 1500, "--sizes", "none"), "/1500"),
+        (f"an open loop with {PPM / 1e4:g} % loss", "pando-loss", ("--ppm", PPM, "--samples", args.samples * 3), ""),
+    )
+    broken = set()
+    for turn in range(args.passes):
+        for title, tool, words, suffix in runs:
+            if title in broken:
+                continue
+            say(f"rtt: {turn + 1} of {args.passes}: {title}")
+            common = ("--rounds", args.rounds) + (("--samples", args.samples) if tool == "pando-rtt" else ())
+            try:
+                lines = measured.run_tool(args.build, tool, *common, *words)
+            except measured.ToolError as e:
+                say(f"rtt: {e}")
+                broken.add(title)
+                missing.append(f"{title}: {e}")
+                continue
+            for line in lines:
+                if line["name"].startswith("fetch/"):
+                    line["name"] += suffix
+                rounds.add(line)
+
+
+def better(rounds, names, size, peer, limit):
+    """The best of several fabrics against a peer."""
+    each = [rounds.goal(f"rtt/{n}/{size}", f"rtt/{peer}/{size}", limit) for n in names]
+    return min((g for g in each if g), key=lambda g: g["value"], default=None)
+
+
+def goals_of(rounds):
+    out = []
+    for size in SIZES:
+        out.append(better(rounds, KERNEL, size, "tcp_spin", 0.55))
+        out.append(better(rounds, KERNEL, size, "tcp_block", 0.12))
+        out += [rounds.goal(f"rtt/{n}/{size}", f"rtt/tcp_spin/{size}", 0.1) for n in ("shm", "memif")]
+        out += [rounds.goal(f"rtt/{n}/{size}", f"rtt/raw_{n}/{size}", 1.25) for n in FABRICS]
+    out += [rounds.goal(f"fetch/{n}/4096/9000", "fetch/tcp_spin/4096/9000", 0.65) for n in FABRICS]
+    out += [rounds.goal(f"loss/{n}/{PPM}", f"loss/{n}/0", 5, key="round_p99") for n in KERNEL]
+    for name in rounds.names("wire/"):
+        if rounds.get(name, "n"):
+            out.append(judged(f"{name} : minimum frame", [max(rounds.get(name, "max"), MINIMUM) / MINIMUM], 1))
+    return [g for g in out if g]
+
+
+def results_of(rounds):
+    out = []
+    for name in sorted(rounds.names("rtt/") + rounds.names("fetch/")):
+        out.append(rounds.time_row(name, lost=rounds.get(name, "lost")))
+    for name in rounds.names("loss/"):
+        if name == "loss/wire":
+            frames = {k: rounds.get(name, k) for k in ("forwarded", "lost")}
+            out.append({"name": name, "unit": "frames", **frames})
+            continue
+        more = {key: rounds.get(name, key) for key in ("unanswered", "stalls", "stalls_excused", "poll_gap_max")}
+        more |= {"p999": round(rounds.quantile(name, 0.999), 3), "all": rounds.get(name, "all")}
+        out.append(rounds.time_row(name, **more))
+    for name in rounds.names("wire/"):
+        out.append({"name": name, "unit": "bytes", **{k: rounds.get(name, k) for k in ("n", "min", "max")}})
+    return out
+
+
+def look_twice(rounds, missing):
+    """What makes a number worth nothing, whatever it is."""
+    for name in rounds.names("rtt/") + rounds.names("fetch/"):
+        n, lost = rounds.get(name, "n"), rounds.get(name, "lost")
+        if lost * 100 > n + lost:
+            missing.append(f"{name}: {lost} of {n + lost} questions had no answer")
+    for name in rounds.names("wire/"):
+        if rounds.get(name, "n") == 0:
+            missing.append(f"{name}: no such frame was captured")
+    for name in (n for n in rounds.names("loss/") if n != "loss/wire"):
+        if rounds.get(name, "unanswered"):
+            missing.append(f"{name}: {rounds.get(name, 'unanswered')} messages had no answer")
+    if "loss/wire" in rounds and rounds.get("loss/wire", "lost") == 0:
+        missing.append("loss: the wire lost nothing")
+
+
+def remarks_on(rounds):
+    """Where the tail is the scheduler's, a ratio of tails says little."""
+    out = []
+    for name in (f"loss/{n}/0" for n in FABRICS):
+        if name not in rounds:
+            continue
+        p50, p99 = rounds.quantile(name, 0.5), rounds.quantile(name, 0.99)
+        if p99 > 10 * p50:
+            out.append(f"{name}: p99 is {p99 / p50:.0f} times p50 without any loss: the CPUs were not these processes' "
+                       "own, so the ratio of p99 with loss to it proves nothing")  # fmt: skip
+    return out
+
+
+def table(results):
+    print(f"{'result':<30}{'n':>9}{'p50':>10}{'spread of p50':>22}{'p99':>11}  us")
+    for r in (r for r in results if r["unit"] == "us"):
+        spread = f"{r['p50_low']:.2f}..{r['p50_high']:.2f}"
+        more = ""
+        if "p999" in r:
+            more = f"  p99.9 {r['p999']:.1f}; {r['stalls']} stalls, {r['stalls_excused']} where a side did not run"
+        print(f"{r['name']:<30}{r['n']:>9}{r['p50']:>10.2f}{spread:>22}{r['p99']:>11.2f}{more}")
+    for r in (r for r in results if r["unit"] == "frames"):
+        print(f"{r['name']:<30} {r['forwarded']} frames forwarded, {r['lost']} lost, in all rounds together")
+    for r in (r for r in results if r["unit"] == "bytes"):
+        ether = max(r["max"], MINIMUM)
+        print(f"{r['name']:<30}{r['n']:>9} frames of {r['min']}..{r['max']} bytes at the device, {ether} on Ethernet")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench rtt", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--quick", action="store_true", help="one pass, half a minute")
+    parser.add_argument("--passes", type=int, default=5, help="starts of all tools (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=4, help="interleaved rounds a pass (default %(default)s)")
+    parser.add_argument("--samples", type=int, default=1000, help="of a variant a round (default %(default)s)")
+    args = parser.parse_args()
+    if not 1 <= args.passes <= 100 or not 1 <= args.rounds <= 64 or not 100 <= args.samples <= 300000:
+        parser.error("--passes 1..100, --rounds 1..64, --samples 100..300000")
+    args.passes = 1 if args.quick else args.passes
+    rounds, missing, start = measured.Rounds(), [], time.monotonic()
+    measure(args, rounds, missing)
+    for name in FABRICS:
+        if f"rtt/{name}/64" not in rounds:
+            missing.append(f"{name}: left out; standard error says why")
+    look_twice(rounds, missing)
+    measured.report("rtt", args, start, results_of(rounds), goals_of(rounds), missing, table, remarks_on(rounds))
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
