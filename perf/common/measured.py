@@ -130,7 +130,8 @@ def judged(name, each, limit, sense="<="):
 def report(bench, args, start, results, goals, missing, table, remarks=()):
     """Prints the object as the last line, or the table and the goals."""
     out = {"schema": 1, "bench": bench, "revision": git("rev-parse", "HEAD"),
-           "dirty": bool(git("status", "--porcelain")), "host": host(), "seconds": round(time.monotonic() - start, 1), "results": results, "goals": goals,
+           "dirty": bool(git("status", "--porcelain")), "host": host(),
+           "seconds": round(time.monotonic() - start, 1), "results": results, "goals": goals,
            "not_measured": missing, "remarks": list(remarks)}  # fmt: skip
     if args.json:
         print(json.dumps(out))
