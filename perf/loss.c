@@ -8,8 +8,8 @@
  * counts from then; at most 8 are under way, so what comes due behind a stall waits, and counts.
  *
  * usage: pando-loss [--rounds N] [--samples N] [--ppm N] [--interval-us N]
- * One JSON object a line: loss/VARIANT/PPM (of messages while both sides ran; "all": of all), and
- * loss/wire with what the wire did.
+ * One JSON object a line: loss/VARIANT/PPM (less the time that a side did not run; "all": with it),
+ * and loss/wire with what the wire did.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -35,17 +35,22 @@ enum {
     BYTES = 64,
     VARIANTS = 3,
     RATES = 2,
-    STALL_MS = 5, /* longer is a stall, unless a side did not run */
+    STALL_MS = 5, /* longer is a stall */
     STOOD_MS = 1, /* a poll loop that comes round later did not run */
     DRAIN_MS = 3000,
 };
 
 struct load_result {
-    struct hist hist; /* while both sides ran */
+    struct hist hist; /* without the time that a side did not run */
     struct hist all;
     uint64_t unanswered, stalls, excused, gap;
     uint32_t rounds;
     uint64_t p50[RTT_ROUNDS_MAX], p99[RTT_ROUNDS_MAX];
+};
+
+struct message {
+    uint64_t due;
+    uint64_t stood[2]; /* for how long the sides had not run until then */
 };
 
 /* The client's messages: answers come in the order of the questions. */
@@ -53,7 +58,9 @@ struct load {
     struct rtt_side *s;
     struct load_result *result;
     struct hist round;
-    uint64_t due[WINDOW], next_due;
+    struct message message[WINDOW];
+    uint64_t next_due;
+    uint64_t stood_from, stood_to; /* when this side last did not run */
     uint64_t sent, answered, polled, warm;
 };
 
@@ -123,34 +130,64 @@ static bool prepare_device(void)
 
 /* ---- both sides ----------------------------------------------------------------------------- */
 
-/* Each side notes when it had not run for a while: what takes long across that is not the
- * transport's. */
+/* Each side adds up for how long it did not run, when it does again. */
 static uint64_t polled(struct rtt_side *s, uint64_t *last)
 {
-    uint64_t now = rtt_now(), gap = now - *last;
-    if (*last != 0 && gap > STOOD_MS * MS)
-        atomic_store(&s->shared->stood[s->side], now);
-    if (*last != 0 && gap > atomic_load_explicit(&s->shared->gap[s->side], memory_order_relaxed))
+    uint64_t now = rtt_now(), gap = *last != 0 ? now - *last : 0;
+    if (gap > STOOD_MS * MS)
+        atomic_fetch_add(&s->shared->stood[s->side], gap);
+    if (gap > atomic_load_explicit(&s->shared->gap[s->side], memory_order_relaxed))
         atomic_store(&s->shared->gap[s->side], gap);
     *last = now;
     return now;
 }
 
+static uint64_t load_polled(struct load *l)
+{
+    uint64_t before = l->polled, now = polled(l->s, &l->polled);
+    if (before != 0 && now - before > STOOD_MS * MS) {
+        l->stood_from = before;
+        l->stood_to = now;
+    }
+    return now;
+}
+
+/* What a message took less the time that a side did not run meanwhile: of the two the longer, since
+ * they may have been the same time, so never too little is left. */
+static uint64_t took_net(const struct load *l, const struct message *m, uint64_t took)
+{
+    uint64_t most = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t stood = atomic_load(&l->s->shared->stood[i]) - m->stood[i];
+        most = stood > most ? stood : most;
+    }
+    return took > most ? took - most : 0;
+}
+
+static void load_sent(struct load *l, uint64_t due)
+{
+    struct message *m = &l->message[l->sent++ % WINDOW];
+    uint64_t from = due > l->stood_from ? due : l->stood_from;
+    m->due = due;
+    for (unsigned i = 0; i < 2; i++)
+        m->stood[i] = atomic_load(&l->s->shared->stood[i]);
+    if (l->stood_to > from) /* it became due while this side did not run */
+        m->stood[0] -= l->stood_to - from;
+}
+
 static void load_answered(struct load *l)
 {
+    uint64_t now = load_polled(l);
     if (l->answered == l->sent)
         return; /* an answer to what was given up */
-    uint64_t due = l->due[l->answered % WINDOW], took = rtt_now() - due;
+    const struct message *m = &l->message[l->answered % WINDOW];
     if (l->answered++ < l->warm)
         return;
-    bool stood =
-        atomic_load(&l->s->shared->stood[0]) >= due || atomic_load(&l->s->shared->stood[1]) >= due;
-    bool stall = took > STALL_MS * MS;
+    uint64_t took = now - m->due, net = took_net(l, m, took);
     hist_add(&l->result->all, took);
-    l->result->stalls += stall && !stood;
-    l->result->excused += stall && stood;
-    if (!stood)
-        hist_add(&l->round, took);
+    hist_add(&l->round, net);
+    l->result->stalls += net > STALL_MS * MS;
+    l->result->excused += took > STALL_MS * MS && net <= STALL_MS * MS;
 }
 
 static void rrdp_answered(void *arg, uint32_t number)
@@ -197,10 +234,10 @@ static void ask_all(struct rtt_side *s, const struct variant *v, struct load *l)
     uint64_t limit = now + count * interval_ns + DRAIN_MS * MS;
     l->next_due = now;
     while (l->answered < count && now < limit) {
-        now = polled(s, &l->polled);
+        now = load_polled(l);
         if (l->sent < count && now >= l->next_due && l->sent - l->answered < WINDOW &&
             v->send(l, v->context)) {
-            l->due[l->sent++ % WINDOW] = l->next_due;
+            load_sent(l, l->next_due);
             l->next_due += interval_ns;
         }
         v->receive(l, v->context);
@@ -219,8 +256,8 @@ static void load_round(struct rtt_side *s, const struct variant *v, struct load_
     rtt_twin_barrier(s);
     if (s->side == 1) {
         for (uint64_t last = 0; atomic_load_explicit(&s->shared->asking, memory_order_relaxed);) {
-            v->answer(s, v->context);
             polled(s, &last);
+            v->answer(s, v->context);
         }
         rtt_twin_barrier(s);
         return;

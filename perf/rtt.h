@@ -61,7 +61,7 @@ struct rtt_shared {
     _Atomic uint64_t cpu_ns;          /* stream: what they cost the receiver */
     _Atomic uint32_t loss_ppm, wired; /* loss: wanted, and what the wire has now */
     _Atomic uint64_t forwarded, lost; /* loss: frames, since the wire was joined */
-    _Atomic uint64_t stood[2];        /* when a side last noticed that it had not run: ns */
+    _Atomic uint64_t stood[2];        /* for how long a side did not run, in all: ns */
     _Atomic uint64_t gap[2];          /* the longest time between two of its polls: ns */
 };
 

@@ -4,8 +4,8 @@
 
 All variants in interleaved rounds between two processes: 32 to 512 bytes there and back; 64 bytes there and a page
 back at MTU 9000 and 1500 (fetch/...); small messages of an open loop over a wire without loss and with 1 %; lengths
-of frames as captured. Messages of the open loop during which a side did not run for a millisecond are counted in
-"all" only, which favours what was quick; so look at both. raw_FABRIC is the fabric alone, FABRIC the same through RRDP.
+of frames as captured. Times of the open loop are less the time that one of the two processes did not run; "all" is
+with it, one object a run of the tool. raw_FABRIC is the fabric alone, FABRIC the same through RRDP.
 perf/common/measured.py states the schema.
 """
 import argparse
@@ -123,7 +123,7 @@ def table(results):
         spread = f"{r['p50_low']:.2f}..{r['p50_high']:.2f}"
         more = ""
         if "p999" in r:
-            more = f"  p99.9 {r['p999']:.1f}; {r['stalls']} stalls, {r['stalls_excused']} where a side did not run"
+            more = f"  p99.9 {r['p999']:.1f}; {r['stalls']} stalls, {r['stalls_excused']} of a side that did not run"
         print(f"{r['name']:<30}{r['n']:>9}{r['p50']:>10.2f}{spread:>22}{r['p99']:>11.2f}{more}")
     for r in (r for r in results if r["unit"] == "frames"):
         print(f"{r['name']:<30} {r['forwarded']} frames forwarded, {r['lost']} lost, in all rounds together")
