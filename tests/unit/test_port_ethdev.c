@@ -136,9 +136,9 @@ static void interface_mac(uint8_t side, uint8_t out[6])
     memcpy(out, mac, sizeof(mac));
 }
 
-static int open_on(const char *interface, uint16_t size, uint8_t side, struct port **ret_port)
+static int open_link(const char *interface, uint16_t size, uint8_t side, struct link_config link,
+                     struct port **ret_port)
 {
-    struct link_config link = link_for(side, 2);
     if (strcmp(fabric, "udp") == 0)
         return port_open_udp(&link, size, RRDP_WINDOW, ret_port, err);
 #ifdef PANDO_HAVE_AF_XDP
@@ -154,6 +154,45 @@ static int open_on(const char *interface, uint16_t size, uint8_t side, struct po
 #endif
     return port_open_af_packet(interface, kind == LINK_ETHERNET ? NULL : &link, ETHERTYPE, size,
                                ret_port, err);
+}
+
+static int open_on(const char *interface, uint16_t size, uint8_t side, struct port **ret_port)
+{
+    return open_link(interface, size, side, link_for(side, 2), ret_port);
+}
+
+/* An address that is not ours; a port that somebody has. */
+static void check_addresses(uint8_t side)
+{
+    struct link_config c = link_for(2, 3);
+    struct port *p = NULL, *holder;
+    REQUIRE(open_link("veth0", mtu, side, c, &p) == -EADDRNOTAVAIL && p == NULL);
+    REQUIRE(strstr(err, "ip addr add") != NULL);
+    c = link_for(side, 2);
+    REQUIRE(port_open_udp(&c, mtu, RRDP_WINDOW, &holder, err) == 0);
+    REQUIRE(open_link("veth0", mtu, side, c, &p) == -EADDRINUSE && p == NULL);
+    REQUIRE(strstr(err, "fabric.udp_port") != NULL);
+    port_close(holder);
+}
+
+/* Datagrams for which this namespace had no socket: the kernel answers each with an error. */
+static uint64_t datagrams_without_port(void)
+{
+    char line[512];
+    unsigned long long n4 = 0, n6 = 0, in;
+    FILE *f = fopen("/proc/self/net/snmp", "r");
+    REQUIRE(f != NULL);
+    while (fgets(line, sizeof(line), f) != NULL)
+        if (sscanf(line, "Udp: %llu %llu", &in, &n4) == 2)
+            break;
+    fclose(f);
+    f = fopen("/proc/self/net/snmp6", "r");
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+        if (sscanf(line, "Udp6NoPorts %llu", &n6) == 1)
+            break;
+    if (f != NULL)
+        fclose(f);
+    return n4 + n6;
 }
 
 static double seconds(void)
@@ -182,6 +221,8 @@ static struct port *open_side(uint8_t side)
         REQUIRE(open_on("no-such-if", mtu, side, &none) == -ENODEV && none == NULL);
         REQUIRE(open_on("lo", mtu, side, &none) == -ENETDOWN && none == NULL);
         REQUIRE(open_on("veth0", (uint16_t)(mtu + 1), side, &none) == -EMSGSIZE || mtu == 9000);
+        if (kind != LINK_ETHERNET)
+            check_addresses(side);
         REQUIRE(open_on("veth0", mtu, side, &p) == 0);
         REQUIRE(p->reaches_all == (kind == LINK_ETHERNET));
     }
@@ -427,6 +468,7 @@ static void exchange(struct port *p, uint8_t side)
 {
     struct rrdp_mac peer;
     uint32_t sent = 0, next = 0, most = FRAMES;
+    uint64_t before = datagrams_without_port(); /* greetings from before we were open */
     memcpy(peer.addr, (void *)&sh->mac[!side], 6);
     atomic_fetch_add(&sh->go_on, 1);
     while (atomic_load(&sh->go_on) < 2)
@@ -462,6 +504,7 @@ static void exchange(struct port *p, uint8_t side)
         send_foreign();
     await_foreign(p, side, &next);
     REQUIRE(next == most + SLEEPS);
+    REQUIRE(datagrams_without_port() < before + 200); /* to the discard port */
 }
 
 static void set_up_interface(uint8_t side)
