@@ -111,9 +111,10 @@ def remarks_on(rounds):
         if name not in rounds:
             continue
         p50, p99 = rounds.quantile(name, 0.5), rounds.quantile(name, 0.99)
-        if p99 > 10 * p50:
-            out.append(f"{name}: p99 is {p99 / p50:.0f} times p50 without any loss: the CPUs were not these processes' "
-                       "own, so the ratio of p99 with loss to it proves nothing")  # fmt: skip
+        stalls = rounds.get(name, "stalls")
+        if p99 > 10 * p50 or stalls:
+            out.append(f"{name}: without any loss p99 is {p99 / p50:.0f} times p50, and {stalls} messages stalled: the "
+                       "CPUs were not these processes' own, so a comparison of tails with it proves nothing")  # fmt: skip
     return out
 
 
