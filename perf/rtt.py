@@ -114,7 +114,7 @@ def remarks_on(rounds):
         stalls = rounds.get(name, "stalls")
         if p99 > 10 * p50 or stalls:
             out.append(f"{name}: without any loss p99 is {p99 / p50:.0f} times p50, and {stalls} messages stalled: the "
-                       "CPUs were not these processes' own, so a comparison of tails with it proves nothing")  # fmt: skip
+                       "CPUs were not these processes' own, so a comparison of tails proves nothing")  # fmt: skip
     return out
 
 
