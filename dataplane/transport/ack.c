@@ -84,12 +84,13 @@ void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
 }
 
 /* RFC 8985, tail-loss probe: nothing follows the last frames of a burst that could show their loss.
- * After two round trips without an answer (and what the peer may wait with its own) the last one is
- * sent again. Once only: then the time-out is the one to wait for. */
+ * After two round trips without an answer (and what the peer may wait with its own, and half of
+ * that again, for who polls it late) the last one is sent again. Once only: then the time-out is
+ * the one to wait for. */
 void ack_arm_probe(const struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
 {
     const struct stream *s = &p->stream[cls];
-    uint64_t wait = 2 * p->srtt + r->cfg.ack_delay_ns;
+    uint64_t wait = 2 * p->srtt + r->cfg.ack_delay_ns * 3 / 2;
     bool useful = in_flight(s) && !s->probed && s->backoff == 0 && p->srtt != 0 && wait < p->rto;
     p->probe_at[cls] = useful ? now + wait : NO_TIME;
 }

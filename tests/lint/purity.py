@@ -27,8 +27,9 @@ LINE_COLUMNS = 100
 TABLE_COLUMNS = 120  # in tables between "clang-format off" and "clang-format on"
 FUNCTION_LINES = 70
 
+# bcmp is what clang makes of a memcmp for equality.
 ALLOWED_SYMBOL = re.compile(
-    r"(memcpy|memset|memmove|memcmp|_GLOBAL_OFFSET_TABLE_|__stack_chk_fail"
+    r"(memcpy|memset|memmove|memcmp|bcmp|_GLOBAL_OFFSET_TABLE_|__stack_chk_fail"
     r"|__cpu_model|__cpu_indicator_init|__popcountdi2|__u?divti3|__muloti4"  # libgcc
     r"|__(asan|ubsan|sanitizer|sancov|lsan)_.*|__gcov_.*|__odr_asan.*)$")
 # Who reports a failed assertion: the only variable of the PURE parts (base/check.c).
