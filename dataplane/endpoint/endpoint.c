@@ -176,7 +176,8 @@ int endpoint_close(struct endpoint *ep, uint64_t linger_ns)
     int rc = 0;
     if (ep == NULL)
         return 0;
-    uint64_t end = endpoint_now() + linger_ns;
+    uint64_t start = endpoint_now(), end = start;
+    end = linger_ns > UINT64_MAX - start ? UINT64_MAX : start + linger_ns;
     if (linger_ns > 0)
         rrdp_close(ep->rrdp, endpoint_now());
     while (linger_ns > 0 && (any_up(ep) || !rrdp_idle(ep->rrdp))) {
@@ -187,6 +188,7 @@ int endpoint_close(struct endpoint *ep, uint64_t linger_ns)
             rc = -ETIMEDOUT;
             break;
         }
+        (void)endpoint_wait(ep, end);
     }
     if (linger_ns == 0 || rc != 0)
         rrdp_reset(ep->rrdp);

@@ -48,4 +48,7 @@ void endpoint_transmit(struct endpoint *ep);
 bool endpoint_next(struct endpoint *ep, struct endpoint_message *out);
 bool endpoint_poll(struct endpoint *ep);
 
+/* receive.c: sleeps until frames come, something is due, or `until`. 0, or -EINTR. */
+int endpoint_wait(struct endpoint *ep, uint64_t until);
+
 #endif

@@ -142,7 +142,7 @@ bool endpoint_poll(struct endpoint *ep)
 }
 
 /* Sleeps until frames come, something is due, or `until`. 0, or -EINTR. */
-static int wait_for_frames(struct endpoint *ep, uint64_t until)
+int endpoint_wait(struct endpoint *ep, uint64_t until)
 {
     int fd = ep->port->ops->wait_fd(ep->port), rc = 0;
     until = min_u64(until, rrdp_deadline(ep->rrdp));
@@ -187,7 +187,7 @@ int endpoint_receive(struct endpoint *ep, uint64_t timeout_ns, struct endpoint_m
         if (ep->now >= until)
             return -EAGAIN;
         if (ep->now - start >= ep->cfg.spin_ns) {
-            int rc = wait_for_frames(ep, until);
+            int rc = endpoint_wait(ep, until);
             if (rc != 0)
                 return rc;
         } else if (empty >= EMPTY_POLLS) {

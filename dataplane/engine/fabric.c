@@ -26,6 +26,10 @@ static int choose_memory(struct engine *e, bool *ret_huge)
     if (e->cfg->fabric.type == CONFIG_FABRIC_SHM || e->cfg->fabric.type == CONFIG_FABRIC_AF_XDP ||
         e->cfg->fabric.type == CONFIG_FABRIC_UDP || e->cfg->fabric.hugepages == CONFIG_HUGE_OFF)
         return 0;
+    if (e->cfg->fabric.type == CONFIG_FABRIC_AUTO) { /* which fabric is not known yet */
+        *ret_huge = some;
+        return 0;
+    }
     if (!some && e->cfg->fabric.hugepages == CONFIG_HUGE_ON) {
         snprintf(e->err, sizeof(e->err),
                  "fabric.hugepages is on, and 64 MiB of hugepages are not free: sysctl "
@@ -200,7 +204,8 @@ static int open_ladder(struct engine *e, char err[PORT_ERROR_MAX])
         why[0] = '\0';
         rc = openers[rung](e, why);
         if (rc == 0) {
-            append(e, "%s on %s", config_fabric_name(rung), own_node(e)->device);
+            append(e, "%s on %s", config_fabric_name(rung),
+                   rung == CONFIG_FABRIC_UDP ? own_node(e)->address : own_node(e)->device);
             if (above[0] != '\0')
                 append(e, "; not %s", above);
             return 0;
@@ -208,8 +213,9 @@ static int open_ladder(struct engine *e, char err[PORT_ERROR_MAX])
         size_t at = strlen(above);
         snprintf(above + at, sizeof(above) - at, "%s%s", at > 0 ? "; not " : "", why);
     }
-    snprintf(err, PORT_ERROR_MAX, "fabric.type: auto: nothing of fabric.ladder works: %.180s",
-             above);
+    snprintf(e->err, sizeof(e->err), "fabric.type: auto: nothing of fabric.ladder works: %.*s",
+             (int)sizeof(e->err) - 64, above);
+    err[0] = '\0'; /* it is said */
     return rc;
 }
 
@@ -257,7 +263,8 @@ int fabric_open(struct engine *e)
     e->fabric[0] = '\0';
     int rc = openers[e->cfg->fabric.type](e, err);
     if (rc != 0) {
-        snprintf(e->err, sizeof(e->err), "%s", err);
+        if (err[0] != '\0')
+            snprintf(e->err, sizeof(e->err), "%s", err);
         return rc;
     }
     if (e->fabric[0] == '\0')

@@ -232,9 +232,14 @@ static void af_xdp_flush(struct port *p)
 
 /* ---- sleep --------------------------------------------------------------------------------- */
 
+/* While the kernel has not taken all frames, somebody must come back and flush; where it refuses
+ * them for good, nobody. */
 static int af_xdp_wait_fd(struct port *p)
 {
-    return self_of(p)->epoll;
+    const struct af_xdp_port *a = self_of(p);
+    const struct xsk_ring *tx = &a->xsk.tx;
+    bool waiting = __atomic_load_n(tx->consumer, __ATOMIC_RELAXED) != tx->index;
+    return waiting && a->error == 0 ? -1 : a->epoll;
 }
 
 /* The sockets are readable while their rings are not empty, so nothing has to be switched on. */

@@ -114,6 +114,8 @@ static inline void xsk_produced(struct xsk_ring *r)
 {
     /* Release: pairs with the kernel's acquire; entries and frames come before the index. */
     __atomic_store_n(r->producer, r->index, __ATOMIC_RELEASE);
+    /* Before the flags are read: the kernel sets NEED_WAKEUP, then looks at the index once more. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 static inline bool xsk_needs_wakeup(const struct xsk_ring *r)
