@@ -170,7 +170,7 @@ struct engine {
     struct rrdp_segments *segments;
     struct port *port;
     char fabric[ENGINE_ERROR_MAX]; /* what was picked, and why not what comes before it */
-    bool eal;
+    bool eal, huge;                /* EAL is there; with hugepages */
     int group_fd; /* membership of the interface in the cluster's group; -1: none */
     struct ram ram;
     struct zap zap;

@@ -18,31 +18,32 @@ const struct config_node *own_node(const struct engine *e)
     return NULL;
 }
 
-/* Packet memory in hugepages where there are some; shm, AF_XDP and UDP have their own. */
-static int choose_memory(struct engine *e, bool *ret_huge)
+/* What EAL takes for packet memory, should a fabric need any: hugepages where there are some. */
+static bool choose_memory(const struct engine *e)
 {
-    bool some = port_eal_hugepages();
-    *ret_huge = false;
-    if (e->cfg->fabric.type == CONFIG_FABRIC_SHM || e->cfg->fabric.type == CONFIG_FABRIC_AF_XDP ||
-        e->cfg->fabric.type == CONFIG_FABRIC_UDP || e->cfg->fabric.hugepages == CONFIG_HUGE_OFF)
+    enum config_fabric f = e->cfg->fabric.type;
+    bool maybe =
+        f == CONFIG_FABRIC_MEMIF || f == CONFIG_FABRIC_AF_PACKET || f == CONFIG_FABRIC_AUTO;
+    return maybe && e->cfg->fabric.hugepages != CONFIG_HUGE_OFF && port_eal_hugepages();
+}
+
+/* memif and af_packet need packet memory; the other fabrics have their own. */
+static int packet_memory(const struct engine *e, char err[PORT_ERROR_MAX])
+{
+    if (e->huge || e->cfg->fabric.hugepages == CONFIG_HUGE_OFF)
         return 0;
-    if (e->cfg->fabric.type == CONFIG_FABRIC_AUTO) { /* which fabric is not known yet */
-        *ret_huge = some;
-        return 0;
-    }
-    if (!some && e->cfg->fabric.hugepages == CONFIG_HUGE_ON) {
-        snprintf(e->err, sizeof(e->err),
+    if (e->cfg->fabric.hugepages == CONFIG_HUGE_ON) {
+        snprintf(err, PORT_ERROR_MAX,
                  "fabric.hugepages is on, and 64 MiB of hugepages are not free: sysctl "
                  "vm.nr_hugepages=64, or set it to auto");
         return -ENOMEM;
     }
-    if (!some)
-        fprintf(stderr,
-                "pando-dataplane: node %u: no free hugepages: packet memory is ordinary memory. It "
-                "costs TLB misses on "
-                "large transfers, and real NICs cannot use it; remedy: sysctl vm.nr_hugepages=64\n",
-                e->self);
-    *ret_huge = some;
+    fprintf(
+        stderr,
+        "pando-dataplane: node %u: no free hugepages: packet memory is ordinary memory. It costs "
+        "TLB misses on large transfers, and real NICs cannot use it; remedy: sysctl "
+        "vm.nr_hugepages=64\n",
+        e->self);
     return 0;
 }
 
@@ -54,13 +55,10 @@ int fabric_start_eal(struct engine *e)
     unsigned core =
         n != NULL && n->dataplane_core >= 0 ? (unsigned)n->dataplane_core : PORT_EAL_ANY_CORE;
     char prefix[24], err[PORT_ERROR_MAX];
-    bool huge;
-    int rc = choose_memory(e, &huge);
-    if (rc != 0)
-        return rc;
     setenv("RUNTIME_DIRECTORY", e->cfg->run_dir, 1);
     snprintf(prefix, sizeof(prefix), "node%u", e->self);
-    rc = port_eal_init(huge, core, prefix, true, err);
+    e->huge = choose_memory(e);
+    int rc = port_eal_init(e->huge, core, prefix, true, err);
     e->eal = rc == 0;
     if (rc != 0)
         snprintf(e->err, sizeof(e->err), "%s", err);
@@ -91,6 +89,9 @@ static int open_shm(struct engine *e, char err[PORT_ERROR_MAX])
 static int open_memif(struct engine *e, char err[PORT_ERROR_MAX])
 {
     char dir[CONFIG_PATH_MAX + 8];
+    int rc = packet_memory(e, err);
+    if (rc != 0)
+        return rc;
     snprintf(dir, sizeof(dir), "%s/memif", e->cfg->run_dir);
     return port_open_memif(dir, e->self, e->nodes, e->cfg->fabric.ethertype, e->cfg->fabric.mtu,
                            &e->port, err);
@@ -116,6 +117,9 @@ static const struct link_config *link_of(const struct engine *e, struct link_con
 static int open_af_packet(struct engine *e, char err[PORT_ERROR_MAX])
 {
     struct link_config link;
+    int rc = packet_memory(e, err);
+    if (rc != 0)
+        return rc;
     return port_open_af_packet(own_node(e)->device, link_of(e, &link), e->cfg->fabric.ethertype,
                                e->cfg->fabric.mtu, &e->port, err);
 }

@@ -150,8 +150,19 @@ static json_t *port(const struct engine *e)
     put(o, "tx_bytes", c->tx_bytes);
     put(o, "rx_bytes", c->rx_bytes);
     put(o, "tx_full", c->tx_full);
+    put(o, "tx_unresolved", c->tx_unresolved);
     put(o, "rx_foreign", c->rx_foreign);
     put(o, "peer_restarts", c->peer_restarts);
+    json_t *refused = json_object();
+    for (unsigned v = 0; v < LINK_VERDICTS; v++)
+        if (c->rx_refused[v] > 0)
+            put(refused, link_verdict_name((enum link_verdict)v), c->rx_refused[v]);
+    json_object_set_new(o, "rx_refused", refused);
+    struct port_udp_counters udp;
+    json_t *failed = json_object();
+    for (unsigned f = 0; port_udp_counters(e->port, &udp) == 0 && f < PORT_UDP_FAILURES; f++)
+        put(failed, port_udp_failure_name((enum port_udp_failure)f), udp.failed[f]);
+    json_object_set_new(o, "udp_failed", failed);
     return o;
 }
 

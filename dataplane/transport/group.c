@@ -50,8 +50,10 @@ static uint64_t members_for(const struct rrdp *r, const struct message *m)
 bool group_transmit(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out)
 {
     uint64_t ready = r->ready[WIRE_CLASS_URGENT];
+    if (r->cfg.group_min == 0 || (ready & (ready - 1)) == 0)
+        return false; /* nearly always */
     const struct message *m = next_of_peer(p);
-    if (r->cfg.group_min == 0 || (ready & (ready - 1)) == 0 || m == NULL)
+    if (m == NULL)
         return false;
     if (p->group_rest > 0) {
         p->group_rest--;
