@@ -135,6 +135,15 @@ int config_parse(const char *text, size_t len, const char *name, struct pando_co
 int config_find_node(const struct pando_config *cfg, const char *id_or_name, uint8_t *ret_node,
                      char err[CONFIG_ERROR_MAX]);
 
+/* The node with this number; NULL: there is none. */
+static inline const struct config_node *config_node_of(const struct pando_config *cfg, uint8_t id)
+{
+    for (uint32_t i = 0; i < cfg->node_count; i++)
+        if (cfg->node[i].id == id)
+            return &cfg->node[i];
+    return NULL;
+}
+
 /* Prints the reference table (Markdown) to a stream. */
 void config_print_reference(int fd);
 

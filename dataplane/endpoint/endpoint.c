@@ -12,7 +12,7 @@
 #define MS (1000 * US)
 
 /* "endpoint" and a number that changes with the message's layout. */
-#define CONFIG_HASH UINT64_C(0x656e64706f696e01)
+#define CONFIG_HASH (UINT64_C(0x656e64706f696e01) | RRDP_HASH_ENDPOINT)
 
 static uint64_t clock_ns(clockid_t clock)
 {

@@ -74,7 +74,7 @@ struct endpoint_counters {
 };
 
 /* Timers, credit and MTU as they suit a LAN and port; epoch from the wall clock; a config_hash of
- * endpoints' own, so that a dataplane refuses an endpoint by name. To be completed. */
+ * endpoints' own (RRDP_HASH_ENDPOINT). To be completed. */
 void endpoint_defaults(struct endpoint_config *ret_cfg, const struct port *port);
 
 /* Takes the port over (closed by endpoint_close), also when it fails. DPDK's ports need EAL before

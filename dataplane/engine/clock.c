@@ -59,7 +59,7 @@ int clock_open(struct engine *e)
 static bool calibrate(struct engine *e)
 {
     struct engine_clock *k = &e->clock;
-    const struct config_node *n = own_node(e);
+    const struct config_node *n = config_node_of(e->cfg, e->self);
     uint64_t tsc, ns;
     if (raw_ns() - k->ns_start < CALIBRATE_MS * UINT64_C(1000000))
         return false;

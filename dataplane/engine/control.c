@@ -147,7 +147,7 @@ static void close_connection(struct engine *e)
 /* The vCPUs at home here take the CPUs of the list in turn. */
 static void welcome_cores(const struct engine *e, struct glue_ctl *m)
 {
-    const struct config_node *n = own_node(e);
+    const struct config_node *n = config_node_of(e->cfg, e->self);
     uint32_t turn = 0;
     m->agent_core = n != NULL ? n->agent_core : -1;
     for (uint32_t v = 0; v < PANDO_ARRAY_LEN(m->vcpu_core); v++) {

@@ -19,7 +19,6 @@
 #define MS UINT64_C(1000000)
 
 enum {
-    SYN_MS = 20,
     LATE_MAX = 1 << 22,
 };
 
@@ -137,24 +136,8 @@ static int start_coherence(struct engine *e)
 
 static int start_transport(struct engine *e)
 {
-    const struct pando_config *cfg = e->cfg;
-    struct rrdp_config c = {
-        .self = e->self,
-        .nodes = e->nodes,
-        .cluster_id = cfg->cluster_id,
-        .epoch = wall_ns(),
-        .config_hash = cfg->hash,
-        .mtu = e->port->mtu,
-        .group_min = e->port->reaches_all ? (uint8_t)cfg->transport.group_min : 0,
-        .group_mac = port_group_mac(cfg->cluster_id),
-        .credit = (uint8_t)cfg->transport.credit,
-        .rto_min_ns = cfg->transport.rto_min_us * US,
-        .rto_max_ns = cfg->transport.rto_max_us * US,
-        .ack_delay_ns = cfg->transport.ack_delay_us * US,
-        .heartbeat_ns = cfg->transport.heartbeat_ms * MS,
-        .dead_ns = cfg->transport.dead_ms * MS,
-        .syn_ns = SYN_MS * MS,
-    };
+    struct rrdp_config c;
+    fabric_transport(&e->fabric, &c);
     size_t size = rrdp_size(&c);
     if (size == 0) {
         snprintf(e->err, sizeof(e->err), "transport: the configuration is out of its range");
@@ -223,7 +206,7 @@ static int check_core(struct engine *e, const char *key, int32_t cpu)
 
 static int start_cores(struct engine *e)
 {
-    const struct config_node *n = own_node(e);
+    const struct config_node *n = config_node_of(e->cfg, e->self);
     if (n == NULL)
         return 0;
     int rc = check_core(e, "dataplane_core", n->dataplane_core);
@@ -234,6 +217,20 @@ static int start_cores(struct engine *e)
     return rc;
 }
 
+/* The socket says who uses it in words of its own. The claim holds against those who have none. */
+static int start_dpdk(struct engine *e)
+{
+    int rc = fabric_claim(&e->fabric, e->err);
+    return rc == 0 ? fabric_start_eal(&e->fabric, true, e->err) : rc;
+}
+
+static int start_fabric(struct engine *e)
+{
+    int rc = fabric_open(&e->fabric, e->err);
+    e->port = e->fabric.port;
+    return rc;
+}
+
 /* The order matters: the socket shows that no other process is this node, before the fabric's files
  * are touched; and it exists before the join, so that the VMM can be started at any time. */
 static const struct {
@@ -241,8 +238,8 @@ static const struct {
     int (*start)(struct engine *e);
 } start_up[] = {
     {"clock", clock_open},      {"CPUs", start_cores},          {"userfaultfd", start_probe},
-    {"descriptors", idle_open}, {"glue socket", control_open},  {"DPDK", fabric_start_eal},
-    {"fabric", fabric_open},    {"coherence", start_coherence}, {"transport", start_transport},
+    {"descriptors", idle_open}, {"glue socket", control_open},  {"DPDK", start_dpdk},
+    {"fabric", start_fabric},   {"coherence", start_coherence}, {"transport", start_transport},
     {"pools", start_pools},     {"telemetry", telemetry_open},  {"priority", start_priority},
 };
 
@@ -252,12 +249,15 @@ int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self,
                          .self = self,
                          .nodes = (uint8_t)cfg->node_count,
                          .verbose = verbose,
-                         .group_fd = -1,
                          .segment_fd = -1,
                          .doorbell_fd = -1,
                          .listen_fd = -1,
                          .conn_fd = -1,
                          .epoll_fd = -1};
+    char who[FABRIC_WHO_MAX];
+    snprintf(who, sizeof(who), "pando-dataplane: node %u", self);
+    fabric_init(&e->fabric, cfg, self, who);
+    e->fabric.verbose = verbose;
     e->ram.pages_max = cfg->vm.ram_pages;
     for (size_t i = 0; i < PANDO_ARRAY_LEN(start_up); i++) {
         int rc = start_up[i].start(e);
@@ -334,7 +334,7 @@ int engine_run(struct engine *e)
 
 void engine_close(struct engine *e)
 {
-    fabric_close(e);
+    fabric_close(&e->fabric);
     control_close(e);
     ram_close(&e->ram);
     if (e->epoll_fd >= 0)

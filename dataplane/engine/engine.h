@@ -13,7 +13,6 @@
  *   control.c    the glue's socket
  *   glue.c       the glue's rings, interrupts, waking
  *   clock.c      TSC stamps, exchanges, the published clock
- *   fabric.c     EAL and the port
  *   idle.c       descriptors, poll modes
  *   summary.c    counters as JSON
  *   telemetry.c  DPDK telemetry
@@ -35,6 +34,7 @@
 #include "dataplane/clock/clock.h"
 #include "dataplane/coherence/coherence.h"
 #include "dataplane/config/config.h"
+#include "dataplane/fabric/fabric.h"
 #include "dataplane/memory/ram.h"
 #include "dataplane/memory/zap.h"
 #include "dataplane/port/port.h"
@@ -46,7 +46,7 @@
 #define ENGINE_BUFFER (UINT64_C(1) << 63)
 
 enum {
-    ENGINE_ERROR_MAX = 512,
+    ENGINE_ERROR_MAX = FABRIC_TEXT_MAX,
     ENGINE_RX_BURSTS = 2,        /* bursts of PORT_BURST frames a round */
     ENGINE_TX_FRAMES = 64,       /* frames sent a round */
     ENGINE_GLUE_ENTRIES = 16,    /* entries taken from one channel a round */
@@ -168,10 +168,8 @@ struct engine {
     struct coh_actions *actions;
     struct rrdp *rrdp;
     struct rrdp_segments *segments;
-    struct port *port;
-    char fabric[ENGINE_ERROR_MAX]; /* what was picked, and why not what comes before it */
-    bool eal, huge;                /* EAL is there; with hugepages */
-    int group_fd; /* membership of the interface in the cluster's group; -1: none */
+    struct fabric fabric;
+    struct port *port; /* fabric.port */
     struct ram ram;
     struct zap zap;
     struct freeze freeze;
@@ -207,6 +205,7 @@ struct engine {
     uint64_t gone_at;              /* peers.c: next look for peers whose process has ended */
     uint64_t gone;                 /* ... and those that the last look found */
     uint64_t pings;                /* HOST-PINGs asked */
+    uint64_t endpoints;            /* joining: nodes that are none yet, RRDP_REFUSE_PURPOSE */
     uint64_t host_alive;           /* silent peers whose host's kernel has answered */
     bool paused;                   /* ... as they did in the last look at the descriptors */
     uint64_t idle_since;
@@ -259,7 +258,6 @@ bool peers_events(struct engine *e);
 void peers_watch(struct engine *e);
 bool peers_finished(struct engine *e);
 const char *node_name(const struct engine *e, uint8_t node);
-const struct config_node *own_node(const struct engine *e);
 /* The VM ends here and everywhere; the first call decides. orderly: it ended by itself. */
 void engine_stop(struct engine *e, bool orderly, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -291,11 +289,6 @@ int idle_open(struct engine *e);
 int idle_watch(struct engine *e, int fd, uint64_t tag);
 bool idle_poll_fds(struct engine *e, uint64_t timeout_ns);
 void idle_round(struct engine *e, bool useful);
-
-/* fabric.c */
-int fabric_start_eal(struct engine *e);
-int fabric_open(struct engine *e);
-void fabric_close(struct engine *e);
 
 /* summary.c, telemetry.c */
 int summary_write(const struct engine *e, const char *path);

@@ -100,14 +100,6 @@ static void set_signals(void)
     pando_check_set_handler(on_check);
 }
 
-static const struct config_node *find(const struct pando_config *cfg, uint8_t id)
-{
-    for (uint32_t i = 0; i < cfg->node_count; i++)
-        if (cfg->node[i].id == id)
-            return &cfg->node[i];
-    return NULL;
-}
-
 static void print_config(const struct pando_config *cfg, const struct config_node *n)
 {
     static const char *const poll[] = {"busy", "yield", "sleep"};
@@ -165,7 +157,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (o.print_config) {
-        print_config(&cfg, find(&cfg, node));
+        print_config(&cfg, config_node_of(&cfg, node));
         return 0;
     }
 #ifdef PANDO_PLANT_EARLY_ACK

@@ -17,10 +17,8 @@
 
 const char *node_name(const struct engine *e, uint8_t node)
 {
-    for (uint32_t i = 0; i < e->cfg->node_count; i++)
-        if (e->cfg->node[i].id == node)
-            return e->cfg->node[i].name;
-    return "?";
+    const struct config_node *n = config_node_of(e->cfg, node);
+    return n != NULL ? n->name : "?";
 }
 
 void engine_stop(struct engine *e, bool orderly, const char *fmt, ...)
@@ -169,7 +167,17 @@ static void refused(struct engine *e, uint8_t peer, uint64_t why)
             "has another configuration; give all nodes the same configuration file",
         [RRDP_REFUSE_NODES] = "has a configuration with another number of nodes",
         [RRDP_REFUSE_SAME_NODE] = "says that it is this node: two nodes have the same id",
+        [RRDP_REFUSE_PURPOSE] = "is pando ping, echo or bench now, and no dataplane",
     };
+    if (why == RRDP_REFUSE_PURPOSE && e->phase == ENGINE_JOINING) {
+        if ((e->endpoints >> peer & 1) == 0)
+            fprintf(stderr,
+                    "pando-dataplane: node %u: at node %u (%s) there is pando ping, echo or bench; "
+                    "waiting for its dataplane\n",
+                    e->self, peer, node_name(e, peer));
+        e->endpoints |= UINT64_C(1) << peer;
+        return;
+    }
     const char *what =
         why < sizeof(text) / sizeof(text[0]) && text[why] ? text[why] : "does not fit";
     e->refused = true;

@@ -144,7 +144,7 @@ static json_t *port(const struct engine *e)
     json_t *o = json_object();
     put_text(o, "name", e->port->name);
     put(o, "mtu", e->port->mtu);
-    json_object_set_new(o, "fabric", json_string(e->fabric));
+    json_object_set_new(o, "fabric", json_string(e->fabric.text));
     put(o, "tx_frames", c->tx_frames);
     put(o, "rx_frames", c->rx_frames);
     put(o, "tx_bytes", c->tx_bytes);

@@ -104,7 +104,7 @@ int telemetry_open(struct engine *e)
         {"/pando/drops", "Why frames and messages were refused"},
     };
     shown = e;
-    if (!e->eal)
+    if (!e->fabric.eal)
         return 0;
     for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
         rte_telemetry_register_cmd(list[i].cmd, on_command, list[i].help);

@@ -72,6 +72,10 @@ struct rrdp_mac {
     uint8_t addr[6];
 };
 
+/* In config_hash: set by who uses RRDP alone (dataplane/endpoint), clear in a dataplane's. The two
+ * do not connect, and say why: RRDP_REFUSE_PURPOSE. */
+#define RRDP_HASH_ENDPOINT (UINT64_C(1) << 63)
+
 struct rrdp_config {
     uint8_t self;        /* node number, 0..nodes-1 */
     uint8_t nodes;       /* 1..64 */
@@ -174,7 +178,8 @@ enum rrdp_refusal {
     RRDP_REFUSE_CONFIG,
     RRDP_REFUSE_NODES,
     RRDP_REFUSE_SAME_NODE,
-    RRDP_REFUSE_VERSION /* of the header: WIRE_VERSION */
+    RRDP_REFUSE_VERSION, /* of the header: WIRE_VERSION */
+    RRDP_REFUSE_PURPOSE, /* a dataplane and an endpoint: RRDP_HASH_ENDPOINT */
 };
 
 struct rrdp_event {

@@ -216,6 +216,8 @@ static bool acceptable(struct rrdp *r, struct peer *p, uint64_t now, const struc
 {
     if (s->revision != WIRE_REVISION)
         refuse(r, p, now, RRDP_REFUSE_REVISION);
+    else if (((s->config_hash ^ r->cfg.config_hash) & RRDP_HASH_ENDPOINT) != 0)
+        refuse(r, p, now, RRDP_REFUSE_PURPOSE);
     else if (s->nodes != r->cfg.nodes)
         refuse(r, p, now, RRDP_REFUSE_NODES);
     else if (s->config_hash != r->cfg.config_hash)

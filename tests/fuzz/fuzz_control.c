@@ -106,11 +106,6 @@ const char *node_name(const struct engine *of, uint8_t node)
     return cfg.node[node].name;
 }
 
-const struct config_node *own_node(const struct engine *of)
-{
-    return &cfg.node[of->self];
-}
-
 int config_glue_socket(const struct pando_config *of, uint8_t node, char *buf, size_t size)
 {
     PANDO_CHECK(of == &cfg && node < cfg.node_count);

@@ -120,23 +120,26 @@ static void old_frames_change_nothing(void **state)
 static void misfits_are_refused(void **state)
 {
     (void)state;
-    for (int what = 0; what < 4; what++) {
+    enum { CONFIG, NODES, PURPOSE, CLUSTER, CLUSTER_TAG, MISFITS };
+    static const enum rrdp_refusal why[MISFITS] = {RRDP_REFUSE_CONFIG, RRDP_REFUSE_NODES,
+                                                   RRDP_REFUSE_PURPOSE};
+    for (int what = 0; what < MISFITS; what++) {
         struct world *w = world_new(3, 1500, 6);
         struct rrdp_config *c = &w->node[1].cfg;
-        c->config_hash += what == 0;
-        c->nodes = (uint8_t)(c->nodes + (what == 1));
-        c->cluster_id ^= what == 2 ? UINT64_C(1) << 40 : 0; /* same low 8 bits */
-        c->cluster_id ^= what == 3 ? 1 : 0;
+        c->config_hash += what == CONFIG;
+        c->config_hash ^= what == PURPOSE ? RRDP_HASH_ENDPOINT : 0;
+        c->nodes = (uint8_t)(c->nodes + (what == NODES));
+        c->cluster_id ^= what == CLUSTER ? UINT64_C(1) << 40 : 0; /* same low 8 bits */
+        c->cluster_id ^= what == CLUSTER_TAG ? 1 : 0;
         world_start_all(w);
         world_run(w, 2500 * MS);
         assert_true(world_up(w, 0, 2));
         assert_false(world_up(w, 0, 1));
         assert_int_equal(w->node[0].link[1].up + w->node[1].link[0].up, 0);
-        if (what < 2) { /* both are told, once a second */
+        if (why[what] != 0) { /* both are told, once a second */
             for (uint8_t n = 0; n < 2; n++) {
                 assert_int_equal(w->node[n].link[1 - n].refused, 3);
-                assert_int_equal(w->node[n].link[1 - n].why,
-                                 what == 0 ? RRDP_REFUSE_CONFIG : RRDP_REFUSE_NODES);
+                assert_int_equal(w->node[n].link[1 - n].why, why[what]);
                 assert_true(world_drops(w, n, RRDP_DROP_REFUSED) > 100);
             }
         } else {

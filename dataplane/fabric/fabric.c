@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/fabric/fabric.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/port/eal.h"
+
+#define US UINT64_C(1000)
+#define MS (1000 * US)
+
+enum { SYN_MS = 20, CLAIM_TRIES = 16 };
+
+static const struct config_node *own_node(const struct fabric *f)
+{
+    return config_node_of(f->cfg, f->self);
+}
+
+void fabric_init(struct fabric *f, const struct pando_config *cfg, uint8_t self, const char *who)
+{
+    *f = (struct fabric){.cfg = cfg,
+                         .self = self,
+                         .nodes = (uint8_t)cfg->node_count,
+                         .group_fd = -1,
+                         .claim_fd = -1};
+    snprintf(f->who, sizeof(f->who), "%s", who);
+}
+
+/* ---- the claim ----------------------------------------------------------------------------- */
+
+static void claim_path(const struct fabric *f, char *out, size_t size)
+{
+    snprintf(out, size, "%s/node%u.claim", f->cfg->run_dir, f->self);
+}
+
+/* What who has the file wrote into it. */
+static int claimed(int fd, const char *path, char err[FABRIC_TEXT_MAX])
+{
+    char who[FABRIC_WHO_MAX + 16] = "";
+    ssize_t n = pread(fd, who, sizeof(who) - 1, 0);
+    who[n > 0 ? n : 0] = '\0';
+    for (char *c = who; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+    snprintf(err, FABRIC_TEXT_MAX,
+             "%s is held by another process of this machine (%s): one at a time answers for a node",
+             path, who);
+    return -EADDRINUSE;
+}
+
+/* Its holder removes the file: a lock on one that has lost its name meanwhile is none. */
+int fabric_claim(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    char path[CONFIG_PATH_MAX + 24];
+    struct stat mine, named;
+    claim_path(f, path, sizeof(path));
+    if (mkdir(f->cfg->run_dir, 0700) != 0 && errno != EEXIST) {
+        int rc = -errno;
+        snprintf(err, FABRIC_TEXT_MAX, "run_dir %s: %s", f->cfg->run_dir, strerror(-rc));
+        return rc;
+    }
+    for (int i = 0; i < CLAIM_TRIES; i++) {
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), rc = -errno;
+        if (fd < 0) {
+            snprintf(err, FABRIC_TEXT_MAX, "%s: %s", path, strerror(-rc));
+            return rc;
+        }
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            rc = claimed(fd, path, err);
+            close(fd);
+            return rc;
+        }
+        if (fstat(fd, &mine) == 0 && stat(path, &named) == 0 && mine.st_ino == named.st_ino &&
+            mine.st_dev == named.st_dev) {
+            f->claim_fd = fd;
+            if (ftruncate(fd, 0) != 0 || dprintf(fd, "%s, process %d", f->who, (int)getpid()) < 0)
+                return 0; /* only words are missing */
+            return 0;
+        }
+        close(fd);
+    }
+    snprintf(err, FABRIC_TEXT_MAX, "%s: it comes and goes", path);
+    return -EBUSY;
+}
+
+/* ---- DPDK ---------------------------------------------------------------------------------- */
+
+static bool may_need_dpdk(const struct fabric *f)
+{
+    enum config_fabric t = f->cfg->fabric.type;
+    return t == CONFIG_FABRIC_MEMIF || t == CONFIG_FABRIC_AF_PACKET || t == CONFIG_FABRIC_AUTO;
+}
+
+/* What EAL takes for packet memory, should a fabric need any: hugepages where there are some. */
+static bool choose_memory(const struct fabric *f)
+{
+    return may_need_dpdk(f) && f->cfg->fabric.hugepages != CONFIG_HUGE_OFF && port_eal_hugepages();
+}
+
+/* memif and af_packet need packet memory; the other fabrics have their own. */
+static int packet_memory(const struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    if (f->huge || f->cfg->fabric.hugepages == CONFIG_HUGE_OFF)
+        return 0;
+    if (f->cfg->fabric.hugepages == CONFIG_HUGE_ON) {
+        snprintf(err, FABRIC_TEXT_MAX,
+                 "fabric.hugepages is on, and 64 MiB of hugepages are not free: sysctl "
+                 "vm.nr_hugepages=64, or set it to auto");
+        return -ENOMEM;
+    }
+    fprintf(stderr,
+            "%s: no free hugepages: packet memory is ordinary memory. It costs TLB misses on large "
+            "transfers, and real NICs cannot use it; remedy: sysctl vm.nr_hugepages=64\n",
+            f->who);
+    return 0;
+}
+
+/* EAL pins the thread as well. */
+static int pin(int32_t core, char err[FABRIC_TEXT_MAX])
+{
+    cpu_set_t set;
+    if (core < 0)
+        return 0;
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)core, &set);
+    if (sched_setaffinity(0, sizeof(set), &set) == 0)
+        return 0;
+    int rc = -errno;
+    snprintf(err, FABRIC_TEXT_MAX, "dataplane_core %d: %s", core, strerror(-rc));
+    return rc;
+}
+
+/* Its files go under run_dir, where what a killed process left is found. */
+int fabric_start_eal(struct fabric *f, bool always, char err[FABRIC_TEXT_MAX])
+{
+    const struct config_node *n = own_node(f);
+    int32_t core = n != NULL ? n->dataplane_core : -1;
+    char prefix[24];
+    if (!always && !may_need_dpdk(f))
+        return pin(core, err);
+    setenv("RUNTIME_DIRECTORY", f->cfg->run_dir, 1);
+    snprintf(prefix, sizeof(prefix), "node%u", f->self);
+    f->huge = choose_memory(f);
+    int rc =
+        port_eal_init(f->huge, core >= 0 ? (unsigned)core : PORT_EAL_ANY_CORE, prefix, always, err);
+    f->eal = rc == 0;
+    return rc;
+}
+
+/* ---- fabrics ------------------------------------------------------------------------------- */
+
+static int open_shm(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    char dir[CONFIG_PATH_MAX + 8];
+    snprintf(dir, sizeof(dir), "%s/ring", f->cfg->run_dir);
+    return port_open_shm(dir, f->self, f->nodes, f->cfg->fabric.mtu, &f->port, err);
+}
+
+static int open_memif(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    char dir[CONFIG_PATH_MAX + 8];
+    int rc = packet_memory(f, err);
+    if (rc != 0)
+        return rc;
+    snprintf(dir, sizeof(dir), "%s/memif", f->cfg->run_dir);
+    return port_open_memif(dir, f->self, f->nodes, f->cfg->fabric.ethertype, f->cfg->fabric.mtu,
+                           &f->port, err);
+}
+
+/* How frames are carried; NULL: plain Ethernet. */
+static const struct link_config *link_of(const struct fabric *f, struct link_config *out)
+{
+    const struct pando_config *c = f->cfg;
+    if (c->fabric.type != CONFIG_FABRIC_UDP && c->fabric.encapsulation != CONFIG_ENCAP_UDP)
+        return NULL;
+    *out = (struct link_config){
+        .kind = c->fabric.ip_version == 4 ? LINK_UDP4 : LINK_UDP6,
+        .udp_port = c->fabric.udp_port,
+        .self = f->self,
+        .nodes = f->nodes,
+    };
+    for (uint32_t n = 0; n < c->node_count; n++)
+        memcpy(out->ip[c->node[n].id], c->node[n].ip, sizeof(c->node[n].ip));
+    return out;
+}
+
+static int open_af_packet(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    struct link_config link;
+    int rc = packet_memory(f, err);
+    if (rc != 0)
+        return rc;
+    return port_open_af_packet(own_node(f)->device, link_of(f, &link), f->cfg->fabric.ethertype,
+                               f->cfg->fabric.mtu, &f->port, err);
+}
+
+static int open_af_xdp(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+#ifdef PANDO_HAVE_AF_XDP
+    struct link_config link;
+    struct port_af_xdp c = {
+        .link = link_of(f, &link),
+        .interface = own_node(f)->device,
+        .queue = own_node(f)->queue,
+        .ethertype = f->cfg->fabric.ethertype,
+        .mtu = f->cfg->fabric.mtu,
+        .self = f->self,
+        .nodes = f->nodes,
+        .cluster_id = f->cfg->cluster_id,
+    };
+    return port_open_af_xdp(&c, &f->port, err);
+#else
+    (void)f;
+    snprintf(err, FABRIC_TEXT_MAX,
+             "af_xdp fabric: not in this build: it needs libbpf-dev, clang and bpftool (./dev "
+             "setup), then a build");
+    return -ENOTSUP;
+#endif
+}
+
+static int open_udp(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    struct link_config link;
+    const char *notice;
+    int rc = port_open_udp(link_of(f, &link), f->cfg->fabric.mtu, (uint8_t)f->cfg->transport.credit,
+                           &f->port, err);
+    if (rc == 0 && (notice = port_udp_notice(f->port)) != NULL)
+        fprintf(stderr, "%s: %s\n", f->who, notice);
+    return rc;
+}
+
+static int open_ladder(struct fabric *f, char err[FABRIC_TEXT_MAX]);
+
+static int (*const openers[CONFIG_FABRICS])(struct fabric *, char *) = {
+    [CONFIG_FABRIC_SHM] = open_shm,
+    [CONFIG_FABRIC_MEMIF] = open_memif,
+    [CONFIG_FABRIC_AF_PACKET] = open_af_packet,
+    [CONFIG_FABRIC_AF_XDP] = open_af_xdp,
+    [CONFIG_FABRIC_UDP] = open_udp,
+    [CONFIG_FABRIC_AUTO] = open_ladder,
+};
+
+static void append(struct fabric *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void append(struct fabric *f, const char *fmt, ...)
+{
+    size_t at = strlen(f->text);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(f->text + at, sizeof(f->text) - at, fmt, args);
+    va_end(args);
+}
+
+/* How the port that was opened works, where there is more than one way. */
+static const char *mode_of(const struct fabric *f)
+{
+#ifdef PANDO_HAVE_AF_XDP
+    return port_af_xdp_mode(f->port);
+#else
+    (void)f;
+    return NULL;
+#endif
+}
+
+/* The first rung that can be opened; what is above it is said with its reason. If there is none,
+ * all reasons are the error. */
+static int open_ladder(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    static const enum config_fabric rungs[CONFIG_RUNGS] = {
+        [CONFIG_RUNG_AF_XDP] = CONFIG_FABRIC_AF_XDP,
+        [CONFIG_RUNG_AF_PACKET] = CONFIG_FABRIC_AF_PACKET,
+        [CONFIG_RUNG_UDP] = CONFIG_FABRIC_UDP,
+    };
+    char above[FABRIC_TEXT_MAX] = "", why[FABRIC_TEXT_MAX];
+    int rc = -EINVAL;
+    for (uint32_t i = 0; i < f->cfg->fabric.ladder_count; i++) {
+        enum config_fabric rung = rungs[f->cfg->fabric.ladder[i]];
+        why[0] = '\0';
+        rc = openers[rung](f, why);
+        if (rc == 0) {
+            append(f, "%s on %s", config_fabric_name(rung),
+                   rung == CONFIG_FABRIC_UDP ? own_node(f)->address : own_node(f)->device);
+            if (above[0] != '\0')
+                append(f, "; not %s", above);
+            return 0;
+        }
+        size_t at = strlen(above);
+        snprintf(above + at, sizeof(above) - at, "%s%s", at > 0 ? "; not " : "", why);
+    }
+    snprintf(err, FABRIC_TEXT_MAX, "fabric.type: auto: nothing of fabric.ladder works: %.*s",
+             FABRIC_TEXT_MAX - 64, above);
+    return rc;
+}
+
+/* Where the interface refuses, group frames do not arrive here, and the peers notice (group.c). */
+static void join_group(struct fabric *f)
+{
+    struct rrdp_mac group = port_group_mac(f->cfg->cluster_id);
+    if (!f->port->reaches_all)
+        return;
+    f->group_fd = port_join_group(own_node(f)->device, &group);
+    if (f->group_fd < 0)
+        fprintf(stderr,
+                "%s: %s takes no group address (%s): invalidations are sent "
+                "one by one\n",
+                f->who, own_node(f)->device, strerror(-f->group_fd));
+}
+
+static uint64_t monotonic_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 * MS + (uint64_t)t.tv_nsec;
+}
+
+static int put_filter(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    const struct pando_config *c = f->cfg;
+    struct port_faults faults = {
+        .seed = c->fabric.faults.seed + f->self, /* the ends of a link must not spoil in step */
+        .drop_ppm = c->fabric.faults.drop_ppm,
+        .duplicate_ppm = c->fabric.faults.duplicate_ppm,
+        .reorder_ppm = c->fabric.faults.reorder_ppm,
+        .corrupt_ppm = c->fabric.faults.corrupt_ppm,
+        .delay_ppm = c->fabric.faults.delay_ppm,
+        .delay_max_us = c->fabric.faults.delay_max_us,
+    };
+    struct port *outer;
+    if ((faults.drop_ppm | faults.duplicate_ppm | faults.reorder_ppm | faults.corrupt_ppm |
+         faults.delay_ppm) == 0)
+        return 0;
+    int rc = port_open_faulty(f->port, &faults, monotonic_ns, &outer);
+    if (rc == 0)
+        f->port = outer;
+    else
+        snprintf(err, FABRIC_TEXT_MAX, "fault filter: %s", strerror(-rc));
+    return rc;
+}
+
+int fabric_open(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    const char *name = config_fabric_name(f->cfg->fabric.type);
+    f->text[0] = '\0';
+    int rc = openers[f->cfg->fabric.type](f, err);
+    if (rc != 0)
+        return rc;
+    if (f->text[0] == '\0')
+        append(f, "%s", name);
+    if (mode_of(f) != NULL)
+        append(f, ": %s", mode_of(f));
+    if (f->verbose || strcmp(f->text, name) != 0)
+        fprintf(stderr, "%s: fabric: %s\n", f->who, f->text);
+    join_group(f);
+    return put_filter(f, err);
+}
+
+void fabric_transport(const struct fabric *f, struct rrdp_config *ret_config)
+{
+    const struct pando_config *c = f->cfg;
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    *ret_config = (struct rrdp_config){
+        .self = f->self,
+        .nodes = f->nodes,
+        .cluster_id = c->cluster_id,
+        .epoch = (uint64_t)t.tv_sec * 1000 * MS + (uint64_t)t.tv_nsec,
+        .config_hash = c->hash & ~RRDP_HASH_ENDPOINT,
+        .mtu = f->port->mtu,
+        .group_min = f->port->reaches_all ? (uint8_t)c->transport.group_min : 0,
+        .group_mac = port_group_mac(c->cluster_id),
+        .credit = (uint8_t)c->transport.credit,
+        .rto_min_ns = c->transport.rto_min_us * US,
+        .rto_max_ns = c->transport.rto_max_us * US,
+        .ack_delay_ns = c->transport.ack_delay_us * US,
+        .heartbeat_ns = c->transport.heartbeat_ms * MS,
+        .dead_ns = c->transport.dead_ms * MS,
+        .syn_ns = SYN_MS * MS,
+    };
+}
+
+void fabric_close(struct fabric *f)
+{
+    char path[CONFIG_PATH_MAX + 24];
+    f->port = port_close(f->port);
+    if (f->group_fd >= 0)
+        close(f->group_fd);
+    f->group_fd = -1;
+    if (f->eal) {
+        port_eal_close();
+        snprintf(path, sizeof(path), "%s/dpdk", f->cfg->run_dir);
+        (void)rmdir(path); /* the last one to leave */
+    }
+    if (f->claim_fd < 0)
+        return;
+    claim_path(f, path, sizeof(path));
+    unlink(path);
+    close(f->claim_fd);
+    f->claim_fd = -1;
+}
