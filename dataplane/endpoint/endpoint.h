@@ -42,7 +42,8 @@ struct endpoint_config {
                                 1..ENDPOINT_BUFFERS_MAX, each of 16 KiB */
     uint64_t spin_ns;        /* endpoint_receive polls for so long before it sleeps */
     /* Who waits for a descriptor of its own as well gives it here, and endpoint_receive ends with
-     * -EINTR when it is readable; -1: none. */
+     * -EINTR when it is readable and there is no message: asleep at once, else within a
+     * millisecond; -1: none. */
     int wake_fd;
 };
 

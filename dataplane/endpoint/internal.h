@@ -28,7 +28,9 @@ struct endpoint {
     struct port *port;
     struct rrdp *rrdp;
     uint64_t now;
-    uint64_t polled; /* when the loop ran last */
+    uint64_t polled;           /* when the loop ran last */
+    uint64_t wake_at, gone_at; /* the next look at wake_fd, for ended processes of peers ... */
+    uint64_t gone;             /* ... which the last look found */
     struct endpoint_counters count;
 
     /* What came and was not yet looked at: frames, then segments of the last of them. */

@@ -24,6 +24,8 @@ enum {
     STALL_MS = 20,      /* a caller that was away for longer has not heard its peers */
     NO_WAIT_FD_US = 50, /* a port without a descriptor is polled at this interval */
     SLEEP_MIN_US = 20,  /* shorter is not worth the system call */
+    WAKE_US = 1000,     /* between two looks at wake_fd while awake */
+    GONE_MS = 100,      /* between two looks for peers whose process has ended */
 };
 
 void endpoint_transmit(struct endpoint *ep)
@@ -124,6 +126,35 @@ bool endpoint_next(struct endpoint *ep, struct endpoint_message *out)
     }
 }
 
+/* As the engine's (peers.c): two looks in a row, between which what the process sent before its end
+ * was taken. */
+static void look_for_gone(struct endpoint *ep)
+{
+    uint64_t gone = 0;
+    if (ep->now < ep->gone_at)
+        return;
+    ep->gone_at = ep->now + GONE_MS * 1000 * US;
+    for (uint8_t n = 0; n < ep->cfg.rrdp.nodes; n++)
+        if (rrdp_peer_up(ep->rrdp, n) &&
+            ep->now - rrdp_peer_last_rx(ep->rrdp, n) > 2 * ep->cfg.rrdp.heartbeat_ns &&
+            port_peer_gone(ep->port, n))
+            gone |= bit64(n);
+    for (uint8_t n = 0; n < ep->cfg.rrdp.nodes; n++)
+        if ((gone & ep->gone & bit64(n)) != 0)
+            rrdp_gone(ep->rrdp, n);
+    ep->gone = gone;
+}
+
+/* Awake, wake_fd costs a system call: not in each round. */
+static bool woken(struct endpoint *ep)
+{
+    if (ep->cfg.wake_fd < 0 || ep->now < ep->wake_at)
+        return false;
+    struct pollfd fd = {.fd = ep->cfg.wake_fd, .events = POLLIN};
+    ep->wake_at = ep->now + WAKE_US * US;
+    return poll(&fd, 1, 0) > 0;
+}
+
 /* Takes a burst from the port, when the one before is used up, and does what is due. True if there
  * was something. */
 bool endpoint_poll(struct endpoint *ep)
@@ -135,6 +166,7 @@ bool endpoint_poll(struct endpoint *ep)
     ep->segments.n = ep->segment_at = 0;
     ep->frame_at = 0;
     ep->frames = port_rx(ep->port, ep->frame, PORT_BURST);
+    look_for_gone(ep);
     if (ep->now >= rrdp_deadline(ep->rrdp))
         rrdp_tick(ep->rrdp, ep->now);
     endpoint_transmit(ep);
@@ -184,6 +216,8 @@ int endpoint_receive(struct endpoint *ep, uint64_t timeout_ns, struct endpoint_m
             start = ep->now;
         if (until == UINT64_MAX && timeout_ns < UINT64_MAX - ep->now)
             until = ep->now + timeout_ns;
+        if (woken(ep))
+            return -EINTR;
         if (ep->now >= until)
             return -EAGAIN;
         if (ep->now - start >= ep->cfg.spin_ns) {

@@ -13,8 +13,9 @@
 
 #include "dataplane/config/config.h"
 #include "hypervisor-glue/run/child.h"
+#include "hypervisor-glue/run/program.h"
 
-enum { PLAN_PREFIX_MAX = 32, PLAN_PATH_MAX = 4096, EXIT_DIED = 70, EXIT_REFUSED = 2 };
+enum { PLAN_PREFIX_MAX = 32, PLAN_PATH_MAX = PROGRAM_PATH_MAX, EXIT_DIED = 70, EXIT_REFUSED = 2 };
 
 /* --on NODE=COMMAND: words before every command of the node. */
 struct plan_prefix {

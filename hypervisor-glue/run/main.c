@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pando COMMAND ...: one table of commands. APP. */
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hypervisor-glue/run/commands.h"
+#include "hypervisor-glue/run/program.h"
 
 const char *argp_program_version = "pando 0.1.0";
 
 static const struct {
     const char *name;
-    char *title; /* argv[0] of the command, for its messages */
-    int (*main)(int argc, char **argv);
+    char *title;                        /* argv[0] of the command, for its messages */
+    int (*main)(int argc, char **argv); /* NULL: a command of the program pando-net */
     const char *doc;
 } commands[] = {
     {"run", (char[]){"pando run"}, run_main, "start a virtual machine on all nodes of a cluster"},
+    {"ping", (char[]){"pando ping"}, NULL,
+     "is a node's host there, and does the transport reach it"},
+    {"echo", (char[]){"pando echo"}, NULL, "the far end of ping and bench, in a dataplane's place"},
+    {"bench", (char[]){"pando bench"}, NULL, "measure the transport between two nodes"},
 };
 
 static int help(FILE *to, int status)
@@ -26,6 +33,17 @@ static int help(FILE *to, int status)
     return status;
 }
 
+/* What uses a fabric needs DPDK, which nothing else of pando does: a program of its own. */
+static int net_main(const char *title, char **argv)
+{
+    char path[PROGRAM_PATH_MAX];
+    if (!program_find(path, title, "pando-net"))
+        return 1;
+    execv(path, argv);
+    fprintf(stderr, "%s: %s: %s\n", title, path, strerror(errno));
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     argp_err_exit_status = 2;
@@ -33,6 +51,8 @@ int main(int argc, char **argv)
         return help(stderr, 2);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (strcmp(argv[1], commands[i].name) == 0) {
+            if (commands[i].main == NULL)
+                return net_main(commands[i].title, argv);
             argv[1] = commands[i].title;
             return commands[i].main(argc - 1, argv + 1);
         }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,45 +10,11 @@
 
 /* ---- our own programs ---------------------------------------------------------------------- */
 
-static bool find_in(char ret[PLAN_PATH_MAX], const char *base, const char *dir, const char *name)
-{
-    char path[PLAN_PATH_MAX];
-    int n = snprintf(path, sizeof(path), "%s%s%s/%s", base, dir[0] ? "/" : "", dir, name);
-    if (n < 0 || (size_t)n >= sizeof(path) || access(path, R_OK) != 0)
-        return false;
-    char *absolute = realpath(path, NULL);
-    bool found = absolute != NULL && strlen(absolute) < PLAN_PATH_MAX;
-    if (found)
-        strcpy(ret, absolute);
-    free(absolute);
-    return found;
-}
-
-static bool find_program(char ret[PLAN_PATH_MAX], const char *base, const char *name)
-{
-    /* Installed: pando in bin, the others in libexec/pando. Built: each in its source's folder. */
-    static const char *const dirs[] = {"", "../libexec/pando", "../vkvm", "../../dataplane/engine"};
-    const char *given = getenv("PANDO_LIBEXEC");
-    if (given != NULL && find_in(ret, given, "", name))
-        return true;
-    for (size_t i = 0; given == NULL && i < sizeof(dirs) / sizeof(dirs[0]); i++)
-        if (find_in(ret, base, dirs[i], name))
-            return true;
-    fprintf(stderr,
-            "pando run: %s is not in %s; remedy: set PANDO_LIBEXEC to the directory that has it\n",
-            name, given ? given : base);
-    return false;
-}
-
 bool plan_find_programs(struct plan *plan)
 {
-    char self[PLAN_PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n > 0 ? n : 0] = '\0';
-    const char *base = dirname(self);
-    return find_program(plan->dataplane, base, "pando-dataplane") &&
-           find_program(plan->vcpud, base, "pando-vcpud") &&
-           find_program(plan->preload, base, "libpando-kvm.so");
+    return program_find(plan->dataplane, "pando run", "pando-dataplane") &&
+           program_find(plan->vcpud, "pando run", "pando-vcpud") &&
+           program_find(plan->preload, "pando run", "libpando-kvm.so");
 }
 
 /* ---- --on ---------------------------------------------------------------------------------- */

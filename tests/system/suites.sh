@@ -229,7 +229,10 @@ suite_kill() {
 }
 
 suite_fabric() {
-    say "fabric: one frame for several nodes; a host that answers for a dataplane that stands still"
+    say "fabric: pando ping, echo, bench; one frame for several nodes; a host that answers for a dataplane that stands still"
+    built fabric gcc || return 0
+    [ "$(id -u)" = 0 ] || { skip fabric "not root"; return 0; }
+    run_script ping_tests.py --build build --tally "$TALLY"
     on_kvm fabric || return 0
     run_script fabric_tests.py --build build --tally "$TALLY"
 }

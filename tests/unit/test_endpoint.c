@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -369,9 +371,8 @@ static void nobody_to_take_it_is_a_time_out(void **state)
     endpoint_close(b, 0);
 }
 
-static void a_file_descriptor_ends_the_sleep(void **state)
+static void a_file_descriptor_ends_the_wait(uint64_t spin_ns)
 {
-    (void)state;
     struct port *p, *q;
     struct endpoint_config c;
     struct endpoint *a;
@@ -381,6 +382,7 @@ static void a_file_descriptor_ends_the_sleep(void **state)
     assert_int_equal(port_open_pair(MTU, &p, &q), 0);
     endpoint_defaults(&c, p);
     c.wake_fd = fd[0];
+    c.spin_ns = spin_ns;
     assert_int_equal(endpoint_open(&c, p, &a), 0);
     assert_int_equal(endpoint_receive(a, 10 * MS, &m), -EAGAIN);
     assert_int_equal(write(fd[1], "x", 1), 1);
@@ -389,6 +391,45 @@ static void a_file_descriptor_ends_the_sleep(void **state)
     port_close(q);
     close(fd[0]);
     close(fd[1]);
+}
+
+static void a_file_descriptor_wakes_a_sleeper_and_a_spinner(void **state)
+{
+    (void)state;
+    a_file_descriptor_ends_the_wait(0);
+    a_file_descriptor_ends_the_wait(UINT64_MAX);
+}
+
+/* Its process is killed: that is known long before dead_ns is over. */
+static void a_peer_whose_process_ended_is_gone(void **state)
+{
+    (void)state;
+    struct endpoint_config c;
+    struct endpoint_message m = {0};
+    struct endpoint *a;
+    pid_t child = fork();
+    if (child == 0) {
+        struct endpoint *b = open_on(shm_port(1), 1);
+        while (endpoint_receive(b, SECOND, &m) != 0 || m.type != ENDPOINT_DATA)
+            ;
+        raise(SIGKILL);
+    }
+    struct port *p = shm_port(0);
+    endpoint_defaults(&c, p);
+    c.rrdp.cluster_id = 7;
+    c.rrdp.dead_ns = 60 * SECOND;
+    assert_int_equal(endpoint_open(&c, p, &a), 0);
+    for (uint64_t end = endpoint_now() + 10 * SECOND; endpoint_now() < end;) {
+        if (endpoint_receive(a, SECOND, &m) == 0 && m.type == ENDPOINT_UP)
+            assert_int_equal(endpoint_send(a, 1, 0, bytes, 10, false), 0);
+        if (m.type == ENDPOINT_DOWN)
+            break;
+    }
+    assert_int_equal(m.type, ENDPOINT_DOWN);
+    assert_int_equal(m.value, RRDP_DOWN_GONE);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    endpoint_close(a, 0);
+    endpoint_close(open_on(shm_port(1), 1), 0); /* removes what the killed one left */
 }
 
 static void the_process_answers_a_host_ping(void **state)
@@ -517,7 +558,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_peer_that_restarts_is_down_then_up, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(close_delivers_what_was_sent, make_dir, remove_dir),
         cmocka_unit_test(nobody_to_take_it_is_a_time_out),
-        cmocka_unit_test(a_file_descriptor_ends_the_sleep),
+        cmocka_unit_test(a_file_descriptor_wakes_a_sleeper_and_a_spinner),
+        cmocka_unit_test_setup_teardown(a_peer_whose_process_ended_is_gone, make_dir, remove_dir),
         cmocka_unit_test(the_process_answers_a_host_ping),
         cmocka_unit_test(who_was_away_does_not_take_its_peers_for_dead),
         cmocka_unit_test(strange_messages_are_counted),
