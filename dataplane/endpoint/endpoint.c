@@ -112,8 +112,10 @@ static int send_bytes(struct endpoint *ep, uint8_t peer, uint8_t cls, const uint
     if (rest == 0)
         return rrdp_send(ep->rrdp, peer, cls, head, head_len, 0, 0, false, 0);
     uint32_t i = pool_get(&ep->buffers);
-    if (i == POOL_NONE)
+    if (i == POOL_NONE) {
+        ep->no_buffer = true;
         return -EAGAIN;
+    }
     memcpy(ep->buffer[i], data + here, rest);
     int rc = rrdp_send(ep->rrdp, peer, cls, head, head_len, i, rest, true, i);
     if (rc != 0)
@@ -132,7 +134,11 @@ int endpoint_send(struct endpoint *ep, uint8_t peer, uint8_t cls, const void *da
     int rc = send_bytes(ep, peer, cls, data, len);
     if (rc == 0)
         ep->count.sent++;
-    if (!more) {
+    if (rc == -EAGAIN) {
+        ep->blocked[cls] |= bit64(peer);
+        ep->any_blocked = true;
+    }
+    if (!more || rc == -EAGAIN) {
         ep->now = endpoint_now();
         endpoint_transmit(ep);
     }

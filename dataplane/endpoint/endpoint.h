@@ -54,12 +54,13 @@ enum endpoint_type {
     ENDPOINT_REFUSED, /* a peer that does not fit; value: enum rrdp_refusal */
     ENDPOINT_PONG,    /* answer to endpoint_host_ping; value: id | stamp << 32; by */
     ENDPOINT_MTU,     /* what the path carries is known; value: bytes of a frame */
+    ENDPOINT_ROOM,    /* peer and cls, which endpoint_send had answered -EAGAIN, can be sent to */
 };
 
 struct endpoint_message {
     enum endpoint_type type;
     uint8_t peer;
-    uint8_t cls;         /* DATA */
+    uint8_t cls;         /* DATA, ROOM */
     uint8_t by;          /* PONG: enum wire_ping_by */
     uint32_t len;        /* DATA: 0..ENDPOINT_BYTES_MAX */
     const uint8_t *data; /* DATA: valid until the next endpoint_receive or endpoint_close */
@@ -89,8 +90,8 @@ int endpoint_open(const struct endpoint_config *cfg, struct port *port,
  * endpoint_receive.
  *
  * 0; -ENOTCONN: no connection with peer now (after ENDPOINT_UP there is one); -EAGAIN: RRDP_QUEUE
- * messages or all buffers wait for acknowledgements, so try again after endpoint_receive, which
- * takes them in; -EINVAL: peer, class or len out of range. Never blocks, never drops. */
+ * messages or all buffers wait for acknowledgements, which endpoint_receive takes in, so try again
+ * after its ENDPOINT_ROOM; -EINVAL: peer, class or len out of range. Never blocks, never drops. */
 int endpoint_send(struct endpoint *ep, uint8_t peer, uint8_t cls, const void *data, uint32_t len,
                   bool more);
 

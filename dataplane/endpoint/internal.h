@@ -40,6 +40,8 @@ struct endpoint {
     uint32_t segment_at;
     struct assembly *assembly; /* [node * WIRE_CLASSES + class] */
 
+    uint64_t blocked[WIRE_CLASSES]; /* peers that ENDPOINT_ROOM is due for */
+    bool any_blocked, no_buffer;    /* no_buffer: one of them waits for a buffer */
     struct pool buffers;
     uint32_t *buffer_next;
     uint8_t (*buffer)[WIRE_BYTES_MAX];

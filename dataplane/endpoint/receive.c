@@ -97,6 +97,9 @@ static bool take_event(struct endpoint *ep, const struct rrdp_event *ev,
     };
     if (ev->type == RRDP_EV_NONE)
         return false;
+    if (ev->type == RRDP_EV_DOWN)
+        for (unsigned c = 0; c < WIRE_CLASSES; c++)
+            ep->blocked[c] &= ~bit64(ev->peer); /* to be connected again first */
     if (ev->type == RRDP_EV_SENT) {
         port_settle(ep->port, ep->buffer[ev->value], WIRE_BYTES_MAX);
         pool_put(&ep->buffers, (uint32_t)ev->value);
@@ -105,6 +108,26 @@ static bool take_event(struct endpoint *ep, const struct rrdp_event *ev,
     *out = (struct endpoint_message){
         .type = types[ev->type], .peer = ev->peer, .by = ev->by, .value = ev->value};
     return true;
+}
+
+/* Whom acknowledgements made room for. */
+static bool take_room(struct endpoint *ep, struct endpoint_message *out)
+{
+    uint64_t left = 0;
+    if (!ep->any_blocked || (ep->no_buffer && ep->buffers.used == ep->buffers.size))
+        return false;
+    ep->no_buffer = false;
+    for (uint8_t c = 0; c < WIRE_CLASSES; c++)
+        for (uint8_t n = 0; ep->blocked[c] != 0 && n < ep->cfg.rrdp.nodes; n++)
+            if ((ep->blocked[c] & bit64(n)) != 0 && rrdp_room(ep->rrdp, n, c) > 0) {
+                ep->blocked[c] &= ~bit64(n);
+                *out = (struct endpoint_message){.type = ENDPOINT_ROOM, .peer = n, .cls = c};
+                return true;
+            }
+    for (unsigned c = 0; c < WIRE_CLASSES; c++)
+        left |= ep->blocked[c];
+    ep->any_blocked = left != 0;
+    return false;
 }
 
 /* The next message or event of what has come. */
@@ -119,7 +142,7 @@ bool endpoint_next(struct endpoint *ep, struct endpoint_message *out)
             if (take_event(ep, &ev, out))
                 return true;
         if (ep->frame_at == ep->frames)
-            return false;
+            return take_room(ep, out);
         const struct port_frame *f = &ep->frame[ep->frame_at++];
         ep->segment_at = 0;
         rrdp_receive(ep->rrdp, ep->now, f->src, f->data, f->len, &ep->segments);

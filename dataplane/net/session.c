@@ -148,6 +148,7 @@ static int look(struct session *s, bool any_peer, const struct endpoint_message 
     case ENDPOINT_DATA:
     case ENDPOINT_PONG:
     case ENDPOINT_UP:
+    case ENDPOINT_ROOM:
         return any_peer || m->peer == s->far;
     case ENDPOINT_DOWN:
         if (any_peer)

@@ -163,7 +163,7 @@ static void a_full_endpoint_says_again_and_recovers(void **state)
     (void)state;
     struct endpoint *a, *b;
     struct endpoint_message m;
-    uint32_t sent = 0, got = 0;
+    uint32_t sent = 0, got = 0, room[WIRE_CLASSES] = {0};
     open_pair(&a, &b);
     connect_both(a, b);
     while (endpoint_send(a, 1, WIRE_CLASS_REQUEST, bytes, 62, true) == 0) /* without buffers */
@@ -182,6 +182,18 @@ static void a_full_endpoint_says_again_and_recovers(void **state)
          !rrdp_idle(endpoint_rrdp(a)) && endpoint_now() < end;)
         (void)step(a, b, &m);
     (void)step(a, b, &m);
+    (void)step(a, b, &m);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(endpoint_send(a, 1, WIRE_CLASS_DATA, bytes, 4096, true), 0);
+    /* Refused once more, it hears of the room as soon as there is some, once. */
+    assert_int_equal(endpoint_send(a, 1, WIRE_CLASS_DATA, bytes, 4096, true), -EAGAIN);
+    for (uint64_t end = endpoint_now() + SECOND / 5; endpoint_now() < end;)
+        if (step(a, b, &m) && m.type == ENDPOINT_ROOM) {
+            assert_int_equal(m.peer, 1);
+            room[m.cls]++;
+        }
+    for (unsigned c = 0; c < WIRE_CLASSES; c++)
+        assert_int_equal(room[c], c == WIRE_CLASS_DATA);
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(endpoint_send(a, 1, WIRE_CLASS_DATA, bytes, 4096, true), 0);
     endpoint_close(a, 0);
