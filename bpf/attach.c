@@ -107,6 +107,17 @@ void xdp_detach(struct xdp_attachment *a)
     a->link_fd = -1;
 }
 
+/* The kernel sets the link's interface to 0 when the interface goes away, or somebody detaches. */
+const char *xdp_lost(const struct xdp_attachment *a)
+{
+    struct bpf_link_info info = {0};
+    __u32 len = sizeof(info);
+    if (a->link_fd < 0 || bpf_obj_get_info_by_fd(a->link_fd, &info, &len) != 0 ||
+        info.xdp.ifindex != 0)
+        return NULL;
+    return "its XDP program was detached, or the interface is gone";
+}
+
 void xdp_load_error(int rc, char err[XDP_ERROR_MAX])
 {
     if (rc == -EPERM || rc == -EACCES)

@@ -31,6 +31,8 @@ struct xdp_attachment {
 int xdp_attach(const char *interface, int prog_fd, struct xdp_attachment *ret_attachment,
                char err[XDP_ERROR_MAX]);
 void xdp_detach(struct xdp_attachment *a);
+/* Why the program no longer runs though nobody called xdp_detach, in words; NULL: it does. */
+const char *xdp_lost(const struct xdp_attachment *a);
 
 /* A sentence for a program that could not be loaded; rc is -errno. */
 void xdp_load_error(int rc, char err[XDP_ERROR_MAX]);

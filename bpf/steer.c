@@ -119,6 +119,11 @@ int steer_program_fd(const struct steer *s)
     return bpf_program__fd(s->bpf->progs.pando_steer);
 }
 
+const char *steer_lost(const struct steer *s)
+{
+    return xdp_lost(&s->attachment);
+}
+
 void steer_close(struct steer *s)
 {
     if (s == NULL)

@@ -34,6 +34,9 @@ int steer_set_socket(struct steer *s, uint32_t queue, enum steer_socket which, i
  * too. 0, or -EINVAL: no such node number. */
 int steer_fence(struct steer *s, uint8_t node, bool fenced);
 
+/* As xdp_lost. */
+const char *steer_lost(const struct steer *s);
+
 /* Frames by reason, all CPUs together, since the program was loaded. A system call each. */
 void steer_counters(const struct steer *s, uint64_t ret_frames[STEER_REASONS]);
 const char *steer_reason_name(enum steer_reason reason);

@@ -334,6 +334,7 @@ int engine_run(struct engine *e)
 
 void engine_close(struct engine *e)
 {
+    telemetry_close();
     fabric_close(&e->fabric);
     control_close(e);
     ram_close(&e->ram);

@@ -111,6 +111,7 @@ struct engine_counters {
     /* Bytes of pages that left, again ones included, and that came to their guest page; and what of
      * it we copied between guest page and the port's buffers. */
     uint64_t page_bytes_out, page_copied_out, page_bytes_in, page_copied_in;
+    uint64_t fabric_changes; /* the port was replaced by the next rung's */
     uint64_t puts_not_copied, data_not_copied, glue_bytes, backlog_high, tx_no_room, violations;
     uint64_t page_tables[COH_FAULT_KINDS]; /* faults whose page is laid out like a page table */
 };
@@ -295,6 +296,10 @@ int summary_write(const struct engine *e, const char *path);
 char *summary_text(const struct engine *e,
                    const char *section); /* malloc'd JSON; NULL section: all */
 int telemetry_open(struct engine *e);
+void telemetry_close(void);
+/* No reader between them: around what closes things that are shown. */
+void telemetry_hold(void);
+void telemetry_release(void);
 
 /* Tags of watched descriptors: a kind and, for blocks, an index. */
 enum { WATCH_DOORBELL = 1, WATCH_LISTEN, WATCH_CONN, WATCH_PORT, WATCH_BLOCK = 16 };

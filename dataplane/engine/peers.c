@@ -99,11 +99,23 @@ static void ask_host(struct engine *e, uint8_t n)
         rrdp_host_ping(e->rrdp, n, (uint32_t)++e->pings, (uint32_t)(e->now / 1000));
 }
 
+static void look_at_fabric(struct engine *e)
+{
+    telemetry_hold();
+    if (fabric_look(&e->fabric)) {
+        e->port = e->fabric.port;
+        e->wait_fd_known = false; /* the old one left the epoll set when it was closed */
+        e->count.fabric_changes++;
+    }
+    telemetry_release();
+}
+
 static void look_at_peers(struct engine *e)
 {
     if (e->now < e->gone_at || e->phase == ENGINE_LEAVING)
         return;
     e->gone_at = e->now + ENGINE_GONE_MS * MS;
+    look_at_fabric(e);
     look_for_gone(e);
     for (uint8_t n = 0; n < e->nodes; n++)
         if (n != e->self && rrdp_peer_up(e->rrdp, n))

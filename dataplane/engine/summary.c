@@ -145,6 +145,7 @@ static json_t *port(const struct engine *e)
     put_text(o, "name", e->port->name);
     put(o, "mtu", e->port->mtu);
     json_object_set_new(o, "fabric", json_string(e->fabric.text));
+    put(o, "fabric_changes", e->count.fabric_changes);
     put(o, "tx_frames", c->tx_frames);
     put(o, "rx_frames", c->rx_frames);
     put(o, "tx_bytes", c->tx_bytes);

@@ -6,6 +6,7 @@
  */
 #include <ctype.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <rte_telemetry.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,27 @@
 
 #include "dataplane/engine/engine.h"
 
-/* rte_telemetry has no user pointer in 22.11. Set once, before the first command can come. */
+/* rte_telemetry has no user pointer in 22.11. NULL: nothing to show, any more. */
 static const struct engine *shown;
+/* The engine's port may be closed under a reader's hands. Counters need no lock. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void telemetry_hold(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void telemetry_release(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+void telemetry_close(void)
+{
+    telemetry_hold();
+    shown = NULL;
+    telemetry_release();
+}
 
 static void flatten(struct rte_tel_data *d, const char *prefix, json_t *o)
 {
@@ -42,7 +62,9 @@ static void flatten(struct rte_tel_data *d, const char *prefix, json_t *o)
 
 static int show(struct rte_tel_data *d, const char *section)
 {
-    char *text = summary_text(shown, section);
+    telemetry_hold();
+    char *text = shown != NULL ? summary_text(shown, section) : NULL;
+    telemetry_release();
     json_t *o = text == NULL ? NULL : json_loads(text, 0, NULL);
     free(text);
     if (o == NULL)
@@ -73,9 +95,13 @@ static int on_command(const char *cmd, const char *params, struct rte_tel_data *
 
 static int on_config(const char *cmd, const char *params, struct rte_tel_data *d)
 {
-    const struct pando_config *c = shown->cfg;
+    telemetry_hold();
+    const struct pando_config *c = shown != NULL ? shown->cfg : NULL;
+    telemetry_release();
     (void)cmd;
     (void)params;
+    if (c == NULL)
+        return -1;
     rte_tel_data_start_dict(d);
     rte_tel_data_add_dict_string(d, "cluster", c->cluster);
     rte_tel_data_add_dict_u64(d, "hash", c->hash);

@@ -271,22 +271,37 @@ static const char *mode_of(const struct fabric *f)
 #endif
 }
 
-/* The first rung that can be opened; what is above it is said with its reason. If there is none,
- * all reasons are the error. */
-static int open_ladder(struct fabric *f, char err[FABRIC_TEXT_MAX])
+/* A plain UDP socket speaks to others of its kind, and to interfaces that encapsulate. */
+static bool speaks_the_same(const struct fabric *f, enum config_fabric a, enum config_fabric b)
+{
+    return f->cfg->fabric.encapsulation == CONFIG_ENCAP_UDP ||
+           (a == CONFIG_FABRIC_UDP) == (b == CONFIG_FABRIC_UDP);
+}
+
+static enum config_fabric rung_of(const struct fabric *f, uint32_t i)
 {
     static const enum config_fabric rungs[CONFIG_RUNGS] = {
         [CONFIG_RUNG_AF_XDP] = CONFIG_FABRIC_AF_XDP,
         [CONFIG_RUNG_AF_PACKET] = CONFIG_FABRIC_AF_PACKET,
         [CONFIG_RUNG_UDP] = CONFIG_FABRIC_UDP,
     };
-    char above[FABRIC_TEXT_MAX] = "", why[FABRIC_TEXT_MAX];
+    return rungs[f->cfg->fabric.ladder[i]];
+}
+
+/* From rung `from` on, the first that can be opened; above: what is not to be had and why, which
+ * grows. 0, or -errno of the last. */
+static int open_from(struct fabric *f, uint32_t from, char above[FABRIC_TEXT_MAX])
+{
+    char why[FABRIC_TEXT_MAX];
     int rc = -EINVAL;
-    for (uint32_t i = 0; i < f->cfg->fabric.ladder_count; i++) {
-        enum config_fabric rung = rungs[f->cfg->fabric.ladder[i]];
+    for (uint32_t i = from; i < f->cfg->fabric.ladder_count; i++) {
+        enum config_fabric rung = rung_of(f, i);
+        if (from > 0 && !speaks_the_same(f, rung_of(f, from - 1), rung))
+            continue;
         why[0] = '\0';
         rc = openers[rung](f, why);
         if (rc == 0) {
+            f->rung = i;
             append(f, "%s on %s", config_fabric_name(rung),
                    rung == CONFIG_FABRIC_UDP ? own_node(f)->address : own_node(f)->device);
             if (above[0] != '\0')
@@ -294,8 +309,18 @@ static int open_ladder(struct fabric *f, char err[FABRIC_TEXT_MAX])
             return 0;
         }
         size_t at = strlen(above);
-        snprintf(above + at, sizeof(above) - at, "%s%s", at > 0 ? "; not " : "", why);
+        snprintf(above + at, FABRIC_TEXT_MAX - at, "%s%s", at > 0 ? "; not " : "", why);
     }
+    return rc;
+}
+
+/* If there is none, all reasons are the error. */
+static int open_ladder(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    char above[FABRIC_TEXT_MAX] = "";
+    int rc = open_from(f, 0, above);
+    if (rc == 0)
+        return 0;
     snprintf(err, FABRIC_TEXT_MAX, "fabric.type: auto: nothing of fabric.ladder works: %.*s",
              FABRIC_TEXT_MAX - 64, above);
     return rc;
@@ -346,21 +371,59 @@ static int put_filter(struct fabric *f, char err[FABRIC_TEXT_MAX])
     return rc;
 }
 
-int fabric_open(struct fabric *f, char err[FABRIC_TEXT_MAX])
+/* Of the port that was opened. */
+static void say(struct fabric *f)
 {
     const char *name = config_fabric_name(f->cfg->fabric.type);
-    f->text[0] = '\0';
-    int rc = openers[f->cfg->fabric.type](f, err);
-    if (rc != 0)
-        return rc;
     if (f->text[0] == '\0')
         append(f, "%s", name);
     if (mode_of(f) != NULL)
         append(f, ": %s", mode_of(f));
     if (f->verbose || strcmp(f->text, name) != 0)
         fprintf(stderr, "%s: fabric: %s\n", f->who, f->text);
+}
+
+int fabric_open(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    f->text[0] = '\0';
+    int rc = openers[f->cfg->fabric.type](f, err);
+    if (rc != 0)
+        return rc;
+    say(f);
     join_group(f);
     return put_filter(f, err);
+}
+
+bool fabric_look(struct fabric *f)
+{
+    char above[FABRIC_TEXT_MAX], err[FABRIC_TEXT_MAX] = "";
+    const char *why = f->stand_in != NULL ? NULL : port_dead(f->port);
+    if (why == NULL)
+        return false;
+    /* Where nothing else works: no frame comes or goes, the loop goes on, and the peers find out.
+     */
+    struct port old = *f->port, *nowhere;
+    if (port_open_pair(old.mtu, &nowhere, &f->stand_in) != 0)
+        return false; /* no memory: later */
+    uint32_t next = f->cfg->fabric.type == CONFIG_FABRIC_AUTO ? f->rung + 1 : UINT32_MAX;
+    snprintf(above, sizeof(above), "%s: %.400s", old.name, why);
+    /* The next one may need what this one has: the UDP port, the queue. */
+    f->port = port_close(f->port);
+    f->text[0] = '\0';
+    int rc = next < f->cfg->fabric.ladder_count ? open_from(f, next, above) : -ENOENT;
+    if (rc == 0 && (rc = put_filter(f, err)) != 0)
+        f->port = port_close(f->port);
+    if (rc == 0) {
+        port_close(nowhere);
+        f->stand_in = port_close(f->stand_in);
+        f->port->counters = old.counters;
+        say(f);
+        return true;
+    }
+    f->port = nowhere;
+    fprintf(stderr, "%s: no fabric any more: %s%s\n", f->who, above, err);
+    snprintf(f->text, sizeof(f->text), "none; not %.480s", above);
+    return true;
 }
 
 void fabric_transport(const struct fabric *f, struct rrdp_config *ret_config)
@@ -391,6 +454,7 @@ void fabric_close(struct fabric *f)
 {
     char path[CONFIG_PATH_MAX + 24];
     f->port = port_close(f->port);
+    f->stand_in = port_close(f->stand_in);
     if (f->group_fd >= 0)
         close(f->group_fd);
     f->group_fd = -1;

@@ -24,6 +24,8 @@ struct fabric {
     struct port *port;
     char text[FABRIC_TEXT_MAX]; /* what was picked, and why not what comes before it */
     bool eal, huge;             /* EAL is there; with hugepages */
+    uint32_t rung;              /* of fabric.ladder, where the type is auto */
+    struct port *stand_in;      /* the far end of a port that leads nowhere: the fabric is dead */
     int group_fd;               /* membership of the interface in the cluster's group; -1: none */
     int claim_fd;
 };
@@ -42,6 +44,13 @@ int fabric_start_eal(struct fabric *f, bool always, char err[FABRIC_TEXT_MAX]);
 
 /* Opens f->port and sets f->text. 0, or -errno and what to do. */
 int fabric_open(struct fabric *f, char err[FABRIC_TEXT_MAX]);
+
+/* A look at the port (port_dead), for now and then: where it is dead and the type is auto, the next
+ * rung that speaks the same to the peers takes its place, f->port, with its counters; else one that
+ * leads nowhere, until the peers' time-outs end it all. What was under way is lost, as frames may
+ * be. True: f->port is another one, the old is closed. Takes long (tens of ms) when it does that.
+ */
+bool fabric_look(struct fabric *f);
 
 /* What the configuration and the port say about the transport; epoch is now. */
 void fabric_transport(const struct fabric *f, struct rrdp_config *ret_config);

@@ -270,6 +270,11 @@ void af_xdp_begin(struct af_xdp_port *a)
     refill(a);
 }
 
+static const char *af_xdp_dead(struct port *p)
+{
+    return steer_lost(self_of(p)->steer);
+}
+
 static void af_xdp_close(struct port *p)
 {
     struct af_xdp_port *a = self_of(p);
@@ -290,5 +295,6 @@ const struct port_ops af_xdp_ops = {
     .wait_fd = af_xdp_wait_fd,
     .arm = af_xdp_arm,
     .disarm = af_xdp_disarm,
+    .dead = af_xdp_dead,
     .close = af_xdp_close,
 };

@@ -209,6 +209,11 @@ static bool faulty_gone(struct port *p, uint8_t peer)
     return f->waiting == 0 && port_peer_gone(f->inner, peer); /* its last words may wait here */
 }
 
+static const char *faulty_dead(struct port *p)
+{
+    return port_dead(self_of(p)->inner);
+}
+
 static void faulty_close(struct port *p)
 {
     struct faulty_port *f = self_of(p);
@@ -229,6 +234,7 @@ static const struct port_ops faulty_ops = {
     .arm = faulty_arm,
     .disarm = faulty_disarm,
     .gone = faulty_gone,
+    .dead = faulty_dead,
     .close = faulty_close,
 };
 

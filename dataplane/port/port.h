@@ -115,6 +115,9 @@ struct port_ops {
      * memif: disconnected after it was connected). May cost system calls. Frames that the peer sent
      * before may still be waiting. NULL: only silence tells. */
     bool (*gone)(struct port *p, uint8_t peer);
+    /* Why it will not carry frames again whatever is waited for, in words; NULL: it may. For who
+     * can go over to another port. May cost system calls. NULL function: not known. */
+    const char *(*dead)(struct port *p);
     void (*close)(
         struct port *p); /* leaves nothing behind: no file, socket, segment. Use port_close */
 };
@@ -153,6 +156,11 @@ static inline void port_settle(struct port *p, const uint8_t *bytes, size_t len)
 static inline bool port_peer_gone(struct port *p, uint8_t peer)
 {
     return p->ops->gone != NULL && p->ops->gone(p, peer);
+}
+
+static inline const char *port_dead(struct port *p)
+{
+    return p->ops->dead != NULL ? p->ops->dead(p) : NULL;
 }
 
 /* Openers. Each returns 0 and *ret_port, or -errno and a sentence in err that says what to do.

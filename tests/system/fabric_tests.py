@@ -2,14 +2,17 @@
 """What network interfaces can do for the nodes: one frame for several of them; an answer of a host whose
 dataplane stands still."""
 import functools
+import os
 import re
 import signal
+import subprocess
 import sys
 import time
 
 import cluster as cl
 import kill_tests
 import outcome
+import workspace
 from options import Options
 
 DEAD_MS = 800
@@ -77,12 +80,78 @@ def stands_still(build):
     return wrong, ""
 
 
+def detach(pid):
+    """Takes a process's XDP program off its interface, as an administrator would; true if there was one."""
+    mine = []
+    for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+        with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as f:
+            info = f.read()
+        if re.search(r"link_type:\s+xdp", info):
+            mine.append(re.search(r"link_id:\s+(\d+)", info).group(1))
+    for number in mine:
+        subprocess.run(["bpftool", "link", "detach", "id", number], check=True)
+    return mine
+
+
+def falls(encapsulation, build):
+    """The XDP program is detached under a running guest: the dataplane goes on over the next rung, and nothing is
+    lost."""
+    lines, result = [], cl.Result()
+    o = Options(nodes=2, vcpus=2, fabric="auto", encapsulation=encapsulation, ram=64, guest="counters",
+                cmdline="iters=6000000", dead_ms=DEAD_MS, timeout=100)
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        wrong = kill_tests.run_until_started(c, result)
+        not_built(lines)
+        if not wrong:
+            target = next(p for p in c.group.processes if p.name == "dataplane1")
+            if not any(line.startswith("dataplane1") and "fabric: af_xdp" in line for line in lines):
+                raise outcome.Skipped("this machine has no AF_XDP")
+            c.group.wait_until(c.ended, time.monotonic() + 0.5)
+            wrong = None if detach(target.pid) else "there was no XDP program"
+        c.watch(result)
+        c.finish(result)
+        port = (c.read_json("summary1.json") or {}).get("port", {})
+        said = rf"af_packet on {workspace.INTERFACE}; not af_xdp: its XDP program was detached"
+        if not wrong and not result.passed:
+            wrong = f"the guest did not pass: status {result.status}, {result.died}"
+        if not wrong and (port.get("fabric_changes") != 1 or not re.match(said, port["fabric"])):
+            wrong = f"port: {port}"
+    if wrong:
+        print("\n".join("       " + line for line in lines[-20:]))
+    return wrong, ""
+
+
+def nothing_left(build):
+    """... and where there is no next rung, both sides say what happened and end."""
+    lines, result = [], cl.Result()
+    o = Options(nodes=2, vcpus=2, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=100000000", dead_ms=DEAD_MS, timeout=100)
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        wrong = kill_tests.run_until_started(c, result)
+        not_built(lines)
+        if not wrong:
+            target = next(p for p in c.group.processes if p.name == "dataplane1")
+            wrong = None if detach(target.pid) else "there was no XDP program"
+            c.watch(result)
+            c.finish(result)
+        for who, said in (("dataplane1", "no fabric any more: af_xdp: its XDP program was detached"),
+                          ("dataplane0", f"node 1 (n1) was lost: nothing was heard of it for {DEAD_MS} ms")):
+            if not wrong and not any(line.startswith(who) and said in line for line in lines):
+                wrong = f"{who} did not say: {said}"
+    if wrong:
+        print("\n".join("       " + line for line in lines[-20:]))
+    return wrong, ""
+
+
 def main():
-    args = outcome.parser(__doc__).parse_args()
+    parser = outcome.parser(__doc__)
+    parser.add_argument("--only", default="", help="a part of a case's name")
+    args = parser.parse_args()
     tests = {f"fabric/groups/{f}": functools.partial(groups, f, args.build) for f in ("af_packet", "af_xdp")}
     tests |= {f"fabric/over_udp/{f}": functools.partial(over_udp, f, args.build) for f in ("af_packet", "af_xdp", "auto")}
+    tests |= {f"fabric/falls/{e}": functools.partial(falls, e, args.build) for e in ("ethernet", "udp")}
+    tests["fabric/nothing_left"] = lambda: nothing_left(args.build)
     tests["fabric/stands_still"] = lambda: stands_still(args.build)
-    return outcome.status([outcome.run(args.tally, *test) for test in tests.items()])
+    return outcome.status([outcome.run(args.tally, *test) for test in tests.items() if args.only in test[0]])
 
 
 if __name__ == "__main__":
