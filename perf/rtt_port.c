@@ -242,8 +242,7 @@ bool rtt_rrdp_poll(struct rtt_side *s, struct rtt_port *r)
         r->peer = f[i].src;
         answer_all(s, r);
     }
-    if (now >= rrdp_deadline(r->rrdp))
-        rrdp_tick(r->rrdp, now);
+    rrdp_tick(r->rrdp, now);
     transmit(r, now);
     while (rrdp_event(r->rrdp, &ev))
         r->mtu_known |= ev.type == RRDP_EV_MTU;
@@ -274,11 +273,11 @@ bool rtt_port_connect(struct rtt_side *s, struct rtt_port *r)
 bool rtt_rrdp_ask(struct rtt_side *s, void *context)
 {
     struct rtt_port *r = context;
-    uint64_t limit = rtt_now() + 1000 * MS;
+    uint64_t now = rtt_now(), limit = now + 1000 * MS;
     struct rtt_head h = {.kind = RTT_KIND_ASK, .number = ++r->expected, .reply = s->shape.reply};
     if (rtt_rrdp_say(s, r, &h, s->shape.ask) != 0)
         return false;
-    transmit(r, rtt_now());
+    transmit(r, now);
     while (!rtt_rrdp_poll(s, r))
         if (r->empty > 1000 && rtt_now() > limit)
             return false;

@@ -68,7 +68,13 @@ __attribute__((target("sse4.2,pclmul"))) static uint32_t update_sse(uint32_t crc
     }
     for (; len >= 8; p += 8, len -= 8)
         a = _mm_crc32_u64(a, load64(p));
-    for (; len > 0; p++, len--)
+    if (len & 4) {
+        uint32_t v;
+        memcpy(&v, p, sizeof(v));
+        a = _mm_crc32_u32((uint32_t)a, v);
+        p += 4;
+    }
+    for (len &= 3; len > 0; p++, len--)
         a = _mm_crc32_u8((uint32_t)a, *p);
     return (uint32_t)a;
 }

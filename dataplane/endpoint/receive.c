@@ -190,8 +190,7 @@ bool endpoint_poll(struct endpoint *ep)
     ep->frame_at = 0;
     ep->frames = port_rx(ep->port, ep->frame, PORT_BURST);
     look_for_gone(ep);
-    if (ep->now >= rrdp_deadline(ep->rrdp))
-        rrdp_tick(ep->rrdp, ep->now);
+    rrdp_tick(ep->rrdp, ep->now);
     endpoint_transmit(ep);
     return ep->frames > 0;
 }

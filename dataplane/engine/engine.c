@@ -316,8 +316,7 @@ int engine_run(struct engine *e)
         useful |= found(e, ENGINE_STEP_TICK, engine_tick(e));
         /* 8. The transport's timers: retransmission, lone acknowledgements, heartbeats, dead peers.
          */
-        if (rrdp_deadline(e->rrdp) <= e->now)
-            rrdp_tick(e->rrdp, e->now);
+        rrdp_tick(e->rrdp, e->now);
         /* 9. Everything that this round produced leaves, most urgent class first. */
         useful |= found(e, ENGINE_STEP_BACKLOG, transmit_backlog(e));
         useful |= found(e, ENGINE_STEP_SEND, transmit_frames(e));

@@ -77,7 +77,7 @@ void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
         if (s->acked_order - f->order >= REORDER_FRAMES || now >= f->sent_at + patience)
             frame_lost(r, p, cls, f);
         else
-            p->rack_at[cls] = min_u64(p->rack_at[cls], f->sent_at + patience);
+            arm(r, &p->rack_at[cls], min_u64(p->rack_at[cls], f->sent_at + patience));
     }
     if (s->lost_count > lost)
         pace_lost(p, cls, now, false);
@@ -87,12 +87,27 @@ void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
  * After two round trips without an answer (and what the peer may wait with its own, and half of
  * that again, for who polls it late) the last one is sent again. Once only: then the time-out is
  * the one to wait for. */
-void ack_arm_probe(const struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
+void ack_arm_probe(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
 {
     const struct stream *s = &p->stream[cls];
     uint64_t wait = 2 * p->srtt + r->cfg.ack_delay_ns * 3 / 2;
     bool useful = in_flight(s) && !s->probed && s->backoff == 0 && p->srtt != 0 && wait < p->rto;
-    p->probe_at[cls] = useful ? now + wait : NO_TIME;
+    arm(r, &p->probe_at[cls], useful ? now + wait : NO_TIME);
+}
+
+/* Something was acknowledged; in_order: the oldest frame was, too. */
+static void progress(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now, bool in_order)
+{
+    struct stream *s = &p->stream[cls];
+    s->probed = false;
+    if (!in_flight(s)) { /* the usual end of a question and its answer */
+        p->rto_at[cls] = p->rack_at[cls] = p->probe_at[cls] = NO_TIME;
+        return;
+    }
+    if (in_order)
+        arm(r, &p->rto_at[cls], now + rto_of(r, p, s));
+    ack_mark_lost(r, p, cls, now);
+    ack_arm_probe(r, p, cls, now);
 }
 
 static bool ack_in_range(const struct stream *s, const struct wire_rrdp *h, int32_t ahead)
@@ -132,17 +147,12 @@ bool ack_receive(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
     if (ahead > 0) {
         s->snd_una = ack;
         send_acked(r, p, s);
-        p->rto_at[cls] = in_flight(s) ? now + rto_of(r, p, s) : NO_TIME;
         if (s->q_cut != s->q_head)
             r->ready[cls] |= bit64(p->id);
     } else if (s->stalled) {
         r->ready[cls] |= bit64(p->id);
     }
-    if (s->acked_order != before)
-        ack_mark_lost(r, p, cls, now);
-    if (ahead > 0 || s->acked_order != before) {
-        s->probed = false;
-        ack_arm_probe(r, p, cls, now);
-    }
+    if (ahead > 0 || s->acked_order != before)
+        progress(r, p, cls, now, ahead > 0);
     return true;
 }

@@ -70,4 +70,5 @@ void rrdp_check(const struct rrdp *r)
     }
     PANDO_CHECK(owed == r->owed); /* 8 */
     PANDO_CHECK(r->event_head - r->event_tail + r->owed <= r->event_size);
+    PANDO_CHECK(r->due <= rrdp_deadline(r)); /* 9 */
 }

@@ -32,6 +32,7 @@
  *  7. A stream with something to do now has its bit in `ready`; one that is paced waits for
  * pace_at.
  *  8. The event ring has room for every SENT event that is owed.
+ *  9. `due` is not later than any peer's deadline: until then rrdp_tick looks at no peer.
  */
 #ifndef PANDO_TRANSPORT_INTERNAL_H
 #define PANDO_TRANSPORT_INTERNAL_H
@@ -163,6 +164,7 @@ struct rrdp {
     uint64_t control;             /* bit n: peer n may have a SYN, RST or NUL to send */
     uint8_t rotor[WIRE_CLASSES];
     bool closing;
+    uint64_t due; /* no timer of any peer is earlier; those put off since leave it too early */
     struct wire_group group;
     uint8_t group_bytes[WIRE_GROUP_MAX];
 };
@@ -192,7 +194,7 @@ void group_lost(struct peer *p, struct sent_frame *f);
 
 /* pace.c */
 void pace_reset(struct peer *p);
-bool pace_allows(struct peer *p, unsigned cls, uint64_t now);
+bool pace_allows(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now);
 void pace_sent(struct peer *p, unsigned cls, uint64_t now);
 void pace_acked(struct rrdp *r, struct peer *p, unsigned cls, uint32_t frames);
 void pace_lost(struct peer *p, unsigned cls, uint64_t now, bool all);
@@ -215,7 +217,7 @@ void send_mark(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint6
 void send_acked(struct rrdp *r, struct peer *p, struct stream *s);
 
 /* ack.c */
-void ack_arm_probe(const struct rrdp *r, struct peer *p, unsigned cls, uint64_t now);
+void ack_arm_probe(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now);
 bool ack_receive(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
                  const struct wire_rrdp *h);
 void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now);
@@ -234,6 +236,14 @@ static inline bool in_flight(const struct stream *s)
 static inline void drop(struct peer *p, enum rrdp_drop why)
 {
     p->counters.drop[why]++;
+}
+
+/* Sets a timer of a peer. Only what may come earlier than before needs this: a tick that finds
+ * nothing to do costs little, one that comes late does harm. */
+static inline void arm(struct rrdp *r, uint64_t *timer, uint64_t at)
+{
+    *timer = at;
+    r->due = min_u64(r->due, at);
 }
 
 /* The time at which the stream's oldest transmission is given up; never an overflow: rto <= 2^40 ns

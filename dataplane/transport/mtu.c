@@ -63,6 +63,6 @@ void mtu_tick(struct rrdp *r, struct peer *p, uint64_t now)
     }
     p->mtu_probes--;
     p->mtu_now = true;
-    p->mtu_at = now + (r->cfg.syn_ns << (MTU_PROBES - 1 - p->mtu_probes));
+    arm(r, &p->mtu_at, now + (r->cfg.syn_ns << (MTU_PROBES - 1 - p->mtu_probes)));
     r->control |= bit64(p->id);
 }

@@ -43,7 +43,7 @@ void pace_reset(struct peer *p)
 
 /* May a frame of this class leave now? If not, the stream goes on when it may: at pace_at, or with
  * the next acknowledgement. */
-bool pace_allows(struct peer *p, unsigned cls, uint64_t now)
+bool pace_allows(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
 {
     if (cls < WIRE_CLASS_DATA || wide_open(p))
         return true;
@@ -55,7 +55,7 @@ bool pace_allows(struct peer *p, unsigned cls, uint64_t now)
         p->counters.paced++;
     p->stream[cls].paced = true;
     if (!full)
-        p->pace_at = p->pace_due - burst;
+        arm(r, &p->pace_at, p->pace_due - burst);
     return false;
 }
 

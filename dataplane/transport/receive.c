@@ -85,7 +85,7 @@ static void park(struct peer *p, unsigned cls, uint64_t seq, const struct wire_r
 
 static void ack_now(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
 {
-    p->ack_due[cls] = now;
+    arm(r, &p->ack_due[cls], now);
     r->ready[cls] |= bit64(p->id);
 }
 
@@ -126,7 +126,7 @@ static void receive_data(struct rrdp *r, struct peer *p, uint64_t now, const str
     if (gap || s->unacked >= ACK_EVERY || s->unacked * 2 >= r->cfg.credit)
         ack_now(r, p, h->cls, now);
     else if (p->ack_due[h->cls] == NO_TIME)
-        p->ack_due[h->cls] = now + r->cfg.ack_delay_ns;
+        arm(r, &p->ack_due[h->cls], now + r->cfg.ack_delay_ns);
 }
 
 /* A frame of the connection that we have. */

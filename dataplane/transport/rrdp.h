@@ -260,7 +260,8 @@ bool rrdp_transmit(struct rrdp *r, uint64_t now, struct rrdp_frame *out);
 bool rrdp_event(struct rrdp *r, struct rrdp_event *out);
 
 /* Time at which rrdp_tick must run at the latest (UINT64_MAX: never); rrdp_tick handles time-outs,
- * heartbeats, dead peers and set-up. Ticking early does nothing. */
+ * heartbeats, dead peers and set-up. Ticking early does nothing, and costs a comparison: a loop
+ * that polls ticks in each round. The deadline is for who sleeps: it looks at every peer. */
 uint64_t rrdp_deadline(const struct rrdp *r);
 void rrdp_tick(struct rrdp *r, uint64_t now);
 

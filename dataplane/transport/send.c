@@ -130,7 +130,7 @@ void send_mark(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint6
     f->order = ++s->tx_order;
     pace_sent(p, cls, now);
     if (p->rto_at[cls] == NO_TIME)
-        p->rto_at[cls] = now + rto_of(r, p, s);
+        arm(r, &p->rto_at[cls], now + rto_of(r, p, s));
     ack_arm_probe(r, p, cls, now);
 }
 
@@ -214,7 +214,7 @@ static bool transmit_stream(struct rrdp *r, struct peer *p, unsigned cls, uint64
 {
     struct stream *s = &p->stream[cls];
     bool some = s->lost_count > 0 || s->q_cut != s->q_head;
-    bool may = some && pace_allows(p, cls, now);
+    bool may = some && pace_allows(r, p, cls, now);
     if (may && s->lost_count > 0) {
         send_again(r, p, cls, now, out);
     } else if (cls == WIRE_CLASS_URGENT && group_transmit(r, p, now, out)) {
@@ -229,6 +229,8 @@ static bool transmit_stream(struct rrdp *r, struct peer *p, unsigned cls, uint64
     } else {
         return false;
     }
+    if (s->lost_count == 0 && s->q_cut == s->q_head)
+        r->ready[cls] &= ~bit64(p->id); /* the frame took the ACK along, too */
     return true;
 }
 
@@ -292,7 +294,7 @@ static uint8_t next_of(uint64_t set, uint8_t rotor)
     return (uint8_t)bit64_first(later != 0 ? later : set);
 }
 
-bool rrdp_transmit(struct rrdp *r, uint64_t now, struct rrdp_frame *out)
+static bool transmit_next(struct rrdp *r, uint64_t now, struct rrdp_frame *out)
 {
     while (r->control != 0) {
         uint8_t n = (uint8_t)bit64_first(r->control);
@@ -309,4 +311,13 @@ bool rrdp_transmit(struct rrdp *r, uint64_t now, struct rrdp_frame *out)
             r->ready[k] &= ~bit64(n);
         }
     return false;
+}
+
+/* A loop that polls asks each time, and mostly there is nothing. */
+bool rrdp_transmit(struct rrdp *r, uint64_t now, struct rrdp_frame *out)
+{
+    uint64_t any = r->control;
+    for (unsigned k = 0; k < WIRE_CLASSES; k++)
+        any |= r->ready[k];
+    return any != 0 && transmit_next(r, now, out);
 }

@@ -130,7 +130,7 @@ void setup_build(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame
     };
     out->header_len = (uint8_t)wire_rrdp_pack(&h, out->header);
     p->syn_now = p->mtu_now = false;
-    p->syn_at = now + r->cfg.syn_ns;
+    arm(r, &p->syn_at, now + r->cfg.syn_ns);
     p->counters.syn_frames++;
 }
 
@@ -140,6 +140,7 @@ void setup_up(struct rrdp *r, struct peer *p, uint64_t now)
 {
     PANDO_CHECK(p->state == PEER_HALF_OPEN);
     p->state = PEER_UP;
+    r->due = 0; /* other timers count now */
     p->syn_now = false;
     p->nul_now = true; /* tells the peer, with the tag, that we know it */
     r->control |= bit64(p->id);
@@ -169,6 +170,7 @@ void setup_down(struct rrdp *r, struct peer *p, enum rrdp_down why)
         }
     }
     p->state = PEER_HALF_OPEN; /* all that its SYN said is still known */
+    r->due = 0;                /* other timers count now */
     p->nul_now = false;
     if (why != RRDP_DOWN_RESTARTED || r->closing)
         p->own_epoch++; /* what comes next is a new connection for the peer, too */
@@ -324,7 +326,7 @@ void setup_stranger(struct rrdp *r, struct peer *p, uint64_t now, const struct w
         }
     } else if (!h->rst && now + r->cfg.syn_ns / 2 >= p->syn_at) {
         p->syn_now = true;
-        p->syn_at = now + r->cfg.syn_ns;
+        arm(r, &p->syn_at, now + r->cfg.syn_ns);
         r->control |= bit64(p->id);
     }
 }

@@ -106,9 +106,12 @@ static void peer_tick(struct rrdp *r, struct peer *p, uint64_t now)
 
 void rrdp_tick(struct rrdp *r, uint64_t now)
 {
+    if (now < r->due)
+        return; /* nearly always, in a loop that polls */
     for (uint8_t n = 0; n < r->cfg.nodes; n++)
         if (n != r->cfg.self)
             peer_tick(r, &r->peer[n], now);
+    r->due = rrdp_deadline(r);
 }
 
 void rrdp_gone(struct rrdp *r, uint8_t peer)

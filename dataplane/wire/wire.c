@@ -242,11 +242,13 @@ size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MA
 
 static uint32_t frame_crc(const uint8_t *frame, size_t len, const void *ext, size_t ext_len)
 {
-    static const uint8_t zero[4];
-    uint32_t crc = crc32c_update(crc32c_begin(), frame, WIRE_RRDP_CRC_OFFSET);
-    crc = crc32c_update(crc, zero, sizeof(zero));
-    crc = crc32c_update(crc, frame + WIRE_RRDP_HEADER, len - WIRE_RRDP_HEADER);
-    return crc32c_end(crc32c_update(crc, ext, ext_len));
+    uint8_t header[WIRE_RRDP_HEADER];
+    memcpy(header, frame, 16);
+    put_le64(header + 16, get_le32(frame + 16)); /* one call instead of three; the CRC is 0 */
+    uint32_t crc = crc32c_update(crc32c_begin(), header, sizeof(header));
+    if (len > WIRE_RRDP_HEADER)
+        crc = crc32c_update(crc, frame + WIRE_RRDP_HEADER, len - WIRE_RRDP_HEADER);
+    return crc32c_end(ext_len > 0 ? crc32c_update(crc, ext, ext_len) : crc);
 }
 
 void wire_rrdp_seal_parts(uint8_t *head, size_t head_len, const void *ext, size_t ext_len)
