@@ -15,7 +15,8 @@ static void deliver(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t
     const struct sim_options *o = &w->opt;
     uint64_t spread = o->latency_max - o->latency_min;
     uint64_t when = w->now + late + o->latency_min + (spread ? prng_next(&w->rng) % spread : 0);
-    if (!w->healed && w->link_clear[src][dst] > when)
+    bool node = src < SIM_NODES_MAX; /* a lie may come from a number that nobody has */
+    if (!w->healed && node && w->link_clear[src][dst] > when)
         when = w->link_clear[src][dst] + prng_below(&w->rng, 1000);
     uint8_t *copy = malloc(len + 64);
     memcpy(copy, bytes, len);
