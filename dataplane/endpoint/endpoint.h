@@ -53,7 +53,7 @@ enum endpoint_type {
     ENDPOINT_DOWN,    /* connection gone; value: enum rrdp_down */
     ENDPOINT_REFUSED, /* a peer that does not fit; value: enum rrdp_refusal */
     ENDPOINT_PONG,    /* answer to endpoint_host_ping; value: id | stamp << 32; by */
-    ENDPOINT_MTU,     /* what the path carries is known; value: bytes of a frame */
+    ENDPOINT_MTU,     /* what the path carries is known, or has changed; value: bytes of a frame */
     ENDPOINT_ROOM,    /* peer and cls, which endpoint_send had answered -EAGAIN, can be sent to */
 };
 

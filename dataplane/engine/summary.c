@@ -223,6 +223,8 @@ static json_t *peers(const struct engine *e)
         put(o, "up", rrdp_peer_up(e->rrdp, n));
         put(o, "rtt_ns", rrdp_peer_rtt_ns(e->rrdp, n));
         put(o, "mtu", rrdp_peer_mtu(e->rrdp, n));
+        put(o, "mtu_falls", c->mtu_falls);
+        put(o, "parts", c->parts);
         put(o, "window", rrdp_peer_window(e->rrdp, n));
         put(o, "congestion", c->congestion);
         put(o, "paced", c->paced);

@@ -51,11 +51,13 @@ static void frame_acked(const struct rrdp *r, struct peer *p, struct stream *s, 
         rtt_sample(r, p, now - f->sent_at);
 }
 
-void frame_lost(struct rrdp *r, struct peer *p, unsigned cls, struct sent_frame *f)
+void frame_lost(struct rrdp *r, struct peer *p, unsigned cls, struct sent_frame *f, uint64_t now)
 {
     f->lost = true;
     if (f->group)
         group_lost(p, f);
+    if (f->len > RRDP_PART)
+        mtu_lost(r, p, f, now);
     p->stream[cls].lost_count++;
     r->ready[cls] |= bit64(p->id);
     if (cls >= WIRE_CLASS_DATA) /* one less in the network */
@@ -75,7 +77,7 @@ void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
         if (f->acked || f->lost || f->order >= s->acked_order)
             continue;
         if (s->acked_order - f->order >= REORDER_FRAMES || now >= f->sent_at + patience)
-            frame_lost(r, p, cls, f);
+            frame_lost(r, p, cls, f, now);
         else
             arm(r, &p->rack_at[cls], min_u64(p->rack_at[cls], f->sent_at + patience));
     }

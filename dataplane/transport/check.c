@@ -36,6 +36,15 @@ static bool paced_well(const struct peer *p, const struct stream *s)
     return s->paced && (p->pace_at != NO_TIME || in_flight(s) || in_flight(data));
 }
 
+static void check_slots(const struct rrdp *r, const struct stream *s, bool up)
+{
+    for (unsigned i = 0; i < RRDP_WINDOW; i++) { /* 10 */
+        bool parked = i > 0 && (s->parked >> (i - 1) & 1);
+        if (parked || i >= r->cfg.credit || !up) /* 6 */
+            PANDO_CHECK(s->slot_parts[(s->rcv_nxt + i) % RRDP_WINDOW] == 0);
+    }
+}
+
 static void check_stream(const struct rrdp *r, const struct peer *p, unsigned k)
 {
     const struct stream *s = &p->stream[k];
@@ -44,7 +53,8 @@ static void check_stream(const struct rrdp *r, const struct peer *p, unsigned k)
     PANDO_CHECK(s->q_cut - s->q_tail <= s->q_head - s->q_tail); /* 2 */
     PANDO_CHECK(s->q_head - s->q_tail <= RRDP_QUEUE);
     check_in_flight(s);
-    PANDO_CHECK(s->parked >> (r->cfg.credit - 1) == 0);                         /* 4 */
+    PANDO_CHECK(s->parked >> (r->cfg.credit - 1) == 0); /* 4 */
+    check_slots(r, s, p->state == PEER_UP);
     PANDO_CHECK(!in_flight(s) || p->rto_at[k] != NO_TIME || s->lost_count > 0); /* 5 */
     if (p->state != PEER_UP)                                                    /* 6 */
         PANDO_CHECK(s->q_head == s->q_tail && !in_flight(s) && s->parked == 0);

@@ -28,11 +28,12 @@
  *     lost_count and acked_count are the numbers of those so marked.
  *  4. Parked frames lie in (rcv_nxt, rcv_nxt + our credit).
  *  5. What is unacknowledged has a retransmission time or is marked lost: nothing waits for ever.
- *  6. A peer that is not UP has nothing queued, in flight or parked.
+ *  6. A peer that is not UP has nothing queued, in flight, parked or in parts.
  *  7. A stream with something to do now has its bit in `ready`; one that is paced waits for
  * pace_at.
  *  8. The event ring has room for every SENT event that is owed.
  *  9. `due` is not later than any peer's deadline: until then rrdp_tick looks at no peer.
+ * 10. A slot holds a parked frame, or parts of one in [rcv_nxt, rcv_nxt + our credit), or nothing.
  */
 #ifndef PANDO_TRANSPORT_INTERNAL_H
 #define PANDO_TRANSPORT_INTERNAL_H
@@ -59,6 +60,7 @@ enum {
     CWND_MIN = 4,
     PACE_BURST = 4, /* frames that need not keep their distance: a page at MTU 1500, and one */
     MTU_PROBES = 6, /* syn_ns apart, then twice as long each time */
+    MTU_TRIES = 4,  /* a long frame is lost so often in a row: the path does not carry it now */
 };
 
 enum peer_state { PEER_OPENING, PEER_HALF_OPEN, PEER_UP };
@@ -79,6 +81,8 @@ struct sent_frame {
     uint32_t message; /* index into the queue, free-running */
     uint32_t offset;
     uint16_t len;
+    uint16_t part_at; /* it goes in parts, of which this is the next; 0: or from the beginning */
+    uint8_t tries;    /* so often was it lost whole */
     bool first, last, acked, lost, again, group;
 };
 
@@ -107,6 +111,7 @@ struct stream {
     struct sent_frame frame[RRDP_WINDOW];
     uint16_t slot_len[RRDP_WINDOW];
     uint8_t slot_flags[RRDP_WINDOW]; /* bit 0 first, bit 1 last */
+    uint8_t slot_parts[RRDP_WINDOW]; /* bit i: part i of a frame that is not whole is in its slot */
     struct message queue[RRDP_QUEUE];
 };
 
@@ -128,7 +133,8 @@ struct peer {
     uint8_t credit;     /* frames a class that it promised in its SYN */
     uint16_t mtu_most;  /* the lower of both */
     uint16_t mtu;       /* what is used */
-    uint16_t mtu_heard; /* of the peer's, on the way here */
+    uint16_t mtu_told;  /* to the owner; 0: nothing yet */
+    uint16_t mtu_heard; /* of the peer's, on the way here; our next SYN says so */
     uint8_t mtu_probes; /* left */
     bool mtu_begins;    /* with the peer's next frame of this connection */
     bool mtu_now;       /* one is to be sent */
@@ -206,6 +212,7 @@ void mtu_start(struct peer *p);
 void mtu_begin(struct rrdp *r, struct peer *p, uint64_t now);
 void mtu_receive(struct rrdp *r, struct peer *p, size_t len, const struct rrdp_syn *s);
 void mtu_tick(struct rrdp *r, struct peer *p, uint64_t now);
+void mtu_lost(struct rrdp *r, struct peer *p, struct sent_frame *f, uint64_t now);
 
 /* event.c */
 void push_event(struct rrdp *r, enum rrdp_event_type type, struct peer *p, uint64_t value);
@@ -221,7 +228,7 @@ void ack_arm_probe(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now);
 bool ack_receive(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
                  const struct wire_rrdp *h);
 void ack_mark_lost(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now);
-void frame_lost(struct rrdp *r, struct peer *p, unsigned cls, struct sent_frame *f);
+void frame_lost(struct rrdp *r, struct peer *p, unsigned cls, struct sent_frame *f, uint64_t now);
 
 static inline struct sent_frame *frame_at(struct stream *s, uint64_t seq)
 {

@@ -7,7 +7,11 @@
  * direction by itself. (Source: RFC 8899, datagram packetization layer path MTU discovery; with two
  * sizes.)
  *
- * A path that is cut down to less later is not noticed here: frames are cut once and for all.
+ * A path may be cut down to less later (RFC 4821 and 8899: a black hole). A long frame that is lost
+ * whole MTU_TRIES times in a row ends the use of long frames at once, what is under way included
+ * (send_again), and the questions begin anew. Bad luck and a peer that stood still look the same:
+ * then the first answer brings the long frames back, and the owner is not told. A path that carries
+ * them again later is found out by the next connection.
  */
 #include "dataplane/transport/internal.h"
 
@@ -15,7 +19,9 @@ static void decided(struct rrdp *r, struct peer *p)
 {
     p->mtu_at = NO_TIME;
     p->mtu_now = false;
-    push_event(r, RRDP_EV_MTU, p, p->mtu);
+    if (p->mtu != p->mtu_told) /* so that the event ring has room: see internal.h, EVENTS_A_PEER */
+        push_event(r, RRDP_EV_MTU, p, p->mtu);
+    p->mtu_told = p->mtu;
 }
 
 /* The connection is up. The first question waits for a frame of the connection: a SYN may be
@@ -23,6 +29,7 @@ static void decided(struct rrdp *r, struct peer *p)
 void mtu_start(struct peer *p)
 {
     p->mtu = p->mtu_most < RRDP_MTU_BASE ? p->mtu_most : RRDP_MTU_BASE;
+    p->mtu_told = 0;
     p->mtu_probes = MTU_PROBES;
     p->mtu_begins = p->mtu < p->mtu_most;
 }
@@ -57,12 +64,28 @@ void mtu_tick(struct rrdp *r, struct peer *p, uint64_t now)
 {
     if (now < p->mtu_at)
         return;
-    if (p->mtu_probes == 0) {
+    bool silent = now >= p->last_rx + 2 * r->cfg.heartbeat_ns;
+    if (p->mtu_probes == 0 && !silent) {
         decided(r, p);
         return;
     }
-    p->mtu_probes--;
+    if (!silent)
+        p->mtu_probes--;
+    else if (p->mtu_probes == 0) /* silence says nothing of the path: such questions do not count */
+        p->mtu_probes = 1;
     p->mtu_now = true;
-    arm(r, &p->mtu_at, now + (r->cfg.syn_ns << (MTU_PROBES - 1 - p->mtu_probes)));
+    unsigned asked = MTU_PROBES - p->mtu_probes;
+    arm(r, &p->mtu_at, now + (r->cfg.syn_ns << (asked > 0 ? asked - 1 : 0)));
     r->control |= bit64(p->id);
+}
+
+/* A frame of more than RRDP_PART bytes counts as lost. */
+void mtu_lost(struct rrdp *r, struct peer *p, struct sent_frame *f, uint64_t now)
+{
+    if (p->mtu <= RRDP_MTU_BASE || ++f->tries < MTU_TRIES)
+        return;
+    p->mtu = RRDP_MTU_BASE;
+    p->mtu_probes = MTU_PROBES;
+    p->counters.mtu_falls++;
+    mtu_begin(r, p, now);
 }

@@ -40,12 +40,18 @@ static bool deliver(struct peer *p, unsigned cls, bool first, bool last, const u
         .len = len,
         .data = data,
     };
+    s->slot_parts[s->rcv_nxt % RRDP_WINDOW] = 0;
     s->in_message = !last;
     s->rx_offset = last ? 0 : offset + len;
     s->rcv_nxt++;
     if (last)
         p->counters.rx_messages[cls]++;
     return true;
+}
+
+static uint8_t *slot_of(const struct stream *s, uint64_t seq)
+{
+    return s->slot + seq % RRDP_WINDOW * s->slot_size;
 }
 
 static bool deliver_parked(struct peer *p, unsigned cls, struct rrdp_segments *out)
@@ -58,29 +64,58 @@ static bool deliver_parked(struct peer *p, unsigned cls, struct rrdp_segments *o
         if (!next)
             return true;
         uint32_t i = s->rcv_nxt % RRDP_WINDOW;
-        if (!deliver(p, cls, s->slot_flags[i] & 1, s->slot_flags[i] & 2,
-                     s->slot + (size_t)i * s->slot_size, s->slot_len[i], out))
+        if (!deliver(p, cls, s->slot_flags[i] & 1, s->slot_flags[i] & 2, slot_of(s, s->rcv_nxt),
+                     s->slot_len[i], out))
             return false;
     }
 }
 
-static void park(struct peer *p, unsigned cls, uint64_t seq, const struct wire_rrdp *h,
-                 const uint8_t *data)
+static uint8_t flags_of(const struct wire_rrdp *h)
+{
+    return (uint8_t)((h->first ? 1 : 0) | (h->last ? 2 : 0));
+}
+
+/* A part of a frame that is neither parked nor delivered: its slot is free for it. True: the frame
+ * is whole now. */
+static bool collect(struct peer *p, unsigned cls, uint64_t seq, const struct wire_rrdp *h,
+                    const uint8_t *data)
 {
     struct stream *s = &p->stream[cls];
-    uint64_t bit = bit64((unsigned)(seq - s->rcv_nxt - 1));
-    uint32_t i = seq % RRDP_WINDOW;
-    if (s->parked & bit) {
-        drop(p, RRDP_DROP_DUPLICATE);
-        return;
+    uint32_t i = seq % RRDP_WINDOW, left = h->part_of - h->part_at;
+    uint8_t *have = &s->slot_parts[i], bit = (uint8_t)(1u << h->part_at / RRDP_PART);
+    if (h->part_at % RRDP_PART != 0 || h->data_len != (left < RRDP_PART ? left : RRDP_PART) ||
+        (*have != 0 && (s->slot_len[i] != h->part_of || s->slot_flags[i] != flags_of(h)))) {
+        drop(p, RRDP_DROP_LENGTH);
+        return false;
     }
-    PANDO_CHECK(h->data_len <= s->slot_size);
-    memcpy(s->slot + (size_t)i * s->slot_size, data, h->data_len);
-    s->slot_len[i] = h->data_len;
-    s->slot_flags[i] = (uint8_t)((h->first ? 1 : 0) | (h->last ? 2 : 0));
-    s->parked |= bit;
-    p->counters.out_of_order++;
+    if (*have & bit) {
+        drop(p, RRDP_DROP_DUPLICATE);
+        return false;
+    }
+    memcpy(slot_of(s, seq) + h->part_at, data, h->data_len);
+    s->slot_len[i] = h->part_of;
+    s->slot_flags[i] = flags_of(h);
+    *have |= bit;
     p->counters.ooo_copied_bytes += h->data_len;
+    return *have == (1u << (h->part_of + RRDP_PART - 1u) / RRDP_PART) - 1;
+}
+
+/* data: in the frame, or in the slot already. */
+static void park(struct peer *p, unsigned cls, uint64_t seq, const struct wire_rrdp *h,
+                 const uint8_t *data, uint32_t len)
+{
+    struct stream *s = &p->stream[cls];
+    uint32_t i = seq % RRDP_WINDOW;
+    PANDO_CHECK(len <= s->slot_size);
+    if (data != slot_of(s, seq)) {
+        memcpy(slot_of(s, seq), data, len);
+        p->counters.ooo_copied_bytes += len;
+    }
+    s->slot_len[i] = (uint16_t)len;
+    s->slot_flags[i] = flags_of(h);
+    s->slot_parts[i] = 0;
+    s->parked |= bit64((unsigned)(seq - s->rcv_nxt - 1));
+    p->counters.out_of_order++;
 }
 
 static void ack_now(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
@@ -105,19 +140,30 @@ static void receive_data(struct rrdp *r, struct peer *p, uint64_t now, const str
         drop(p, RRDP_DROP_WINDOW);
         return;
     }
-    if (h->data_len >
-        (h->cls == WIRE_CLASS_URGENT ? URGENT_SLOT : p->mtu_most - WIRE_RRDP_HEADER)) {
+    uint32_t len = h->part ? h->part_of : h->data_len;
+    uint32_t most = h->cls == WIRE_CLASS_URGENT ? URGENT_SLOT : p->mtu_most - WIRE_RRDP_HEADER;
+    if (len > most) {
         drop(p, RRDP_DROP_LENGTH);
         return;
     }
+    uint64_t seq = s->rcv_nxt + (uint64_t)ahead;
+    if (ahead > 0 && (s->parked & bit64((unsigned)ahead - 1)) != 0) {
+        drop(p, RRDP_DROP_DUPLICATE);
+        ack_now(r, p, h->cls, now);
+        return;
+    }
+    if (h->part) {
+        if (!collect(p, h->cls, seq, h, data))
+            return;
+        data = slot_of(s, seq);
+    }
     if (ahead > 0) {
-        park(p, h->cls, s->rcv_nxt + (uint64_t)ahead, h, data);
+        park(p, h->cls, seq, h, data, len);
         ack_now(r, p, h->cls, now); /* the gap is news for the sender */
         return;
     }
     bool gap = s->parked != 0;
-    if (!deliver(p, h->cls, h->first, h->last, data, h->data_len, out) ||
-        !deliver_parked(p, h->cls, out)) {
+    if (!deliver(p, h->cls, h->first, h->last, data, len, out) || !deliver_parked(p, h->cls, out)) {
         drop(p, RRDP_DROP_SEGMENT);
         setup_abort(r, p, RRDP_DOWN_RST);
         return;
@@ -144,7 +190,8 @@ static void receive_known(struct rrdp *r, struct peer *p, uint64_t now, const st
     if (h->ack_valid && !ack_receive(r, p, h->cls, now, h))
         return;
     p->counters.rx_frames[h->cls]++;
-    p->counters.rx_bytes[h->cls] += WIRE_RRDP_HEADER + (h->eack ? 8u : 0u) + h->data_len;
+    p->counters.rx_bytes[h->cls] +=
+        WIRE_RRDP_HEADER + (h->eack ? 8u : 0u) + (h->part ? 4u : 0u) + h->data_len;
     if (p->mtu_begins)
         mtu_begin(r, p, now);
     if (h->data_len == 0)

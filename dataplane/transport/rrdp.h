@@ -27,6 +27,11 @@
  * logical sequence numbers have 64 bits, of which 32 travel; a frame whose 32 bits lie outside
  * [expected - window, expected + window] is counted (RRDP_DROP_WINDOW) and dropped, so 2^31 frames
  * in flight would be needed for an ambiguity and at most 64 are.
+ *
+ * A sequence number is a frame's, whose bytes never change. So when the path stops carrying long
+ * frames while the connection is up (mtu.c notices), one that was cut before goes on in parts: each
+ * begins at a multiple of RRDP_PART and has so many bytes, the last one what is left. The receiver
+ * keeps what it has of them, and acknowledges the frame when it is whole.
  */
 #ifndef PANDO_TRANSPORT_RRDP_H
 #define PANDO_TRANSPORT_RRDP_H
@@ -45,6 +50,7 @@ enum {
     RRDP_MTU_MIN = 576,   /* bytes after the Ethernet header */
     RRDP_MTU_MAX = 9000,
     RRDP_MTU_BASE = 1452, /* what every path carries: Ethernet's 1500 less IPv6 and UDP headers */
+    RRDP_PART = RRDP_MTU_BASE - WIRE_RRDP_HEADER_MAX, /* bytes of a frame that goes in parts */
     RRDP_SYN_BYTES = 48,
     RRDP_EVENTS_SPARE = 256, /* events a node beyond those of its queues */
 };
@@ -61,7 +67,7 @@ struct rrdp_syn {
     uint8_t nodes;     /* of the cluster */
     uint8_t credit;    /* frames a class that the sender takes, 1..RRDP_WINDOW */
     uint16_t mtu;
-    uint16_t heard; /* bytes of the longest such SYN of the receiver that has arrived; 0: none */
+    uint16_t heard; /* bytes of such a SYN of the receiver, which this one answers; 0: of none */
     uint64_t cluster_id;
     uint64_t epoch; /* of the sender, towards the receiver: cfg.epoch + connections given up */
     uint64_t echo_epoch;
@@ -127,11 +133,13 @@ struct rrdp_counters {
     uint64_t congestion;                 /* times that losses of pages narrowed the peer's window */
     uint64_t paced;                      /* frames of pages and bulk that waited for their turn */
     uint64_t credit_stall[WIRE_CLASSES]; /* times a class had something to send and no credit */
-    uint64_t ooo_copied_bytes;
-    uint64_t group_tx, group_rx; /* messages that left or came in group frames */
-    uint64_t group_lost;         /* ... that were sent again */
-    uint64_t group_frames;       /* own node only: frames sent */
-    uint64_t group_others;       /* own node only: received, and not for this node */
+    uint64_t ooo_copied_bytes;           /* of those, and of parts */
+    uint64_t mtu_falls;                  /* times that long frames stopped arriving, or seemed to */
+    uint64_t parts;                      /* frames sent that are parts of such ones */
+    uint64_t group_tx, group_rx;         /* messages that left or came in group frames */
+    uint64_t group_lost;                 /* ... that were sent again */
+    uint64_t group_frames;               /* own node only: frames sent */
+    uint64_t group_others;               /* own node only: received, and not for this node */
 };
 
 /* One in-order piece of a message. data is valid until the next call into this rrdp. */
@@ -164,7 +172,7 @@ enum rrdp_event_type {
                         (enum wire_ping_by) */
     RRDP_EV_MTU,     /* it is known what the path to the peer carries; value = bytes of a frame from
                         now on: the lower of both mtu, or RRDP_MTU_BASE. Once a connection where the
-                        former is larger; again if a late answer says that the path carries it */
+                        former is larger; again when it is known that this has changed */
 };
 enum rrdp_down {
     RRDP_DOWN_TIMEOUT = 1,

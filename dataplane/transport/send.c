@@ -134,8 +134,16 @@ void send_mark(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint6
     ack_arm_probe(r, p, cls, now);
 }
 
-static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint64_t now,
-                      struct rrdp_frame *out)
+/* Segment bytes of a frame, at most. */
+static uint32_t segment_max(const struct peer *p)
+{
+    uint32_t most = p->mtu - WIRE_RRDP_HEADER_MAX;
+    return most < WIRE_RRDP_DATA_MAX ? most : WIRE_RRDP_DATA_MAX;
+}
+
+/* len bytes of a frame from `at` on: all of it, or a part. */
+static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq, uint32_t at,
+                      uint32_t len, uint64_t now, struct rrdp_frame *out)
 {
     struct stream *s = &p->stream[cls];
     struct sent_frame *f = frame_at(s, seq);
@@ -144,14 +152,21 @@ static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq
     h.seq = (uint32_t)seq;
     h.first = f->first;
     h.last = f->last;
-    h.data_len = f->len;
-    uint32_t from_inline = f->offset < m->inline_len ? m->inline_len - f->offset : 0;
-    from_inline = from_inline < f->len ? from_inline : f->len;
-    out->inline_data = m->inline_data + (from_inline > 0 ? f->offset : 0);
+    h.data_len = (uint16_t)len;
+    if (len < f->len) {
+        h.eack = false; /* has no place there: the other frames say it */
+        h.part = true;
+        h.part_at = (uint16_t)at;
+        h.part_of = f->len;
+    }
+    uint32_t offset = f->offset + at;
+    uint32_t from_inline = offset < m->inline_len ? m->inline_len - offset : 0;
+    from_inline = from_inline < len ? from_inline : len;
+    out->inline_data = m->inline_data + (from_inline > 0 ? offset : 0);
     out->inline_len = (uint16_t)from_inline;
     out->payload = m->payload;
-    out->payload_len = (uint16_t)(f->len - from_inline);
-    out->payload_offset = out->payload_len > 0 ? f->offset + from_inline - m->inline_len : 0;
+    out->payload_len = (uint16_t)(len - from_inline);
+    out->payload_offset = out->payload_len > 0 ? offset + from_inline - m->inline_len : 0;
     out->retransmission = f->again;
     out->pad_to = 0;
     out->members = 0;
@@ -173,9 +188,7 @@ bool send_cut(struct peer *p, unsigned cls)
     }
     s->stalled = false;
     struct message *m = &s->queue[s->q_cut % RRDP_QUEUE];
-    uint32_t most = p->mtu - WIRE_RRDP_HEADER_MAX;
-    if (most > WIRE_RRDP_DATA_MAX)
-        most = WIRE_RRDP_DATA_MAX;
+    uint32_t most = segment_max(p);
     uint32_t len = m->total - m->cut < most ? m->total - m->cut : most;
     *frame_at(s, s->snd_nxt) = (struct sent_frame){
         .message = s->q_cut,
@@ -192,6 +205,8 @@ bool send_cut(struct peer *p, unsigned cls)
     return true;
 }
 
+/* The frame, or the next part of one that is too long by now; it stays marked as lost until its
+ * last part has left. */
 static void send_again(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now,
                        struct rrdp_frame *out)
 {
@@ -201,11 +216,19 @@ static void send_again(struct rrdp *r, struct peer *p, unsigned cls, uint64_t no
         q++;
     PANDO_CHECK(q < s->snd_nxt);
     struct sent_frame *f = frame_at(s, q);
-    f->lost = false;
+    uint32_t at = f->part_at, len = f->len;
+    if (at > 0 || len > segment_max(p)) {
+        len = len - at < RRDP_PART ? len - at : RRDP_PART;
+        f->part_at = (uint16_t)(at + len < f->len ? at + len : 0);
+        p->counters.parts++;
+    }
+    if (f->part_at == 0) {
+        f->lost = false;
+        s->lost_count--;
+    }
     f->again = true;
-    s->lost_count--;
     p->counters.retransmit[cls]++;
-    emit_data(r, p, cls, q, now, out);
+    emit_data(r, p, cls, q, at, len, now, out);
 }
 
 /* What is lost, then what is new, then a lone ACK. */
@@ -220,7 +243,7 @@ static bool transmit_stream(struct rrdp *r, struct peer *p, unsigned cls, uint64
     } else if (cls == WIRE_CLASS_URGENT && group_transmit(r, p, now, out)) {
         return true;
     } else if (may && send_cut(p, cls)) {
-        emit_data(r, p, cls, s->snd_nxt - 1, now, out);
+        emit_data(r, p, cls, s->snd_nxt - 1, 0, frame_at(s, s->snd_nxt - 1)->len, now, out);
     } else if (p->ack_due[cls] <= now) {
         struct wire_rrdp h = frame_header(r, p, cls);
         empty_frame(out);

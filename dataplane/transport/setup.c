@@ -67,6 +67,7 @@ void setup_reset_streams(struct rrdp *r, struct peer *p)
         s->parked = 0;
         s->rx_offset = 0;
         s->unacked = 0;
+        memset(s->slot_parts, 0, sizeof(s->slot_parts));
         p->ack_due[k] = p->rto_at[k] = p->rack_at[k] = p->probe_at[k] = NO_TIME;
         r->ready[k] &= ~bit64(p->id);
     }
@@ -130,6 +131,7 @@ void setup_build(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame
     };
     out->header_len = (uint8_t)wire_rrdp_pack(&h, out->header);
     p->syn_now = p->mtu_now = false;
+    p->mtu_heard = 0; /* each question has one answer: what the path carried once says little */
     arm(r, &p->syn_at, now + r->cfg.syn_ns);
     p->counters.syn_frames++;
 }

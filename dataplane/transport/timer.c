@@ -45,7 +45,7 @@ static void stream_timeout(struct rrdp *r, struct peer *p, unsigned cls, uint64_
         struct sent_frame *f = frame_at(s, q);
         if (f->acked || f->lost || f->sent_at + rto > now)
             continue;
-        frame_lost(r, p, cls, f);
+        frame_lost(r, p, cls, f, now);
         p->counters.retransmit_timeout[cls]++;
         if (probe)
             break;
@@ -57,7 +57,7 @@ static void stream_timeout(struct rrdp *r, struct peer *p, unsigned cls, uint64_
 }
 
 /* The last frame that is not acknowledged, unless it is to be sent again anyway. */
-static void stream_probe(struct rrdp *r, struct peer *p, unsigned cls)
+static void stream_probe(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
 {
     struct stream *s = &p->stream[cls];
     p->probe_at[cls] = NO_TIME;
@@ -67,7 +67,7 @@ static void stream_probe(struct rrdp *r, struct peer *p, unsigned cls)
         if (f->acked)
             continue;
         if (!f->lost) {
-            frame_lost(r, p, cls, f);
+            frame_lost(r, p, cls, f, now);
             p->counters.retransmit_probe[cls]++;
         }
         return;
@@ -98,7 +98,7 @@ static void peer_tick(struct rrdp *r, struct peer *p, uint64_t now)
         if (now >= p->rack_at[k])
             ack_mark_lost(r, p, k, now);
         if (now >= p->probe_at[k])
-            stream_probe(r, p, k);
+            stream_probe(r, p, k, now);
         if (now >= p->rto_at[k])
             stream_timeout(r, p, k, now);
     }

@@ -220,7 +220,10 @@ enum wire_error wire_time_unpack(const uint8_t *in, size_t len, unsigned cls,
 
 size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MAX])
 {
-    size_t len = h->eack ? WIRE_RRDP_HEADER_MAX : WIRE_RRDP_HEADER;
+    size_t len = h->eack   ? WIRE_RRDP_HEADER_MAX
+                 : h->part ? WIRE_RRDP_HEADER_PART
+                           : WIRE_RRDP_HEADER;
+    PANDO_CHECK(!(h->eack && h->part));
     PANDO_CHECK(h->cls < WIRE_CLASSES && h->data_len <= WIRE_RRDP_DATA_MAX + WIRE_MSG_HEADER);
     out[0] =
         (uint8_t)(WIRE_VERSION | (h->syn ? RRDP_SYN : 0) | (h->ack_valid ? RRDP_ACK : 0) |
@@ -237,6 +240,10 @@ size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MA
     put_le32(out + WIRE_RRDP_CRC_OFFSET, 0);
     if (h->eack)
         put_le64(out + WIRE_RRDP_HEADER, h->eack_bits);
+    if (h->part) {
+        put_le16(out + WIRE_RRDP_HEADER, h->part_at);
+        put_le16(out + WIRE_RRDP_HEADER + 2, h->part_of);
+    }
     return len;
 }
 
@@ -272,8 +279,14 @@ static bool ping_fits(const struct wire_rrdp *h)
 static bool group_fits(const struct wire_rrdp *h)
 {
     return h->first && h->last && !h->syn && !h->ack_valid && !h->eack && !h->rst && !h->nul &&
-           h->cls == WIRE_CLASS_URGENT && h->credit == 0 && h->seq == 0 && h->ack == 0 &&
-           h->src < WIRE_NODES_MAX;
+           !h->part && h->cls == WIRE_CLASS_URGENT && h->credit == 0 && h->seq == 0 &&
+           h->ack == 0 && h->src < WIRE_NODES_MAX;
+}
+
+static bool part_fits(const struct wire_rrdp *h)
+{
+    return !h->syn && h->data_len > 0 && h->data_len < h->part_of &&
+           h->part_at + h->data_len <= h->part_of && h->part_of <= WIRE_RRDP_DATA_MAX;
 }
 
 static enum wire_error check_rrdp_ranges(const struct wire_rrdp *h)
@@ -295,6 +308,8 @@ static enum wire_error check_rrdp_ranges(const struct wire_rrdp *h)
     if ((h->first || h->last) && h->data_len == 0)
         return WIRE_E_RANGE;
     if (!h->ack_valid && (h->eack || (h->data_len != 0 && !h->syn)))
+        return WIRE_E_RANGE;
+    if (h->part && !part_fits(h))
         return WIRE_E_RANGE;
     return WIRE_OK;
 }
@@ -319,7 +334,9 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
     bool eack = (frame[0] & RRDP_EACK) != 0;
     size_t header = (size_t)(frame[1] & RRDP_WORDS_MASK) * 4;
     uint16_t data_len = get_le16(frame + 4) >> 2;
-    if (header != (eack ? WIRE_RRDP_HEADER_MAX : WIRE_RRDP_HEADER) || header + data_len > len)
+    bool part = !eack && header == WIRE_RRDP_HEADER_PART;
+    if ((!part && header != (eack ? WIRE_RRDP_HEADER_MAX : WIRE_RRDP_HEADER)) ||
+        header + data_len > len)
         return WIRE_E_LENGTH;
     if (frame[7] != cluster_tag)
         return WIRE_E_CLUSTER;
@@ -337,6 +354,7 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
         .nul = (frame[0] & RRDP_NUL) != 0,
         .first = (frame[1] & RRDP_FIRST) != 0,
         .last = (frame[1] & RRDP_LAST) != 0,
+        .part = part,
         .src = frame[2],
         .dst = frame[3],
         .cls = (uint8_t)(get_le16(frame + 4) & 3),
@@ -347,6 +365,8 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
         .ack = get_le32(frame + 12),
         .tag = get_le32(frame + 16),
         .eack_bits = eack ? get_le64(frame + WIRE_RRDP_HEADER) : 0,
+        .part_at = part ? get_le16(frame + WIRE_RRDP_HEADER) : 0,
+        .part_of = part ? get_le16(frame + WIRE_RRDP_HEADER + 2) : 0,
     };
     enum wire_error e = check_rrdp_ranges(&h);
     if (e != WIRE_OK)

@@ -23,7 +23,7 @@
 
 enum {
     WIRE_VERSION = 1,        /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
-    WIRE_REVISION = 6,       /* any change of a layout or of a meaning increments it */
+    WIRE_REVISION = 7,       /* any change of a layout or of a meaning increments it */
     WIRE_ETHERTYPE = 0x88B5, /* IEEE local experimental; configurable */
     WIRE_NODES_MAX = 64,
     WIRE_PAGE_SIZE = 4096,
@@ -204,9 +204,9 @@ size_t wire_glue_print(const struct wire_glue *m, char *buf, size_t size);
 size_t wire_time_print(const struct wire_time *m, char *buf, size_t size);
 
 /*
- * RRDP header, 24 bytes, then an optional EACK bitmap:
+ * RRDP header, 24 bytes, then an EACK bitmap or a part's place, or neither:
  *   0  version:2 (bits 0-1) | SYN 2 | ACK 3 | EACK 4 | RST 5 | NUL 6 | AEAD 7 (reserved, 0)
- *   1  header length in 4-byte words:5 (6..8) | FIRST 5 | LAST 6 | reserved 7
+ *   1  header length in 4-byte words:5 (6; 7: a part; 8: EACK) | FIRST 5 | LAST 6 | reserved 7
  *   2  source node   3  destination node
  *   4  class:2 (bits 0-1) | data length:14 (16 bits in all)
  *   6  credit: frames that the sender of this header will still take, beyond ack, in this class
@@ -215,12 +215,16 @@ size_t wire_time_print(const struct wire_time *m, char *buf, size_t size);
  *  16  connection tag: hash of cluster id and both epochs; in a SYN: of the cluster id only
  *  20  CRC32C over the whole frame after the Ethernet header, this field taken as 0
  *  24  EACK bitmap, 8 bytes, if EACK: bit i = frame (ack + 1 + i) is here already
+ *  24  of a part: where its bytes begin in the frame's segment bytes, 2 | how many the frame has, 2
  * A SYN's segment bytes are struct rrdp_syn's (transport/rrdp.h).
  *
  * SYN and NUL together: HOST-PING, a header alone that belongs to no connection. With ACK it is the
  * answer, to whoever asked. Class 0; credit 0, in the answer who gave it (enum wire_ping_by);
  * sequence number: the asker's id, acknowledgement number: the asker's time stamp, both sent back;
  * tag as in a SYN. The kernel may answer it (XDP), for a process that does not run.
+ *
+ * A part is a piece of a frame that is too long for the path, and has the frame's sequence number
+ * and FIRST and LAST. It has bytes, but not all of the frame's. Which pieces: transport/rrdp.h.
  *
  * Destination WIRE_DST_GROUP: a group frame, one class-0 message for several nodes at once. Segment
  * bytes: members 8, a bit for each node | for each of them, ascending: sequence number 4,
@@ -232,6 +236,7 @@ enum wire_ping_by { WIRE_PING_BY_KERNEL = 1, WIRE_PING_BY_PROCESS = 2 };
 
 enum {
     WIRE_RRDP_HEADER = 24,
+    WIRE_RRDP_HEADER_PART = 28,
     WIRE_RRDP_HEADER_MAX = 32,
     WIRE_RRDP_CRC_OFFSET = 20,
     WIRE_RRDP_DATA_MAX = 8960, /* segment bytes at MTU 9000 */
@@ -241,12 +246,13 @@ enum {
 };
 
 struct wire_rrdp {
-    bool syn, ack_valid, eack, rst, nul, first, last;
+    bool syn, ack_valid, eack, rst, nul, first, last, part;
     uint8_t src, dst;
     uint8_t cls;
     uint8_t credit;
     uint8_t cluster_tag;
     uint16_t data_len;
+    uint16_t part_at, part_of; /* meaningful if part */
     uint32_t seq, ack, tag;
     uint64_t eack_bits; /* meaningful if eack */
 };
@@ -261,7 +267,7 @@ static inline bool wire_rrdp_is_ping(const struct wire_rrdp *h)
  * tag. */
 void wire_rrdp_read_common(const uint8_t *frame, struct wire_rrdp *out);
 
-/* Packs header (and bitmap) with CRC field 0; returns its length, 24 or 32. */
+/* Packs header (and bitmap, or part) with CRC field 0; returns its length, 24, 28 or 32. */
 size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MAX]);
 
 /* Stores the CRC over the complete frame (header, bitmap, data; without Ethernet). */
@@ -274,9 +280,9 @@ void wire_rrdp_seal_parts(uint8_t *head, size_t head_len, const void *ext, size_
  * whole frame of another version, not of a damaged one), reserved,
  * ranges (addresses; flags that exclude each other: a SYN with RST or EACK, a SYN with NUL that is
  * more than a HOST-PING, a group frame with other flags or fields, data with RST or NUL, FIRST or
- * LAST without data, data or EACK without ACK, nothing at all). A frame may be longer than header +
- * data (Ethernet pads to 60 bytes): the tail is not covered by the CRC and not looked at. On
- * WIRE_OK *data points into frame. */
+ * LAST without data, data or EACK without ACK, a part that is none, nothing at all). A frame may be
+ * longer than header + data (Ethernet pads to 60 bytes): the tail is not covered by the CRC and not
+ * looked at. On WIRE_OK *data points into frame. */
 enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
                                  struct wire_rrdp *out, const uint8_t **data);
 

@@ -121,6 +121,17 @@ static void forged_group(uint8_t *b, size_t len)
     receive(0, b, len);
 }
 
+/* A part that an honest peer could send, of a frame that is nowhere else; returns the length. */
+static size_t forged_part(uint8_t *b)
+{
+    uint16_t of = (uint16_t)(RRDP_PART + 1 + b[26] % 60), at = b[24] & 1 ? RRDP_PART : 0;
+    uint16_t n = (uint16_t)(at != 0 ? of - RRDP_PART : RRDP_PART);
+    put_le16(b + WIRE_RRDP_HEADER, at);
+    put_le16(b + WIRE_RRDP_HEADER + 2, of);
+    memset(b + WIRE_RRDP_HEADER_PART, 0x44, n);
+    return (size_t)WIRE_RRDP_HEADER_PART + n;
+}
+
 static void forged(uint8_t op, const uint8_t *data, size_t len)
 {
     uint8_t b[MTU + 600];
@@ -134,13 +145,15 @@ static void forged(uint8_t op, const uint8_t *data, size_t len)
         return;
     }
     b[0] = (uint8_t)((b[0] & 0x7C) | WIRE_VERSION);
-    b[1] = (uint8_t)((b[1] & 0x60) | (b[0] & 0x10 ? 8 : 6));
+    b[1] = (uint8_t)((b[1] & 0x60) | (b[0] & 0x10 ? 8 : b[1] & 1 ? 7 : 6));
     b[2] = 1;
     b[3] = 0;
     b[7] = CLUSTER;
     size_t header = (b[1] & 0x1Fu) * 4;
     if (len < header)
         return;
+    if (header == WIRE_RRDP_HEADER_PART && b[27] & 1)
+        len = forged_part(b);
     put_le16(b + 4, (uint16_t)((b[4] & 3) | (len - header) << 2));
     if (!(b[0] & 4))
         put_le32(b + 16, tag);

@@ -41,6 +41,14 @@ def main():
 
     group = bytes([1, 0x66, 1, 0xFF]) + bytes(20) + bytes([1]) + bytes(7) + bytes([9]) + bytes(7) + files["inv"]
     (frame / "group_for_0").write_bytes(record(2, group) + record(3) + record(4) + record(2, group) + record(4))
+    part = bytearray(files["rrdp_part"][:28])
+    part[8], part[12], part[27] = 9, 8, 1  # op 2 and whole in shape: see forged_part()
+    ahead, other = bytearray(part), bytearray(part)
+    ahead[8] += 1
+    other[24] ^= 1
+    (frame / "parts").write_bytes(
+        record(2, ahead) + record(2, part) + record(2, part) + record(4) + record(2, other) + record(4)
+        + record(2, other) + record(5, b"\xff") + record(4))
     by_hand("fuzz_step", STEPS)
     for f in sorted(TRACES.glob("*.txt")):
         try:

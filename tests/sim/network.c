@@ -57,7 +57,7 @@ static void lie(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *fr
 static void send_to(struct sim_world *w, uint8_t src, uint8_t dst, uint8_t *bytes, uint32_t len)
 {
     const struct sim_options *o = &w->opt;
-    if (w->node[dst].dead || len > o->path_mtu)
+    if (w->node[dst].dead || len > (w->now < o->cut_at ? o->mtu : o->path_mtu))
         return;
     if (!w->healed) {
         if (w->link_cut[src][dst] > w->now || prng_chance(&w->rng, o->loss_ppm))

@@ -86,6 +86,7 @@ void sim_draw_options(struct sim_world *w)
         o->crash_at = (1 + prng_below(r, 20)) * ms;
         o->rejoin = prng_below(r, 2) == 0;
     }
+    o->cut_at = o->path_mtu < o->mtu && prng_below(r, 2) ? (1 + prng_below(r, 10)) * ms : 0;
 }
 
 void sim_print_options(const struct sim_world *w, FILE *f)
@@ -98,7 +99,8 @@ void sim_print_options(const struct sim_world *w, FILE *f)
         "ppm | "
         "edge %llu "
         "exec "
-        "%llu hold %llu..%llu ns spurious %u ppm resident %u%% mtu %u path %u group %u credit %u "
+        "%llu hold %llu..%llu ns spurious %u ppm resident %u%% mtu %u path %u from %llu group %u "
+        "credit %u "
         "%s txn %u "
         "ipi %u "
         "ppm crash_at %llu%s\n",
@@ -108,6 +110,7 @@ void sim_print_options(const struct sim_world *w, FILE *f)
         o->clog_ppm, o->partition_ppm, o->slow_ppm, (unsigned long long)o->edge_max,
         (unsigned long long)o->exec_max, (unsigned long long)o->hold,
         (unsigned long long)o->hold_max, o->spurious_ppm, o->resident_pct, o->mtu, o->path_mtu,
-        o->group_min, o->credit, o->range_homes ? "range" : "interleave", o->txn_max, o->ipi_ppm,
+        (unsigned long long)o->cut_at, o->group_min, o->credit,
+        o->range_homes ? "range" : "interleave", o->txn_max, o->ipi_ppm,
         (unsigned long long)o->crash_at, o->rejoin ? ", rejoin" : "");
 }

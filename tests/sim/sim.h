@@ -67,6 +67,7 @@ struct sim_options {
     uint16_t mtu;
     uint8_t group_min; /* rrdp_config */
     uint32_t path_mtu; /* of the network: longer frames vanish */
+    uint64_t cut_at;   /* until then it carries mtu; 0: never did */
     uint8_t credit;
     bool range_homes;
     uint32_t txn_max;
@@ -197,7 +198,7 @@ struct sim_coverage {
     uint64_t faults[COH_FAULT_KINDS];
     uint64_t retransmit, retransmit_probe, retransmit_timeout, out_of_order, credit_stall;
     uint64_t deferred, held, hold_expired, hold_wounded, punches, put_stale, evict[3];
-    uint64_t group_tx, group_rx, group_lost;
+    uint64_t group_tx, group_rx, group_lost, mtu_falls, parts;
     uint64_t unfreeze, pongs, lies, events, virtual_ns, insns, crashes, rejoins, ipis, passed,
         failed;
     struct hist fault_ns;

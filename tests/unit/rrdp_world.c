@@ -301,6 +301,7 @@ static void take_events(struct world *w, uint8_t n)
             break;
         case RRDP_EV_MTU:
             l->mtu = (uint16_t)e.value;
+            l->mtus++;
             break;
         case RRDP_EV_NONE:
             fail();

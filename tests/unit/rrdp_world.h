@@ -38,8 +38,9 @@ struct w_stream {
 
 struct w_link {
     uint32_t up, down, refused;
-    uint64_t why; /* of the last DOWN or REFUSED */
-    uint16_t mtu; /* as the last RRDP_EV_MTU said */
+    uint64_t why;  /* of the last DOWN or REFUSED */
+    uint16_t mtu;  /* as the last RRDP_EV_MTU said */
+    uint32_t mtus; /* how many there were */
     uint32_t pongs;
     struct rrdp_event pong; /* the last */
     struct w_stream cls[WIRE_CLASSES];

@@ -138,6 +138,117 @@ static void too_long_for_the_class(void **state)
     world_free(w);
 }
 
+enum { WHOLE = RRDP_PART + 40 }; /* bytes of a frame in two parts */
+
+/* Parts that belong to no frame that an honest peer sends: dropped by name. */
+static void parts_that_do_not_fit(void **state)
+{
+    (void)state;
+    enum { MOST = 1500 - WIRE_RRDP_HEADER };
+    static const struct {
+        uint8_t cls;
+        uint16_t at, len, of;
+    } bad[] = {
+        {2, 40, RRDP_PART, WHOLE},
+        {2, 0, RRDP_PART - 1, WHOLE},
+        {2, RRDP_PART, 39, WHOLE},
+        {2, RRDP_PART, 41, WHOLE},
+        {2, 0, 40, WHOLE},
+        {2, 0, RRDP_PART, MOST + 1},
+        {0, 0, 22, RRDP_MSG_INLINE + 1},
+    };
+    struct wire_rrdp h;
+    uint8_t data[W_FRAME];
+    struct world *w = begin(&h, 2, 4096, data);
+    struct w_stream *s = &w->node[0].link[1].cls[2];
+    h.part = h.last = true;
+    uint32_t range = 0;
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct wire_rrdp g = h;
+        uint64_t before = world_drops(w, 0, RRDP_DROP_LENGTH);
+        g.part_at = bad[i].at;
+        g.data_len = bad[i].len;
+        g.part_of = bad[i].of;
+        if (bad[i].cls == 0) { /* numbers of that class: as its first frame has them */
+            struct rrdp_frame f;
+            uint8_t bytes[W_FRAME];
+            const uint8_t *at;
+            assert_int_equal(world_send(w, 1, 0, 0, 0), 0);
+            size_t len = world_take(w, 1, bytes, &f);
+            struct wire_rrdp first;
+            assert_int_equal(wire_rrdp_unpack(bytes, len, 0x88, &first, &at), WIRE_OK);
+            g.cls = 0;
+            g.seq = first.seq;
+            g.ack = first.ack;
+        }
+        inject(w, &g, data);
+        range += bad[i].at + bad[i].len > bad[i].of;
+        assert_int_equal(world_drops(w, 0, RRDP_DROP_LENGTH) - before,
+                         bad[i].at + bad[i].len <= bad[i].of);
+    }
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_RANGE), range);
+    assert_int_equal(s->have, 0);
+    world_free(w);
+}
+
+static void parts_again_and_of_others(void **state)
+{
+    (void)state;
+    struct wire_rrdp h;
+    uint8_t data[W_FRAME];
+    struct world *w = begin(&h, 2, 4096, data);
+    struct w_stream *s = &w->node[0].link[1].cls[2];
+    h.part = h.last = true;
+
+    /* Of the next frame: the first part, the same again, and others that it cannot have. */
+    struct wire_rrdp g = h;
+    g.seq++;
+    g.part_of = WHOLE;
+    g.data_len = RRDP_PART;
+    inject(w, &g, data);
+    inject(w, &g, data);
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_DUPLICATE), 1);
+    g.part_at = RRDP_PART;
+    g.part_of = WHOLE + 1;
+    g.data_len = 41;
+    inject(w, &g, data);
+    g.part_of = WHOLE;
+    g.data_len = 40;
+    g.last = false;
+    inject(w, &g, data);
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_LENGTH), 2);
+    g.last = true;
+    inject(w, &g, data + RRDP_PART); /* whole, and parked */
+    inject(w, &g, data + RRDP_PART);
+    assert_int_equal(world_drops(w, 0, RRDP_DROP_DUPLICATE), 2);
+    assert_int_equal(world_count(w, 0, out_of_order), 1);
+    assert_int_equal(s->have, 0);
+
+    /* The frame before it: a part, then all of it at once. */
+    h.part_of = WHOLE;
+    h.data_len = RRDP_PART;
+    inject(w, &h, data);
+    h.part = false;
+    h.data_len = WHOLE;
+    inject(w, &h, data);
+    assert_int_equal(s->have, WHOLE);
+    assert_memory_equal(s->bytes, data, WHOLE);
+    assert_int_equal(world_count(w, 0, rx_messages[2]), 2);
+    assert_true(rrdp_peer_up(w->node[0].r, 1));
+
+    /* A part of a frame that never comes: the next connection knows nothing of it. */
+    g.seq++;
+    g.part_at = 0;
+    g.data_len = RRDP_PART;
+    inject(w, &g, data);
+    w->mute = false;
+    world_start(w, 1);
+    world_connect(w, 1 * SEC);
+    assert_int_equal(world_send(w, 1, 0, 2, 4096), 0);
+    world_drain(w, 1 * SEC);
+    world_free(w);
+}
+
 static void frames_for_others(void **state)
 {
     (void)state;
@@ -197,6 +308,11 @@ static void any_fields(void **state)
             g.credit = (uint8_t)(bits >> 28);
             g.eack_bits = (bits >> 36 & 1) ? prng_next(&r) : 0;
             g.data_len = (uint16_t)prng_below(&r, bits >> 37 & 1 ? 1468 : 100);
+            g.part = !g.eack && (bits >> 40 & 3) == 0;
+            g.part_at = (uint16_t)(bits >> 42 & 1) * RRDP_PART;
+            g.part_of = (uint16_t)(RRDP_PART + prng_below(&r, 70));
+            if (g.part && bits >> 43 & 1) /* a good one */
+                g.data_len = (uint16_t)(g.part_at ? g.part_of - RRDP_PART : RRDP_PART);
             if (g.rst || g.nul)
                 g.data_len = 0;
             if (bits >> 38 & 1)
@@ -251,6 +367,8 @@ int main(void)
         cmocka_unit_test(ack_of_what_was_not_sent),
         cmocka_unit_test(broken_segments),
         cmocka_unit_test(too_long_for_the_class),
+        cmocka_unit_test(parts_that_do_not_fit),
+        cmocka_unit_test(parts_again_and_of_others),
         cmocka_unit_test(frames_for_others),
         cmocka_unit_test(any_fields),
         cmocka_unit_test(random_bytes),

@@ -134,7 +134,8 @@ static bool same_frame(const struct wire_rrdp *a, const struct wire_rrdp *b)
            a->rst == b->rst && a->nul == b->nul && a->first == b->first && a->last == b->last &&
            a->src == b->src && a->dst == b->dst && a->cls == b->cls && a->credit == b->credit &&
            a->cluster_tag == b->cluster_tag && a->data_len == b->data_len && a->seq == b->seq &&
-           a->ack == b->ack && a->tag == b->tag && a->eack_bits == b->eack_bits;
+           a->ack == b->ack && a->tag == b->tag && a->eack_bits == b->eack_bits &&
+           a->part == b->part && a->part_at == b->part_at && a->part_of == b->part_of;
 }
 
 static void golden_frames(void **state)
@@ -222,10 +223,42 @@ static enum wire_error resealed(unsigned frame, unsigned offset, uint8_t and, ui
     return wire_rrdp_unpack(b, len, 0x88, &back, &data);
 }
 
+/* What is no part: nothing of a frame, all of it, or something of a group frame. */
+static void nothing_or_all(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t len, of;
+        enum wire_error e;
+    } t[] = {{100, 101, WIRE_OK}, {100, 100, WIRE_E_RANGE}, {0, 100, WIRE_E_RANGE}};
+    for (unsigned i = 0; i < PANDO_ARRAY_LEN(t); i++) {
+        struct wire_rrdp h = example_frame(15);
+        uint8_t b[256] = {0};
+        const uint8_t *data;
+        assert_true(h.part);
+        h.first = h.last = false;
+        h.part_at = 0;
+        h.data_len = t[i].len;
+        h.part_of = t[i].of;
+        size_t len = wire_rrdp_pack(&h, b) + h.data_len;
+        wire_rrdp_seal(b, len);
+        assert_int_equal(wire_rrdp_unpack(b, len, 0x88, &h, &data), t[i].e);
+    }
+    struct wire_rrdp group = example_frame(9);
+    uint8_t b[256] = {0};
+    const uint8_t *data;
+    assert_int_equal(group.dst, WIRE_DST_GROUP);
+    group.part = true;
+    group.part_of = 100;
+    size_t len = wire_rrdp_pack(&group, b) + group.data_len;
+    wire_rrdp_seal(b, len);
+    assert_int_equal(wire_rrdp_unpack(b, len, 0x88, &group, &data), WIRE_E_RANGE);
+}
+
 static void refused_frames(void **state)
 {
     (void)state;
-    enum { SYN, SYN_ACK, ACK, EACK, NUL, RST, CLOSED, PING, PONG, GROUP, MESSAGE };
+    enum { SYN, SYN_ACK, ACK, EACK, NUL, RST, CLOSED, PING, PONG, GROUP, MESSAGE, PART = 15 };
     assert_int_equal(resealed(ACK, 0, 0xFC, 0), WIRE_E_VERSION);
     assert_int_equal(resealed(ACK, 0, 0xFC, 2), WIRE_E_VERSION);
     assert_int_equal(resealed(ACK, 0, 0xFF, 0x80), WIRE_E_RESERVED);
@@ -259,6 +292,13 @@ static void refused_frames(void **state)
     assert_int_equal(resealed(GROUP, 6, 0, 1), WIRE_E_RANGE);
     assert_int_equal(resealed(GROUP, 8, 0, 1), WIRE_E_RANGE);
     assert_int_equal(resealed(GROUP, 12, 0, 1), WIRE_E_RANGE);
+    assert_int_equal(resealed(PART, 1, 0xE0, 8), WIRE_E_LENGTH);
+    assert_int_equal(resealed(PART, 0, 0xF7, 0), WIRE_E_RANGE);    /* without ACK */
+    assert_int_equal(resealed(PART, 0, 0xFF, 0x04), WIRE_E_RANGE); /* a SYN */
+    assert_int_equal(resealed(PART, 24, 0, 0x19), WIRE_E_RANGE);   /* more than the frame has */
+    assert_int_equal(resealed(PART, 26, 0, 0x7B), WIRE_E_RANGE);
+    assert_int_equal(resealed(PART, 24, 0, 0x17), WIRE_OK);
+    assert_int_equal(resealed(PART, 27, 0, 0x23), WIRE_E_RANGE); /* no frame is so long: 9084 */
     assert_int_equal(resealed(NUL, 0, 0xFF, 0), WIRE_OK);
 }
 
@@ -484,17 +524,12 @@ static void printing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_messages),
-        cmocka_unit_test(golden_frames),
-        cmocka_unit_test(no_damage_passes),
-        cmocka_unit_test(refused_frames),
-        cmocka_unit_test(group_frames),
-        cmocka_unit_test(random_round_trips),
-        cmocka_unit_test(sealed_in_parts),
-        cmocka_unit_test(refused_messages),
-        cmocka_unit_test(ages),
-        cmocka_unit_test(refused_times),
-        cmocka_unit_test(printing),
+        cmocka_unit_test(golden_messages),    cmocka_unit_test(golden_frames),
+        cmocka_unit_test(no_damage_passes),   cmocka_unit_test(refused_frames),
+        cmocka_unit_test(nothing_or_all),     cmocka_unit_test(group_frames),
+        cmocka_unit_test(random_round_trips), cmocka_unit_test(sealed_in_parts),
+        cmocka_unit_test(refused_messages),   cmocka_unit_test(ages),
+        cmocka_unit_test(refused_times),      cmocka_unit_test(printing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

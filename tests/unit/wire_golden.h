@@ -48,6 +48,15 @@ static const struct {
     {"rrdp_last", {.ack_valid = true, .cls = 2, .last = true, .data_len = 100}},
     {"rrdp_last_eack",
      {.ack_valid = true, .cls = 3, .last = true, .data_len = 100, .eack = true, .eack_bits = 1}},
+    {"rrdp_part",
+     {.ack_valid = true,
+      .cls = 2,
+      .first = true,
+      .last = true,
+      .data_len = 100,
+      .part = true,
+      .part_at = 0x0B18,
+      .part_of = 0x0B7C}},
 };
 
 static struct wire_rrdp example_frame(unsigned i)

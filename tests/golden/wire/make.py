@@ -46,14 +46,16 @@ def time_rep():
             + le(0x445566778899AABB, 8) + le(0x0A0B0C0D, 4) + bytes(4))
 
 
-def rrdp(data=b"", eack=None, cls=1, syn=0, ack=1, rst=0, nul=0, first=0, last=0, credit=64):
-    words = 8 if eack is not None else 6
+def rrdp(data=b"", eack=None, part=None, cls=1, syn=0, ack=1, rst=0, nul=0, first=0, last=0, credit=64):
+    words = 8 if eack is not None else 7 if part is not None else 6
     head = bytearray(struct.pack(
         "<BBBBHBBIIII", 1 | syn << 2 | ack << 3 | (eack is not None) << 4 | rst << 5 | nul << 6,
         words | first << 5 | last << 6, 2, 9, cls | len(data) << 2, credit, 0x88,
         0xFFFFFFFE, 0x00000003, 0xCAFEF00D, 0))
     if eack is not None:
         head += le(eack, 8)
+    if part is not None:
+        head += le(part[0], 2) + le(part[1], 2)
     frame = head + data
     frame[20:24] = le(crc32c(bytes(frame)), 4)
     return bytes(frame)
@@ -91,6 +93,7 @@ golden = {
     "rrdp_message": rrdp(coh(0x01), first=1, last=1), "rrdp_first": rrdp(coh(0x08) + page, cls=2, first=1),
     "rrdp_middle": rrdp(page, cls=2), "rrdp_last": rrdp(page, cls=2, last=1),
     "rrdp_last_eack": rrdp(page, eack=1, cls=3, last=1),
+    "rrdp_part": rrdp(page, part=(0x0B18, 0x0B7C), cls=2, first=1, last=1),
 }
 
 
