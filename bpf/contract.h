@@ -23,7 +23,7 @@
 #include <linux/types.h>
 
 enum {
-    STEER_VERSION = 1,
+    STEER_VERSION = 2,
     STEER_NODES_MAX = 64,
     STEER_QUEUES_MAX = 64,
     FAULT_VERSION = 1,
@@ -43,7 +43,15 @@ enum steer_encapsulation { STEER_ETHERNET, STEER_UDP4, STEER_UDP6 };
 
 /* Each frame is counted under one of these. Enumerator, name, what becomes of the frame. What may
  * be somebody else's is passed on; what bears our EtherType, or our UDP port at our address, is
- * ours to drop. */
+ * ours to drop.
+ *
+ * CLUSTER and FENCED hold for frames of every version of the header, since cluster and source are
+ * in the same place in all of them (wire_rrdp_read_common), and before anything else is believed:
+ * neither CRC nor sender was looked at. So the fence cuts off a node that was given up and goes on
+ * sending, not one that writes another number into its frames.
+ *
+ * HOST-PING is answered here, so what the process checks of a link header (wire/link.h) is checked
+ * here as well; PING_...: not answered, since the answer would go to whoever is named in it. */
 /* clang-format off */
 #define STEER_REASON_LIST(X) \
     X(OTHER, "other", PASS)        /* another protocol, port or IP address */ \
@@ -53,9 +61,12 @@ enum steer_encapsulation { STEER_ETHERNET, STEER_UDP4, STEER_UDP6 };
     X(ADDRESS, "address", PASS)    /* ours, but to another station's MAC: seen by a promiscuous device */ \
     X(SHORT, "short", DROP)        /* the RRDP header is not whole (or not in the first buffer) */ \
     X(CLUSTER, "cluster", DROP)    /* of another cluster */ \
-    X(FENCED, "fenced", DROP)      /* from a node that is fenced */ \
+    X(FENCED, "fenced", DROP)      /* its source is a node that is fenced */ \
     X(NO_SOCKET, "no_socket", DROP) /* no socket of ours on the queue where it came */ \
     X(PING, "ping", TX)            /* HOST-PING, answered here */ \
+    X(PING_CHECKSUM, "ping_checksum", PASS) /* HOST-PING, but IPv4's header checksum is wrong */ \
+    X(PING_LENGTH, "ping_length", PASS)     /* ... its IP or UDP length is not a HOST-PING's */ \
+    X(PING_SOURCE, "ping_source", PASS)     /* ... not from the address of the node that asks */ \
     X(CONTROL, "control", REDIRECT) /* handed to the socket; other versions of the header too */ \
     X(PAGES, "pages", REDIRECT)
 /* clang-format on */
@@ -70,15 +81,15 @@ struct steer_config {
     __be16 ethertype;    /* STEER_ETHERNET: ours */
     __be16 udp_port;     /* STEER_UDP4, STEER_UDP6: destination port */
     __u8 self, nodes;
-    __u8 mac[6];       /* of the interface */
-    __u8 address[16];  /* IP address of this node; IPv4 in the first four bytes */
-    __u32 cluster_tag; /* rrdp_cluster_tag(): what a HOST-PING must bear */
-    __u32 cluster_id;  /* low 8 bits: what every frame must bear */
+    __u8 mac[6];                       /* of the interface */
+    __u8 address[STEER_NODES_MAX][16]; /* IP address of each node; IPv4 in the first four bytes */
+    __u32 cluster_tag;                 /* rrdp_cluster_tag(): what a HOST-PING must bear */
+    __u32 cluster_id;                  /* low 8 bits: what every frame must bear */
     __u32 reserved;
-    __u64 fenced; /* bit n: what node n sends is dropped */
+    __u64 fenced; /* bit n: what bears node n as its source is dropped */
 };
 
-_Static_assert(sizeof(struct steer_config) == 56, "the layout has no holes");
+_Static_assert(sizeof(struct steer_config) == 1064, "the layout has no holes");
 _Static_assert(STEER_NODES_MAX <= 64, "a bit for each node");
 
 /* clang-format off */

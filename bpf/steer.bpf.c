@@ -4,8 +4,9 @@
  * the BPF target; it reads nothing of the kernel's own structures, so that one object fits all.
  *
  * Of RRDP (dataplane/wire/wire.h) it knows the bytes that it compares: version and flags 0, nodes 2
- * and 3, class 4, cluster 7. The one frame that it answers is HOST-PING, and only one that is right
- * to the last byte; a wrong one goes to the process, which counts why.
+ * and 3, class 4, cluster 7; source and cluster are where they are in every version. The one frame
+ * that it answers is HOST-PING, and only one that is right to the last byte; one with a wrong RRDP
+ * header goes to the process, which counts why, one with a wrong link header to the kernel.
  */
 #include <stddef.h>
 
@@ -31,6 +32,7 @@ enum {
     RRDP_CRC = 20,
     PING_BY_KERNEL = 1,
     PAYLOAD_MIN = 46, /* what Ethernet pads a frame's payload to */
+    UDP_PING = sizeof(struct udphdr) + RRDP_HEADER,
     IP4_FRAGMENT = 0x3FFF,
     IP6_HOP_BY_HOP = 0,
     IP6_ROUTING = 43,
@@ -103,6 +105,23 @@ static __always_inline int is_equal6(const __u8 *a, const __u8 *b)
            a[5] == b[5];
 }
 
+static __always_inline int is_broadcast(const __u8 *a)
+{
+    return (a[0] & a[1] & a[2] & a[3] & a[4] & a[5]) == 0xFF;
+}
+
+/* The mask is for the verifier: nodes are below it. */
+static __always_inline const __be32 *address_of(const struct steer_config *c, __u8 node)
+{
+    return (const __be32 *)c->address[node & (STEER_NODES_MAX - 1)];
+}
+
+static __always_inline int is_address6(const struct in6_addr *a, const __be32 *b)
+{
+    const __be32 *w = a->in6_u.u6_addr32;
+    return w[0] == b[0] && w[1] == b[1] && w[2] == b[2] && w[3] == b[3];
+}
+
 /* The link header: STEER_CONTROL if what follows at *ret_at is ours, else why not. */
 
 static __always_inline int find_udp4(void *data, void *end, const struct steer_config *c,
@@ -112,7 +131,7 @@ static __always_inline int find_udp4(void *data, void *end, const struct steer_c
     struct udphdr *udp = (void *)(ip + 1);
     if ((void *)(ip + 1) > end || ip->version != 4 || ip->protocol != IPPROTO_UDP)
         return STEER_OTHER;
-    if (ip->daddr != *(const __be32 *)c->address)
+    if (ip->daddr != *address_of(c, c->self))
         return STEER_OTHER;
     if (ip->frag_off & bpf_htons(IP4_FRAGMENT))
         return STEER_FRAGMENT;
@@ -129,11 +148,9 @@ static __always_inline int find_udp6(void *data, void *end, const struct steer_c
 {
     struct ipv6hdr *ip = data + sizeof(struct ethhdr);
     struct udphdr *udp = (void *)(ip + 1);
-    const __be32 *own = (const __be32 *)c->address;
     if ((void *)(ip + 1) > end || ip->version != 6)
         return STEER_OTHER;
-    const __be32 *to = ip->daddr.in6_u.u6_addr32;
-    if (to[0] != own[0] || to[1] != own[1] || to[2] != own[2] || to[3] != own[3])
+    if (!is_address6(&ip->daddr, address_of(c, c->self)))
         return STEER_OTHER;
     if (ip->nexthdr == IP6_FRAGMENT)
         return STEER_FRAGMENT;
@@ -163,8 +180,9 @@ static __always_inline int find_header(void *data, void *end, const struct steer
     } else if (c->encapsulation == STEER_UDP6 && eth->h_proto == bpf_htons(ETH_P_IPV6)) {
         why = find_udp6(data, end, c, ret_at);
     }
-    /* A group address is everybody's. */
-    if (why == STEER_CONTROL && !(eth->h_dest[0] & 1) && !is_equal6(eth->h_dest, c->mac))
+    /* A group address is everybody's; over UDP there are no group frames. */
+    int group = *ret_at == AT_ETHERNET ? eth->h_dest[0] & 1 : is_broadcast(eth->h_dest);
+    if (why == STEER_CONTROL && !group && !is_equal6(eth->h_dest, c->mac))
         return STEER_ADDRESS;
     return why;
 }
@@ -176,6 +194,46 @@ static __always_inline int is_ping(const __u8 *h, const struct steer_config *c)
     return h[0] == RRDP_PING && h[1] == RRDP_WORDS && h[3] == c->self && h[2] < c->nodes &&
            h[2] != c->self && h[4] == 0 && h[5] == 0 && h[6] == 0 &&
            le32(h + 16) == c->cluster_tag && le32(h + RRDP_CRC) == header_crc(h);
+}
+
+/* The link header of a good HOST-PING from node `from`, before it is sent to whom it names:
+ * STEER_PING or why not. The destination and what cannot be answered as it is (fragments, options)
+ * find_header has looked at. */
+
+static __always_inline int check_ethernet(const struct ethhdr *eth, const struct steer_config *c)
+{
+    /* No station has a group address; ours would be an answer to ourselves. */
+    return eth->h_source[0] & 1 || is_equal6(eth->h_source, c->mac) ? STEER_PING_SOURCE
+                                                                    : STEER_PING;
+}
+
+static __always_inline int check_udp4(const struct iphdr *ip, const struct udphdr *udp,
+                                      const struct steer_config *c, __u8 from)
+{
+    if (fold((__u32)bpf_csum_diff(0, 0, (__be32 *)ip, sizeof(*ip), 0)) != 0)
+        return STEER_PING_CHECKSUM;
+    if (ip->tot_len != bpf_htons(sizeof(*ip) + UDP_PING) || udp->len != bpf_htons(UDP_PING))
+        return STEER_PING_LENGTH;
+    return ip->saddr == *address_of(c, from) ? STEER_PING : STEER_PING_SOURCE;
+}
+
+static __always_inline int check_udp6(const struct ipv6hdr *ip, const struct udphdr *udp,
+                                      const struct steer_config *c, __u8 from)
+{
+    if (ip->payload_len != bpf_htons(UDP_PING) || udp->len != bpf_htons(UDP_PING))
+        return STEER_PING_LENGTH;
+    return is_address6(&ip->saddr, address_of(c, from)) ? STEER_PING : STEER_PING_SOURCE;
+}
+
+static __always_inline int check_link(void *data, __u32 at, const struct steer_config *c, __u8 from)
+{
+    void *ip = data + sizeof(struct ethhdr);
+    int why = check_ethernet(data, c);
+    if (why == STEER_PING && at == AT_UDP4)
+        why = check_udp4(ip, ip + sizeof(struct iphdr), c, from);
+    else if (why == STEER_PING && at == AT_UDP6)
+        why = check_udp6(ip, ip + sizeof(struct ipv6hdr), c, from);
+    return why;
 }
 
 static __always_inline void make_answer(__u8 *h, const struct steer_config *c)
@@ -218,8 +276,8 @@ static __always_inline void turn_ip(void *data, __u32 at)
     }
 }
 
-/* True: the frame is the answer now. `at` is where the RRDP header begins, checked by the caller.
- */
+/* STEER_PING: the frame is the answer now. STEER_CONTROL: not to be answered here. Else why it is
+ * not. `at` is where the RRDP header begins, checked by the caller. */
 static __always_inline int answer_ping(struct xdp_md *ctx, const struct steer_config *c, __u32 at)
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -227,26 +285,27 @@ static __always_inline int answer_ping(struct xdp_md *ctx, const struct steer_co
     __u8 *h = data + at;
     if (at < AT_ETHERNET || (void *)(h + RRDP_HEADER) > end ||
         bpf_xdp_get_buff_len(ctx) - at > PAYLOAD_MIN)
-        return 0;
+        return STEER_CONTROL;
     __builtin_memcpy(before, h, RRDP_HEADER);
     if (!is_ping((__u8 *)before, c))
-        return 0;
-    struct udphdr *udp = data + at - sizeof(struct udphdr);
-    if (at != AT_ETHERNET && udp->len != bpf_htons(sizeof(struct udphdr) + RRDP_HEADER))
-        return 0;
+        return STEER_CONTROL;
+    int why = check_link(data, at, c, h[2]);
+    if (why != STEER_PING)
+        return why;
     __builtin_memcpy(after, before, RRDP_HEADER);
     make_answer((__u8 *)after, c);
     __builtin_memcpy(h, after, RRDP_HEADER);
     turn_ethernet(data, c);
     if (at == AT_ETHERNET)
-        return 1;
+        return STEER_PING;
+    struct udphdr *udp = data + at - sizeof(struct udphdr);
     if (udp->check != 0) { /* zero: the asker uses none (RFC 6935, 6936) */
         __u16 sum =
             fold((__u32)bpf_csum_diff(before, RRDP_HEADER, after, RRDP_HEADER, (__u16)~udp->check));
         udp->check = sum != 0 ? sum : 0xFFFF;
     }
     turn_ip(data, at);
-    return 1;
+    return STEER_PING;
 }
 
 /* ---- the program --------------------------------------------------------------------------- */
@@ -261,14 +320,15 @@ static __always_inline int look(struct xdp_md *ctx, const struct steer_config *c
     const __u8 *h = data + at;
     if ((void *)(h + RRDP_HEADER) > end)
         return STEER_SHORT;
-    if ((h[0] & RRDP_VERSION_MASK) != RRDP_VERSION)
-        return STEER_CONTROL; /* the process says so, in words */
     if (h[7] != (__u8)c->cluster_id)
         return STEER_CLUSTER;
     if (h[2] < STEER_NODES_MAX && (c->fenced >> h[2] & 1))
         return STEER_FENCED;
-    if (h[0] == RRDP_PING && answer_ping(ctx, c, at))
-        return STEER_PING;
+    if ((h[0] & RRDP_VERSION_MASK) != RRDP_VERSION)
+        return STEER_CONTROL; /* the process says so, in words */
+    why = h[0] == RRDP_PING ? answer_ping(ctx, c, at) : STEER_CONTROL;
+    if (why != STEER_CONTROL)
+        return why;
     return (h[4] & 3) < 2 ? STEER_CONTROL : STEER_PAGES;
 }
 

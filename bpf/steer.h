@@ -31,7 +31,8 @@ const char *steer_generic_reason(const struct steer *s);
 int steer_set_socket(struct steer *s, uint32_t queue, enum steer_socket which, int fd);
 
 /* From the next frame on the kernel drops (or no longer drops) what this node sends; HOST-PINGs
- * too. 0, or -EINVAL: no such node number. */
+ * and frames of other versions too. contract.h: what that does not stop. 0, or -EINVAL: no such
+ * node number. */
 int steer_fence(struct steer *s, uint8_t node, bool fenced);
 
 /* As xdp_lost. */

@@ -20,6 +20,8 @@
 _Static_assert(PANDO_ARRAY_LEN(((struct port_af_xdp_counters *)0)->steered) >= STEER_REASONS &&
                    PANDO_ARRAY_LEN(((struct port_af_xdp_counters *)0)->rx) == STEER_SOCKETS,
                "port.h does not include the contract");
+_Static_assert(sizeof(((struct steer_config *)0)->address) == sizeof(((struct link_config *)0)->ip),
+               "an address for each node");
 
 /* Receive queues of the interface; 1 where the driver does not say. */
 static uint32_t queues_of(int fd, struct ifreq *r)
@@ -98,7 +100,7 @@ static int start_program(struct af_xdp_port *a, const struct port_af_xdp *cfg,
     };
     memcpy(c.mac, a->link.mac, 6);
     if (link->kind != LINK_ETHERNET)
-        memcpy(c.address, link->ip[link->self], sizeof(c.address));
+        memcpy(c.address, link->ip, sizeof(c.address));
     int rc = steer_open(&c, &a->steer, why);
     if (rc == 0)
         rc = steer_attach(a->steer, cfg->interface, why);

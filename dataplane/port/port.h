@@ -224,7 +224,9 @@ int port_open_af_xdp(const struct port_af_xdp *cfg, struct port **ret_port,
                      char err[PORT_ERROR_MAX]);
 /* "native, copy, several buffers a frame"; in generic mode with the reason. NULL: another port. */
 const char *port_af_xdp_mode(const struct port *p);
-/* The kernel drops all frames of this node, or no longer. 0, -EINVAL, -EOPNOTSUPP: another port. */
+/* The kernel drops all frames that bear this node as their source, of whatever version of the
+ * header, or no longer: a fence around a node that was given up and goes on, not around one that
+ * lies about its number. 0, -EINVAL, -EOPNOTSUPP: another port. */
 int port_af_xdp_fence(struct port *p, uint8_t node, bool fenced);
 /* 0, or -errno of the last attempt to send, if it failed for good (-ENETDOWN, -ENXIO: the interface
  * went down or away). */

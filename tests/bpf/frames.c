@@ -10,10 +10,11 @@
 enum { ETH = 14, IP4 = 20, IP6 = 40, UDP = 8 };
 
 const uint8_t frames_mac[2][6] = {{2, 0x77, 0, 0, 0, 1}, {2, 0x77, 0, 0, 0, 2}};
-const uint8_t frames_address4[2][4] = {{10, 77, 0, 1}, {10, 77, 0, 2}};
-const uint8_t frames_address6[2][16] = {
+const uint8_t frames_address4[FRAMES_NODES][4] = {{10, 77, 0, 1}, {10, 77, 0, 2}, {10, 77, 0, 3}};
+const uint8_t frames_address6[FRAMES_NODES][16] = {
     {0xFD, 0x77, [15] = 1},
     {0xFD, 0x77, [15] = 2},
+    {0xFD, 0x77, [15] = 3},
 };
 
 static void put_be16(uint8_t *p, size_t v)
@@ -34,10 +35,9 @@ struct steer_config frames_config(enum steer_encapsulation e)
         .cluster_id = FRAMES_CLUSTER,
     };
     memcpy(c.mac, frames_mac[FRAMES_SELF], 6);
-    if (e == STEER_UDP6)
-        memcpy(c.address, frames_address6[FRAMES_SELF], 16);
-    else
-        memcpy(c.address, frames_address4[FRAMES_SELF], 4);
+    for (unsigned n = 0; n < FRAMES_NODES; n++)
+        memcpy(c.address[n], e == STEER_UDP6 ? frames_address6[n] : frames_address4[n],
+               e == STEER_UDP6 ? 16 : 4);
     return c;
 }
 
@@ -63,6 +63,12 @@ static uint16_t fold(uint32_t sum)
 uint16_t frames_ip_checksum(const uint8_t *frame)
 {
     return fold(sum_words(0, frame + ETH, IP4));
+}
+
+void frames_ip_checksum_set(uint8_t *frame)
+{
+    put_be16(frame + ETH + 10, 0);
+    put_be16(frame + ETH + 10, frames_ip_checksum(frame));
 }
 
 uint16_t frames_udp_checksum(enum steer_encapsulation e, const uint8_t *frame)

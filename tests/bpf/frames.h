@@ -21,9 +21,9 @@ enum {
     FRAMES_MAX = 9216,
 };
 
-extern const uint8_t frames_mac[2][6];      /* by node: FRAMES_PEER, FRAMES_SELF */
-extern const uint8_t frames_address4[2][4]; /* 10.77.0.1, 10.77.0.2 */
-extern const uint8_t frames_address6[2][16];
+extern const uint8_t frames_mac[2][6];                 /* by node: FRAMES_PEER, FRAMES_SELF */
+extern const uint8_t frames_address4[FRAMES_NODES][4]; /* 10.77.0.1, and so on */
+extern const uint8_t frames_address6[FRAMES_NODES][16];
 
 /* What the program is told, for FRAMES_SELF. */
 struct steer_config frames_config(enum steer_encapsulation e);
@@ -40,9 +40,10 @@ size_t frames_ping(enum steer_encapsulation e, uint32_t id, uint32_t stamp, uint
 size_t frames_header_at(enum steer_encapsulation e);
 
 /* The checksums of IP header and UDP datagram, both as they would have to be: 0 if they are right.
- * udp_checksum_set stores the right one (frames are built with zero). */
+ * ..._set store the right ones (UDP's is zero in the frames that are built). */
 uint16_t frames_ip_checksum(const uint8_t *frame);
 uint16_t frames_udp_checksum(enum steer_encapsulation e, const uint8_t *frame);
+void frames_ip_checksum_set(uint8_t *frame);
 void frames_udp_checksum_set(enum steer_encapsulation e, uint8_t *frame);
 
 #endif

@@ -164,6 +164,7 @@ static void ip_datagrams_that_are_not_ours(void **state)
         {STEER_UDP6, 20, 60, STEER_OPTIONS},    {STEER_UDP6, 20, 6, STEER_OTHER},
         {STEER_UDP6, 53, 9, STEER_OTHER},       {STEER_UDP6, 38, 9, STEER_OTHER},
         {STEER_UDP6, 57, 1, STEER_OTHER},       {STEER_UDP6, 5, 9, STEER_ADDRESS},
+        {STEER_UDP4, 0, 3, STEER_ADDRESS},      {STEER_UDP6, 0, 3, STEER_ADDRESS}, /* a group */
     };
     for (unsigned i = 0; i < PANDO_ARRAY_LEN(cases); i++) {
         begin(cases[i].e);
@@ -218,6 +219,34 @@ static void other_clusters_and_fenced_nodes(void **state)
         in[at + 2] = 63 + 64; /* no node: not anybody's bit */
         expect_unchanged(REDIRECT, STEER_PAGES, len);
         assert_int_equal(steer_fence(steer, 64, true), -EINVAL);
+        end();
+    }
+}
+
+/* A header of each other version, with a class and whatever else: what is the same in all of them
+ * holds for it too. */
+static void the_fence_holds_for_every_version(void **state)
+{
+    (void)state;
+    for (unsigned k = 0; k < PANDO_ARRAY_LEN(all); k++) {
+        size_t at = frames_header_at(all[k]);
+        begin(all[k]);
+        for (unsigned version = 0; version < 4; version++) {
+            bool own = version == WIRE_VERSION;
+            size_t len = frames_data(all[k], 2, 22, in);
+            in[at] = (uint8_t)((in[at] & ~3u) | version);
+            in[at + 2] = FRAMES_PEER + 2;
+            expect_unchanged(REDIRECT, own ? STEER_PAGES : STEER_CONTROL, len);
+            assert_int_equal(steer_fence(steer, FRAMES_PEER + 2, true), 0);
+            expect_unchanged(DROP, STEER_FENCED, len);
+            in[at + 2] = FRAMES_PEER; /* another node's goes on */
+            expect_unchanged(REDIRECT, own ? STEER_PAGES : STEER_CONTROL, len);
+            in[at + 2] = FRAMES_PEER + 2;
+            in[at + 7]++;
+            expect_unchanged(DROP, STEER_CLUSTER, len);
+            in[at + 7]--;
+            assert_int_equal(steer_fence(steer, FRAMES_PEER + 2, false), 0);
+        }
         end();
     }
 }
@@ -318,11 +347,76 @@ static void wrong_pings_go_to_the_process(void **state)
     expect_unchanged(REDIRECT, STEER_CONTROL, 61); /* more than the padding that Ethernet needs */
     expect(TX, STEER_PING, 60);
     end();
-    begin(STEER_UDP4);
-    size_t len = frames_ping(STEER_UDP4, 7, 8, in);
-    in[14 + 20 + 5]++; /* UDP's length */
-    expect_unchanged(REDIRECT, STEER_CONTROL, len);
-    end();
+}
+
+/* A good HOST-PING behind a link header that is not: nobody is answered, in the name of whom it was
+ * sent. `size` bytes at `at` are others. mend: IPv4's checksum is made right again. */
+static void pings_behind_a_wrong_link_header(void **state)
+{
+    (void)state;
+    enum { IP = 14, UDP4 = IP + 20, UDP6 = IP + 40 };
+    static const struct {
+        enum steer_encapsulation e;
+        bool mend;
+        unsigned at, size;
+        uint8_t bytes[16];
+        enum steer_reason reason;
+    } cases[] = {
+        {STEER_ETHERNET, false, 6, 1, {3}, STEER_PING_SOURCE}, /* a group as sender */
+        {STEER_ETHERNET, false, 6, 6, {2, 0x77, 0, 0, 0, 2}, STEER_PING_SOURCE}, /* ourselves */
+        {STEER_UDP4, false, 6, 1, {3}, STEER_PING_SOURCE},
+        {STEER_UDP6, false, 6, 6, {2, 0x77, 0, 0, 0, 2}, STEER_PING_SOURCE},
+        {STEER_UDP4, false, IP + 10, 2, {0, 0}, STEER_PING_CHECKSUM},
+        {STEER_UDP4, false, IP + 4, 1, {9}, STEER_PING_CHECKSUM},  /* identification */
+        {STEER_UDP4, false, IP + 15, 1, {9}, STEER_PING_CHECKSUM}, /* another address by mistake */
+        {STEER_UDP4, true, IP + 2, 2, {0, 51}, STEER_PING_LENGTH}, /* total length */
+        {STEER_UDP4, true, IP + 2, 2, {0, 53}, STEER_PING_LENGTH},
+        {STEER_UDP4, true, IP + 2, 2, {1, 52}, STEER_PING_LENGTH},
+        {STEER_UDP4, true, UDP4 + 4, 2, {0, 31}, STEER_PING_LENGTH},
+        {STEER_UDP4, true, UDP4 + 4, 2, {0, 33}, STEER_PING_LENGTH},
+        {STEER_UDP6, false, IP + 4, 2, {0, 31}, STEER_PING_LENGTH}, /* payload length */
+        {STEER_UDP6, false, IP + 4, 2, {0, 0}, STEER_PING_LENGTH},  /* a jumbogram */
+        {STEER_UDP6, false, UDP6 + 4, 2, {0, 33}, STEER_PING_LENGTH},
+        {STEER_UDP4, true, IP + 12, 4, {10, 77, 0, 9}, STEER_PING_SOURCE}, /* a stranger */
+        {STEER_UDP4, true, IP + 12, 4, {10, 77, 0, 3}, STEER_PING_SOURCE}, /* another node */
+        {STEER_UDP4, true, IP + 12, 4, {10, 77, 0, 2}, STEER_PING_SOURCE}, /* ourselves */
+        {STEER_UDP4, true, IP + 12, 4, {224, 0, 0, 1}, STEER_PING_SOURCE}, /* a group */
+        {STEER_UDP4, true, IP + 12, 4, {255, 255, 255, 255}, STEER_PING_SOURCE},
+        {STEER_UDP4, true, IP + 12, 4, {127, 0, 0, 1}, STEER_PING_SOURCE},
+        {STEER_UDP6, false, IP + 8, 16, {0xFD, 0x77, [15] = 9}, STEER_PING_SOURCE},
+        {STEER_UDP6, false, IP + 8, 16, {0xFD, 0x77, [15] = 3}, STEER_PING_SOURCE},
+        {STEER_UDP6, false, IP + 8, 16, {0xFD, 0x77, [5] = 1, [15] = 1}, STEER_PING_SOURCE},
+        {STEER_UDP6, false, IP + 8, 16, {0xFF, 2, [15] = 1}, STEER_PING_SOURCE},
+        {STEER_UDP4, true, IP + 6, 1, {0x20}, STEER_FRAGMENT}, /* more of them follow */
+        {STEER_UDP4, true, IP + 7, 1, {1}, STEER_FRAGMENT},    /* not the first one */
+        {STEER_UDP6, false, IP + 6, 1, {44}, STEER_FRAGMENT},
+    };
+    for (unsigned i = 0; i < PANDO_ARRAY_LEN(cases); i++) {
+        begin(cases[i].e);
+        size_t len = frames_ping(cases[i].e, 7, 8, in);
+        expect(TX, STEER_PING, len);
+        memcpy(in + cases[i].at, cases[i].bytes, cases[i].size);
+        if (cases[i].mend)
+            frames_ip_checksum_set(in);
+        expect_unchanged(PASS, cases[i].reason, len);
+        end();
+    }
+    /* The address is the one of the node that the RRDP header names. */
+    for (unsigned k = 1; k < PANDO_ARRAY_LEN(all); k++) {
+        struct wire_rrdp h = frames_ping_header(7, 8);
+        h.src = FRAMES_PEER + 2;
+        begin(all[k]);
+        expect_unchanged(PASS, STEER_PING_SOURCE, frames_rrdp(all[k], &h, in));
+        size_t len = frames_rrdp(all[k], &h, in);
+        if (all[k] == STEER_UDP4)
+            memcpy(in + IP + 12, frames_address4[h.src], 4);
+        else
+            memcpy(in + IP + 8, frames_address6[h.src], 16);
+        if (all[k] == STEER_UDP4)
+            frames_ip_checksum_set(in);
+        expect(TX, STEER_PING, len);
+        end();
+    }
 }
 
 /* Headers with a byte or two changed and a CRC that is right again: the kernel answers exactly
@@ -384,9 +478,11 @@ int main(void)
         cmocka_unit_test(ip_datagrams_that_are_not_ours),
         cmocka_unit_test(short_frames),
         cmocka_unit_test(other_clusters_and_fenced_nodes),
+        cmocka_unit_test(the_fence_holds_for_every_version),
         cmocka_unit_test(ping_is_answered),
         cmocka_unit_test(spoiled_pings_are_not_answered),
         cmocka_unit_test(wrong_pings_go_to_the_process),
+        cmocka_unit_test(pings_behind_a_wrong_link_header),
         cmocka_unit_test(kernel_and_process_agree_on_pings),
         cmocka_unit_test(another_contract_passes_everything),
     };

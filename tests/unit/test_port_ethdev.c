@@ -69,7 +69,8 @@ static uint32_t receive_max = PORT_BURST;
         }                                                                                          \
     } while (0)
 
-/* Another version of RRDP, so that the af_xdp port's program hands all to one socket, in order. */
+/* Another version of RRDP, so that the af_xdp port's program hands all to one socket, in order; of
+ * our cluster (the eighth byte, 0), as it looks at that in every version. */
 static uint32_t magic_of(uint8_t side)
 {
     return UINT32_C(0xABCD0000) + 4u * side;
@@ -273,8 +274,9 @@ static bool send_frame(struct port *p, uint8_t side, uint32_t number, const stru
     bool ext = len > head && port_takes_ext(p, len - head);
     memset(b, (int)(number + side), ext ? head : len);
     put_le32(b, magic_of(side));
-    put_le32(b + 4, number);
-    put_le32(b + 8, len);
+    put_le32(b + 4, number & 0xFFFF); /* all classes */
+    put_le32(b + 8, number);
+    put_le32(b + 12, len);
     if (ext)
         commit_by_reference(p, side, number, head, len);
     else
@@ -288,7 +290,7 @@ static void receive(struct port *p, uint8_t side, uint32_t *next)
     struct port_frame f[PORT_BURST];
     uint32_t n = port_rx(p, f, receive_max);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t number = get_le32(f[i].data + 4), len = get_le32(f[i].data + 8);
+        uint32_t number = get_le32(f[i].data + 8), len = get_le32(f[i].data + 12);
         REQUIRE(get_le32(f[i].data) == magic_of(!side));
         REQUIRE(number == *next || number == UINT32_MAX);
         REQUIRE(len == length_of(number) && f[i].len >= len && (f[i].len == len || f[i].len == 46));
