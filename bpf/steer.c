@@ -9,6 +9,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/bpf.h>
 
 #include "bpf/load.h"
 #pragma GCC diagnostic push /* generated: an object of many bytes as one string */
@@ -32,6 +33,18 @@ static const char *const reason_names[STEER_REASONS] = {
 const char *steer_reason_name(enum steer_reason reason)
 {
     return (unsigned)reason < STEER_REASONS ? reason_names[reason] : "?";
+}
+
+bool steer_reason_refuses(enum steer_reason reason)
+{
+    static const bool drops[STEER_REASONS] = {
+#define X(ID, name, action) [STEER_##ID] = XDP_##action == XDP_DROP,
+        STEER_REASON_LIST(X)
+#undef X
+    };
+    bool ping =
+        reason == STEER_PING_CHECKSUM || reason == STEER_PING_LENGTH || reason == STEER_PING_SOURCE;
+    return (unsigned)reason < STEER_REASONS && (drops[reason] || ping);
 }
 
 static int load(void *arg)

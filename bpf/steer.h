@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The user side of steer.bpf.c: loads it, configures it, attaches it, tells it about sockets and
- * fenced nodes, reads its counters. EDGE. Only steer_fence may be called by another thread than the
- * others.
+ * fenced nodes, reads its counters. EDGE. Only steer_fence and steer_counters may be called by
+ * another thread than the others.
  */
 #ifndef PANDO_BPF_STEER_H
 #define PANDO_BPF_STEER_H
@@ -41,6 +41,8 @@ const char *steer_lost(const struct steer *s);
 /* Frames by reason, all CPUs together, since the program was loaded. A system call each. */
 void steer_counters(const struct steer *s, uint64_t ret_frames[STEER_REASONS]);
 const char *steer_reason_name(enum steer_reason reason);
+/* True: such frames are dropped, or are HOST-PINGs without an answer. */
+bool steer_reason_refuses(enum steer_reason reason);
 
 int steer_program_fd(const struct steer *s); /* for tests: BPF_PROG_TEST_RUN */
 

@@ -101,7 +101,9 @@ static void ask_host(struct engine *e, uint8_t n)
 
 static void look_at_fabric(struct engine *e)
 {
-    telemetry_hold();
+    if (port_dead(e->port) == NULL)
+        return;
+    telemetry_hold(); /* a reader may keep us waiting: only where there is a reason */
     if (fabric_look(&e->fabric)) {
         e->port = e->fabric.port;
         e->wait_fd_known = false; /* the old one left the epoll set when it was closed */

@@ -110,6 +110,47 @@ static void put_drop(json_t *all, const char *part, const char *name, uint64_t n
     put(all, key, n);
 }
 
+/* What the XDP program and the kernel's side of AF_XDP counted; empty on another port. */
+static json_t *xdp(const struct engine *e)
+{
+    json_t *o = json_object();
+#ifdef PANDO_HAVE_AF_XDP
+    struct port_af_xdp_counters c;
+    if (port_af_xdp_counters(e->port, &c) != 0)
+        return o;
+    json_t *steered = json_object();
+    for (unsigned i = 0; port_af_xdp_reason(i).name != NULL; i++)
+        if (c.steered[i] > 0)
+            put(steered, port_af_xdp_reason(i).name, c.steered[i]);
+    json_object_set_new(o, "steered", steered);
+    put(o, "rx_control", c.rx[0]);
+    put(o, "rx_pages", c.rx[1]);
+    put(o, "assembled", c.assembled);
+    put(o, "dropped", c.dropped);
+    put(o, "ring_full", c.ring_full);
+    put(o, "no_buffer", c.no_buffer);
+    put(o, "tx_invalid", c.tx_invalid);
+#else
+    (void)e;
+#endif
+    return o;
+}
+
+static void put_xdp_drops(json_t *all, const struct engine *e)
+{
+#ifdef PANDO_HAVE_AF_XDP
+    struct port_af_xdp_counters c;
+    if (port_af_xdp_counters(e->port, &c) != 0)
+        return;
+    for (unsigned i = 0; port_af_xdp_reason(i).name != NULL; i++)
+        if (port_af_xdp_reason(i).refused)
+            put_drop(all, "xdp", port_af_xdp_reason(i).name, c.steered[i]);
+#else
+    (void)all;
+    (void)e;
+#endif
+}
+
 static json_t *drops(const struct engine *e, const struct rrdp_counters *t)
 {
     json_t *all = json_object();
@@ -123,6 +164,7 @@ static json_t *drops(const struct engine *e, const struct rrdp_counters *t)
     for (unsigned i = CLOCK_OK + 1; i < CLOCK_DROPS; i++)
         put_drop(all, "clock", clock_drop_name(i), e->clock.core.count.drop[i]);
     put_drop(all, "port", "foreign", e->port->counters.rx_foreign);
+    put_xdp_drops(all, e);
     return all;
 }
 
@@ -164,6 +206,7 @@ static json_t *port(const struct engine *e)
     for (unsigned f = 0; port_udp_counters(e->port, &udp) == 0 && f < PORT_UDP_FAILURES; f++)
         put(failed, port_udp_failure_name((enum port_udp_failure)f), udp.failed[f]);
     json_object_set_new(o, "udp_failed", failed);
+    json_object_set_new(o, "xdp", xdp(e));
     return o;
 }
 

@@ -29,13 +29,6 @@ void telemetry_release(void)
     pthread_mutex_unlock(&lock);
 }
 
-void telemetry_close(void)
-{
-    telemetry_hold();
-    shown = NULL;
-    telemetry_release();
-}
-
 static void flatten(struct rte_tel_data *d, const char *prefix, json_t *o)
 {
     const char *key;
@@ -62,9 +55,7 @@ static void flatten(struct rte_tel_data *d, const char *prefix, json_t *o)
 
 static int show(struct rte_tel_data *d, const char *section)
 {
-    telemetry_hold();
-    char *text = shown != NULL ? summary_text(shown, section) : NULL;
-    telemetry_release();
+    char *text = summary_text(shown, section);
     json_t *o = text == NULL ? NULL : json_loads(text, 0, NULL);
     free(text);
     if (o == NULL)
@@ -84,13 +75,17 @@ static int on_command(const char *cmd, const char *params, struct rte_tel_data *
         {"/pando/rings", "rings"},     {"/pando/coherence", "coherence"},
         {"/pando/classes", "classes"}, {"/pando/drops", "drops"},
         {"/pando/counters", "loop"},   {"/pando/clock", "clock"},
-        {"/pando/hot", "hot_pages"},   {"/pando/summary", NULL},
+        {"/pando/hot", "hot_pages"},   {"/pando/port", "port"},
+        {"/pando/summary", NULL},
     };
     (void)params;
-    for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+    int rc = -1;
+    telemetry_hold();
+    for (size_t i = 0; i < sizeof(map) / sizeof(map[0]) && shown != NULL; i++)
         if (strcmp(cmd, map[i].cmd) == 0)
-            return show(d, map[i].section);
-    return -1;
+            rc = show(d, map[i].section);
+    telemetry_release();
+    return rc;
 }
 
 static int on_config(const char *cmd, const char *params, struct rte_tel_data *d)
@@ -128,12 +123,22 @@ int telemetry_open(struct engine *e)
         {"/pando/hot", "The ten pages that this node faults on most"},
         {"/pando/clock", "The guest clock: state, rate, bounds"},
         {"/pando/drops", "Why frames and messages were refused"},
+        {"/pando/port", "The fabric's port: frames, refusals, the XDP program"},
     };
-    shown = e;
     if (!e->fabric.eal)
         return 0;
+    telemetry_hold();
+    shown = e;
+    telemetry_release();
     for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
         rte_telemetry_register_cmd(list[i].cmd, on_command, list[i].help);
     rte_telemetry_register_cmd("/pando/config", on_config, "The cluster's configuration");
     return 0;
+}
+
+void telemetry_close(void)
+{
+    telemetry_hold();
+    shown = NULL;
+    telemetry_release();
 }

@@ -198,6 +198,7 @@ int port_open_af_xdp(const struct port_af_xdp *cfg, struct port **ret_port,
 
 static const struct af_xdp_port *inside(const struct port *p)
 {
+    p = port_below(p);
     return p != NULL && p->ops == &af_xdp_ops ? (const struct af_xdp_port *)p : NULL;
 }
 
@@ -214,6 +215,15 @@ int port_af_xdp_fence(struct port *p, uint8_t node, bool fenced)
 int port_af_xdp_error(const struct port *p)
 {
     return inside(p) != NULL ? inside(p)->error : 0;
+}
+
+struct port_af_xdp_reason port_af_xdp_reason(unsigned i)
+{
+    struct port_af_xdp_reason r = {0};
+    if (i < STEER_REASONS)
+        r = (struct port_af_xdp_reason){steer_reason_name((enum steer_reason)i),
+                                        steer_reason_refuses((enum steer_reason)i)};
+    return r;
 }
 
 int port_af_xdp_counters(const struct port *p, struct port_af_xdp_counters *ret_counters)

@@ -270,6 +270,13 @@ int port_open_faulty(struct port *inner, const struct port_faults *faults, uint6
     return 0;
 }
 
+const struct port *port_below(const struct port *p)
+{
+    while (p != NULL && p->ops == &faulty_ops)
+        p = ((const struct faulty_port *)p)->inner;
+    return p;
+}
+
 const struct port_fault_counters *port_fault_counters(const struct port *p)
 {
     return p->ops == &faulty_ops ? &((const struct faulty_port *)p)->counters : NULL;

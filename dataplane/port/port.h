@@ -163,6 +163,10 @@ static inline const char *port_dead(struct port *p)
     return p->ops->dead != NULL ? p->ops->dead(p) : NULL;
 }
 
+/* The port itself, below a fault filter; p, if it is none. What is asked of one kind of port below
+ * (port_udp_..., port_af_xdp_...) is asked of that. NULL is fine. */
+const struct port *port_below(const struct port *p);
+
 /* Openers. Each returns 0 and *ret_port, or -errno and a sentence in err that says what to do.
  *
  * shm: rings in shared memory between the processes of one machine, exchanged over sockets in
@@ -231,7 +235,8 @@ int port_af_xdp_fence(struct port *p, uint8_t node, bool fenced);
 /* 0, or -errno of the last attempt to send, if it failed for good (-ENETDOWN, -ENXIO: the interface
  * went down or away). */
 int port_af_xdp_error(const struct port *p);
-/* What happened below the port, since it was opened; some system calls. 0, or -EOPNOTSUPP. */
+/* What happened below the port, since it was opened; some system calls, and any thread may ask. 0,
+ * or -EOPNOTSUPP. */
 struct port_af_xdp_counters {
     uint64_t steered[16];                               /* by enum steer_reason: bpf/contract.h */
     uint64_t rx[2];                                     /* frames by enum steer_socket */
@@ -239,6 +244,13 @@ struct port_af_xdp_counters {
     uint64_t dropped, ring_full, no_buffer, tx_invalid; /* XDP_STATISTICS, both sockets */
 };
 int port_af_xdp_counters(const struct port *p, struct port_af_xdp_counters *ret_counters);
+/* What steered[i] counts, and whether it is a refusal: dropped, or a HOST-PING that got no answer.
+ * name NULL: there are no more. */
+struct port_af_xdp_reason {
+    const char *name;
+    bool refused;
+};
+struct port_af_xdp_reason port_af_xdp_reason(unsigned i);
 /* udp: a plain UDP socket, without any right; on the wire the same as af_packet and af_xdp over
  * UDP. link is copied; credit (1..RRDP_WINDOW) and mtu size the socket's receive buffer. The kernel
  * copies a frame once each way. -EINVAL; -EADDRNOTAVAIL, -EADDRINUSE: as af_packet. */

@@ -367,6 +367,7 @@ int port_open_udp(const struct link_config *link, uint16_t mtu, uint8_t credit,
 
 int port_udp_counters(const struct port *p, struct port_udp_counters *ret_counters)
 {
+    p = port_below(p);
     if (p == NULL || p->ops != &udp_ops)
         return -EOPNOTSUPP;
     *ret_counters = ((const struct udp_port *)p)->counters;
@@ -375,6 +376,7 @@ int port_udp_counters(const struct port *p, struct port_udp_counters *ret_counte
 
 const char *port_udp_notice(const struct port *p)
 {
+    p = port_below(p);
     if (p == NULL || p->ops != &udp_ops || ((const struct udp_port *)p)->notice[0] == 0)
         return NULL;
     return ((const struct udp_port *)p)->notice;

@@ -245,6 +245,56 @@ static void fenced_nodes_are_cut_off(void **state)
     end_wires(p);
 }
 
+static uint64_t fake_now(void)
+{
+    return 1;
+}
+
+/* What one asks of this port, one may ask of it behind a fault filter. */
+static void a_fault_filter_hides_none_of_it(void **state)
+{
+    (void)state;
+    struct port_frame f[PORT_BURST];
+    struct port *outer;
+    make_wires(1500);
+    struct port *p = open_port(1500);
+    assert_int_equal(port_open_faulty(p, &(struct port_faults){0}, fake_now, &outer), 0);
+    assert_non_null(port_af_xdp_mode(outer));
+    send_data(0, 22);
+    send_data(2, 22);
+    send_data(2, 22);
+    for (uint32_t n = 0; n < 3;)
+        n += receive(outer, f, PORT_BURST);
+    assert_int_equal(port_af_xdp_fence(outer, FRAMES_PEER, true), 0);
+    send_data(0, 22);
+    usleep(20000);
+    struct port_af_xdp_counters c = counters_of(outer);
+    assert_int_equal(c.rx[STEER_CONTROL_SOCKET], 1);
+    assert_int_equal(c.rx[STEER_PAGES_SOCKET], 2);
+    assert_int_equal(c.steered[STEER_FENCED], 1);
+    assert_int_equal(system("ip link del veth0"), 0);
+    assert_non_null(outer->ops->tx_reserve(outer, FRAMES_PEER, NULL));
+    outer->ops->tx_commit(outer, 100);
+    outer->ops->flush(outer);
+    assert_true(port_af_xdp_error(outer) < 0);
+    end_wires(outer);
+}
+
+static void reasons_have_names(void **state)
+{
+    (void)state;
+    unsigned n = 0, refused = 0;
+    for (; port_af_xdp_reason(n).name != NULL; n++)
+        refused += port_af_xdp_reason(n).refused;
+    assert_int_equal(n, STEER_REASONS);
+    assert_int_equal(refused, 7);
+    assert_true(port_af_xdp_reason(STEER_FENCED).refused);
+    assert_true(port_af_xdp_reason(STEER_PING_SOURCE).refused);
+    assert_false(port_af_xdp_reason(STEER_OTHER).refused);
+    assert_false(port_af_xdp_reason(STEER_PING).refused);
+    assert_string_equal(port_af_xdp_reason(STEER_NO_SOCKET).name, "no_socket");
+}
+
 static void the_idle_loop_sleeps_on_it(void **state)
 {
     (void)state;
@@ -470,6 +520,8 @@ int main(void)
         cmocka_unit_test(pages_that_nobody_reads_do_not_block_control),
         cmocka_unit_test(everything_else_reaches_the_kernel),
         cmocka_unit_test(fenced_nodes_are_cut_off),
+        cmocka_unit_test(a_fault_filter_hides_none_of_it),
+        cmocka_unit_test(reasons_have_names),
         cmocka_unit_test(the_idle_loop_sleeps_on_it),
         cmocka_unit_test(what_leaves_is_what_was_committed),
         cmocka_unit_test(a_second_process_is_refused_and_a_successor_is_not),

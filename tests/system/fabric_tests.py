@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What network interfaces can do for the nodes: one frame for several of them; an answer of a host whose
-dataplane stands still."""
+dataplane stands still; what the XDP program in front of them counts; and that it can be taken away."""
 import functools
 import os
 import re
@@ -14,6 +14,9 @@ import kill_tests
 import outcome
 import workspace
 from options import Options
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "linux"))
+from traffic import ask  # noqa: E402
 
 DEAD_MS = 800
 
@@ -142,6 +145,45 @@ def nothing_left(build):
     return wrong, ""
 
 
+# Two frames with our EtherType, of which one at least is of another cluster (its eighth byte).
+STRANGER = f"""
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("{workspace.INTERFACE}", 0))
+for cluster in 0, 1:
+    s.send(b"\\xff" * 6 + b"\\x02" * 6 + b"\\x88\\xb5" + bytes([1, 6, 1, 0, 0, 0, 0, cluster]) + bytes(52))
+"""
+
+
+def counted(build):
+    """Behind a fault filter, in telemetry and in the summary: what the XDP program did with whose frames."""
+    lines, result = [], cl.Result()
+    o = Options(nodes=2, vcpus=2, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=100000000", loss=1, timeout=100)
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        wrong = kill_tests.run_until_started(c, result)
+        not_built(lines)
+        if not wrong:
+            subprocess.run(["ip", "netns", "exec", c.space.netns[1], sys.executable, "-c", STRANGER], check=True)
+            time.sleep(0.2)
+            path = c.space.path("run", "dpdk", "node0", "dpdk_telemetry.v2")
+            port, drops = ask(path, "/pando/port") or {}, ask(path, "/pando/drops") or {}
+            next(p for p in c.group.processes if p.name == "dataplane0").send(signal.SIGTERM)
+            c.watch(result)
+            c.finish(result)
+            at_end = c.read_json("summary0.json")
+            steered = at_end.get("port", {}).get("xdp", {}).get("steered", {})
+            note = f"telemetry {port} and {drops}, at the end {steered} and {at_end.get('drops')}"
+            if not port.get("xdp/steered/cluster") or not drops.get("xdp_cluster"):
+                wrong = f"telemetry does not have the stranger's frames: {note}"
+            elif not port.get("xdp/steered/pages") or port.get("xdp/rx_pages", 0) > port["xdp/steered/pages"]:
+                wrong = f"more pages came than there were: {note}"
+            elif steered.get("pages", 0) < port["xdp/steered/pages"] or not at_end["drops"].get("xdp.cluster"):
+                wrong = f"the summary does not have it: {note}"
+    if wrong:
+        print("\n".join("       " + line for line in lines[-20:]))
+    return wrong, ""
+
+
 def main():
     parser = outcome.parser(__doc__)
     parser.add_argument("--only", default="", help="a part of a case's name")
@@ -149,6 +191,7 @@ def main():
     tests = {f"fabric/groups/{f}": functools.partial(groups, f, args.build) for f in ("af_packet", "af_xdp")}
     tests |= {f"fabric/over_udp/{f}": functools.partial(over_udp, f, args.build) for f in ("af_packet", "af_xdp", "auto")}
     tests |= {f"fabric/falls/{e}": functools.partial(falls, e, args.build) for e in ("ethernet", "udp")}
+    tests["fabric/counted"] = lambda: counted(args.build)
     tests["fabric/nothing_left"] = lambda: nothing_left(args.build)
     tests["fabric/stands_still"] = lambda: stands_still(args.build)
     return outcome.status([outcome.run(args.tally, *test) for test in tests.items() if args.only in test[0]])

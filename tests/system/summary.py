@@ -13,7 +13,9 @@
                  "credit_stall": 0}, ...},
      "drops": {"rrdp.duplicate": 3, "coherence.state": 0, ...}, by reason; zero may be left out
      "fault_filter": {"dropped": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "delayed": 0},
-     "port": {"tx_frames": 1, ...},
+     "port": {"tx_frames": 1, ..., "rx_refused": {"length": 1},   by verdict on the link header
+              "udp_failed": {"too_long": 0, ...},              on udp
+              "xdp": {"steered": {"control": 5, "other": 1}, "rx_control": 5, "ring_full": 0, ...}},   on af_xdp
      "copies": {"page_out_bytes": 4096, "page_out_copied": 0,  bytes of pages that left (again ones included), and of them
                                                                those that we copied into the port's frame
                 "page_in_bytes": 4096, "page_in_copied": 4096, the same from frames into guest pages
@@ -155,6 +157,9 @@ def text(result, o):
     if injected:
         lines.append("injected: " + count_words(injected))
     lines.append("frames and messages refused: " + count_words(merged_counts(summaries, "drops")))
+    steered = merged_counts(summaries, "port", "xdp", "steered")
+    if steered:
+        lines.append("frames by the XDP program: " + count_words(steered))
     lines.append(
         f"invariant checks {total(summaries, 'coherence', 'checks')}, violations "
         f"{total(summaries, 'coherence', 'violations')}"

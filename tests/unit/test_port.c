@@ -3,9 +3,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -227,6 +229,36 @@ static void one_way_block_drops_what_is_sent_only(void **state)
     port_close(b);
 }
 
+static void a_filter_hides_nothing_of_what_is_below(void **state)
+{
+    (void)state;
+    struct port *a, *b, *f, *g;
+    struct port_udp_counters c;
+    struct link_config link = {
+        .kind = LINK_UDP4, .udp_port = (uint16_t)(20000 + getpid() % 20000), .nodes = 2};
+    char err[PORT_ERROR_MAX];
+    for (unsigned n = 0; n < 2; n++)
+        memcpy(link.ip[n], (const uint8_t[]){127, 0, 0, (uint8_t)(n + 1)}, 4);
+    assert_null(port_below(NULL));
+    assert_int_equal(port_open_pair(1500, &a, &b), 0);
+    assert_ptr_equal(port_below(a), a);
+    assert_int_equal(port_open_faulty(a, &(struct port_faults){0}, fake_now, &f), 0);
+    assert_int_equal(port_udp_counters(f, &c), -EOPNOTSUPP);
+    port_close(f);
+    port_close(b);
+    if (port_open_udp(&link, 1500, 1, &a, err) != 0)
+        fail_msg("%s", err);
+    assert_int_equal(port_open_faulty(a, &(struct port_faults){0}, fake_now, &f), 0);
+    assert_int_equal(port_open_faulty(f, &(struct port_faults){0}, fake_now, &g), 0);
+    assert_ptr_equal(port_below(g), a);
+    assert_non_null(g->ops->tx_reserve(g, 1, NULL));
+    g->ops->tx_commit(g, UINT16_MAX); /* no datagram is so long */
+    g->ops->flush(g);
+    assert_int_equal(port_udp_counters(g, &c), 0);
+    assert_int_equal(c.failed[PORT_UDP_TOO_LONG], 1);
+    port_close(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +268,7 @@ int main(void)
         cmocka_unit_test(a_seed_replays),
         cmocka_unit_test(a_full_store_loses_and_counts),
         cmocka_unit_test(one_way_block_drops_what_is_sent_only),
+        cmocka_unit_test(a_filter_hides_nothing_of_what_is_below),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
