@@ -13,10 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "dataplane/port/rendezvous.h"
 #include "dataplane/port/shm.h"
 
 static struct shm_port *self_of(struct port *p)
@@ -196,18 +196,11 @@ static const struct port_ops shm_ops = {
     .close = shm_close,
 };
 
-static int make_dir(const char *dir)
+static int start(struct shm_port *s, char err[PORT_ERROR_MAX])
 {
-    return mkdir(dir, 0700) == 0 || errno == EEXIST ? 0 : -errno;
-}
-
-static int start(struct shm_port *s)
-{
-    int rc = make_dir(s->dir);
-    if (rc == 0)
-        rc = shm_link_bind(s);
-    if (rc == -ENOENT &&
-        make_dir(s->dir) == 0) { /* the last one of a former cluster left just now */
+    int rc = shm_link_bind(s);
+    if (rc == -ENOENT && rendezvous_dir("shm", s->dir, err) == 0) {
+        /* the last one of a former cluster left just now */
         close(s->socket);
         rc = shm_link_bind(s);
     }
@@ -232,6 +225,9 @@ int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu,
                  SHM_DIR_MAX - 1, WIRE_NODES_MAX, RRDP_MTU_MAX, self, nodes, mtu);
         return -EINVAL;
     }
+    int rc = rendezvous_dir("shm", dir, err);
+    if (rc != 0)
+        return rc;
     struct shm_port *s = calloc(1, sizeof(*s));
     uint8_t *frames = calloc(PORT_BURST, RRDP_MTU_MAX);
     if (s == NULL || frames == NULL) {
@@ -249,7 +245,7 @@ int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu,
     s->port = (struct port){
         .ops = &shm_ops, .name = "shm", .mtu = mtu, .mac = {.addr = {2, 0, 0, 0, 0, self}}};
     memcpy(s->dir, dir, strlen(dir) + 1);
-    int rc = start(s);
+    rc = start(s, err);
     if (rc == -EADDRINUSE)
         snprintf(err, PORT_ERROR_MAX,
                  "shm fabric: node %u already runs in %s; end it, or give this node another "

@@ -2,16 +2,15 @@
 /* Rings of the shared-memory port: made, offered, checked and mapped; and the doorbell. See shm.h.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "dataplane/port/rendezvous.h"
 #include "dataplane/port/shm.h"
 
 /* What travels over the socket beside doorbells, with one descriptor. From a peer: checked in
@@ -26,10 +25,6 @@ struct shm_offer {
 };
 _Static_assert(sizeof(struct shm_offer) == 32, "shared with other processes");
 
-enum {
-    OFFER_FDS = 4
-}; /* room to receive and close more than the one expected; the kernel closes the rest */
-
 static void socket_path(const struct shm_port *s, uint8_t node, struct sockaddr_un *a)
 {
     *a = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -38,24 +33,11 @@ static void socket_path(const struct shm_port *s, uint8_t node, struct sockaddr_
 
 int shm_link_create(struct shm_port *s, uint8_t from)
 {
-    int fd = memfd_create("pando-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    void *map;
+    int fd = rendezvous_memory("pando-ring", sizeof(struct shm_ring), &map);
     if (fd < 0)
-        return -errno;
-    /* Allocated now: too little memory is an error here, not a SIGBUS later. */
-    int rc = ftruncate(fd, sizeof(struct shm_ring)) != 0 ? -errno : 0;
-    if (rc == 0)
-        rc = -posix_fallocate(fd, 0, sizeof(struct shm_ring));
-    if (rc == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-        rc = -errno;
-    struct shm_ring *r = MAP_FAILED;
-    if (rc == 0) {
-        r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-        rc = r == MAP_FAILED ? -errno : 0;
-    }
-    if (rc != 0) {
-        close(fd);
-        return rc;
-    }
+        return fd;
+    struct shm_ring *r = map;
     r->magic = SHM_MAGIC;
     r->version = SHM_VERSION;
     r->slots = SHM_SLOTS;
@@ -114,27 +96,11 @@ void shm_link_offer(struct shm_port *s, uint8_t to)
                           .to = to,
                           .epoch = s->epoch,
                           .seen = s->tx[to].epoch};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {.bytes = {0}};
     struct sockaddr_un a;
-    struct iovec iov = {.iov_base = &o, .iov_len = sizeof(o)};
-    struct msghdr m = {.msg_name = &a,
-                       .msg_namelen = sizeof(a),
-                       .msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control.bytes,
-                       .msg_controllen = sizeof(control.bytes)};
     socket_path(s, to, &a);
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &s->rx[to].fd, sizeof(int));
+    int rc = rendezvous_send(s->socket, &a, &o, sizeof(o), s->rx[to].fd);
     /* A peer that is not there offers first when it starts; any other failure is a shortage. */
-    s->tx[to].offer_due =
-        sendmsg(s->socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && !is_dead(-errno);
+    s->tx[to].offer_due = rc != 0 && !is_dead(rc);
 }
 
 void shm_link_unmap(struct shm_tx *t)
@@ -146,20 +112,11 @@ void shm_link_unmap(struct shm_tx *t)
     t->dirty = false;
 }
 
-/* A ring that can be used without a fault: of the right size, and sealed against shrinking. */
 static struct shm_ring *map_checked(int fd, uint64_t epoch)
 {
-    struct stat st;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
-        st.st_size != (off_t)sizeof(struct shm_ring))
-        return NULL;
-    struct shm_ring *r =
-        mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-    if (r == MAP_FAILED)
-        return NULL;
-    if (r->magic == SHM_MAGIC && r->version == SHM_VERSION && r->slots == SHM_SLOTS &&
-        r->slot_size == SHM_SLOT_SIZE && r->epoch == epoch)
+    struct shm_ring *r = rendezvous_map(fd, sizeof(*r));
+    if (r == NULL || (r->magic == SHM_MAGIC && r->version == SHM_VERSION && r->slots == SHM_SLOTS &&
+                      r->slot_size == SHM_SLOT_SIZE && r->epoch == epoch))
         return r;
     munmap(r, sizeof(*r));
     return NULL;
@@ -193,43 +150,14 @@ static void accept_offer(struct shm_port *s, const struct shm_offer *o, int fd)
         shm_link_offer(s, o->from);
 }
 
-/* Takes the first descriptor out of a message and closes any others; -1: none. */
-static int take_fd(struct msghdr *m)
-{
-    int first = -1;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-            if (first < 0)
-                first = fd;
-            else
-                close(fd);
-        }
-    }
-    return first;
-}
-
 static bool read_one(struct shm_port *s)
 {
     struct shm_offer o;
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(OFFER_FDS * sizeof(int))];
-    } control;
-    struct iovec iov = {.iov_base = &o, .iov_len = sizeof(o)};
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control.bytes,
-                       .msg_controllen = sizeof(control.bytes)};
-    ssize_t n = recvmsg(s->socket, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    int fd;
+    ssize_t n = rendezvous_receive(s->socket, &o, sizeof(o), &fd);
     if (n < 0)
         return false;
-    int fd = take_fd(&m);
-    if (n == sizeof(o) && !(m.msg_flags & MSG_TRUNC))
+    if (n == sizeof(o))
         accept_offer(s, &o, fd);
     else if (n != 1)
         s->port.counters.rx_foreign++;

@@ -25,6 +25,8 @@
 #include "dataplane/base/prng.h"
 #include "dataplane/port/shm.h"
 
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
+
 static char dir[64];
 static char err[PORT_ERROR_MAX];
 
@@ -331,20 +333,20 @@ static void forged_offers_are_refused(void **state)
         int fd;
         struct forged offer;
     } bad_one[] = {
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[0]), o},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[1]), o},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[2]), o},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &bad[3]), o},
+        {ring_fd(sizeof(good), SEALS, &bad[0]), o},
+        {ring_fd(sizeof(good), SEALS, &bad[1]), o},
+        {ring_fd(sizeof(good), SEALS, &bad[2]), o},
+        {ring_fd(sizeof(good), SEALS, &bad[3]), o},
         {ring_fd(sizeof(good), 0, &good), o},
-        {ring_fd(4096, F_SEAL_SHRINK, &good), o},
+        {ring_fd(4096, SEALS, &good), o},
         {open("/dev/null", O_RDWR), o},
         {socket(AF_UNIX, SOCK_STREAM, 0), o},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &good), {SHM_MAGIC + 1, SHM_VERSION, 1, 0, 0, 9, 0}},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &good), {SHM_MAGIC, SHM_VERSION + 1, 1, 0, 0, 9, 0}},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &good), {SHM_MAGIC, SHM_VERSION, 2, 0, 0, 9, 0}},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &good), {SHM_MAGIC, SHM_VERSION, 255, 0, 0, 9, 0}},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &good), {SHM_MAGIC, SHM_VERSION, 0, 0, 0, 9, 0}},
-        {ring_fd(sizeof(good), F_SEAL_SHRINK, &good), {SHM_MAGIC, SHM_VERSION, 1, 1, 0, 9, 0}},
+        {ring_fd(sizeof(good), SEALS, &good), {SHM_MAGIC + 1, SHM_VERSION, 1, 0, 0, 9, 0}},
+        {ring_fd(sizeof(good), SEALS, &good), {SHM_MAGIC, SHM_VERSION + 1, 1, 0, 0, 9, 0}},
+        {ring_fd(sizeof(good), SEALS, &good), {SHM_MAGIC, SHM_VERSION, 2, 0, 0, 9, 0}},
+        {ring_fd(sizeof(good), SEALS, &good), {SHM_MAGIC, SHM_VERSION, 255, 0, 0, 9, 0}},
+        {ring_fd(sizeof(good), SEALS, &good), {SHM_MAGIC, SHM_VERSION, 0, 0, 0, 9, 0}},
+        {ring_fd(sizeof(good), SEALS, &good), {SHM_MAGIC, SHM_VERSION, 1, 1, 0, 9, 0}},
     };
     for (unsigned i = 0; i < PANDO_ARRAY_LEN(bad_one); i++) {
         send_raw(&bad_one[i].offer, sizeof(o), &bad_one[i].fd, 1);
@@ -360,7 +362,7 @@ static void forged_offers_are_refused(void **state)
     assert_int_equal(a->counters.rx_foreign, foreign + 2);
     int many[6];
     for (unsigned i = 0; i < 6; i++)
-        many[i] = ring_fd(sizeof(good), F_SEAL_SHRINK, &good);
+        many[i] = ring_fd(sizeof(good), SEALS, &good);
     send_raw(&o, sizeof(o), many, 6);
     for (unsigned i = 0; i < 6; i++)
         close(many[i]);
@@ -415,6 +417,9 @@ static void bad_arguments_are_said(void **state)
     assert_int_equal(port_open_shm(dir, 0, 65, 1500, &p, err), -EINVAL);
     assert_int_equal(port_open_shm("/proc/none/none", 0, 2, 1500, &p, err), -ENOENT);
     assert_non_null(strstr(err, "/proc/none/none"));
+    assert_int_equal(chmod(dir, 0777), 0);
+    assert_int_equal(port_open_shm(dir, 0, 2, 1500, &p, err), -EPERM);
+    assert_non_null(strstr(err, "chmod go-w"));
     assert_null(p);
     rmdir(dir);
 }
