@@ -82,6 +82,7 @@ struct eth_port {
     uint32_t early; /* of them: arm found them, and they are for the next receive */
     int wait_fd;    /* -1: none */
     struct bell *bell;
+    uint64_t bell_refused; /* of it, what is counted already */
     bool all_up;
     struct rte_mbuf *in[PORT_BURST];
     char dir[128]; /* of the sockets; removed by the last to leave */
@@ -176,6 +177,11 @@ static void look_at_links(struct eth_port *e)
     uint64_t now = 0;
     e->polls = 0;
     e->all_up = true;
+    if (e->bell != NULL) { /* it knows peers that were started anew while their links came back */
+        bell_look(e->bell);
+        e->port.counters.rx_foreign += bell_refused(e->bell) - e->bell_refused;
+        e->bell_refused = bell_refused(e->bell);
+    }
     for (uint32_t i = 0; i < e->devices; i++) {
         struct eth_device *d = &e->dev[i];
         struct rte_eth_link link = {0};
@@ -368,11 +374,11 @@ static void eth_flush(struct port *p)
 
 /* ---- sleep --------------------------------------------------------------------------------- */
 
-/* Something that only polling moves on: a link that is not there yet, frames that the device had no
- * room for, dummies. */
+/* Something that only polling moves on: a link that is not there yet, an offer of our bell, frames
+ * that the device had no room for, dummies. */
 static bool must_poll(const struct eth_port *e)
 {
-    bool must = !e->all_up;
+    bool must = !e->all_up || (e->bell != NULL && bell_owes(e->bell));
     for (uint32_t i = 0; i < e->devices; i++)
         must |= e->dev[i].waiting > 0 || e->dev[i].dummies > 0;
     return must;

@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dataplane/port/ethdev.h"
+#include "dataplane/port/rendezvous.h"
 
 enum {
     DEVARGS_MAX = 256,
@@ -44,10 +44,9 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
                  nodes);
         return -EINVAL;
     }
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        snprintf(err, PORT_ERROR_MAX, "memif fabric: cannot make %s: %s", dir, strerror(errno));
-        return -errno;
-    }
+    int rc = rendezvous_dir("memif", dir, err);
+    if (rc != 0)
+        return rc;
     for (uint8_t peer = 0; peer < nodes; peer++) {
         if (peer == self)
             continue;
@@ -66,7 +65,7 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
         peer_of[n++] = peer;
     }
     struct bell *bell = NULL;
-    int rc = bell_open(dir, self, &bell); /* before the devices: who sees a link, sees the bell */
+    rc = bell_open(dir, self, nodes, &bell); /* before the devices: a link means a bell */
     if (rc != 0)
         snprintf(err, PORT_ERROR_MAX, "memif fabric: doorbell in %s: %s", dir, strerror(-rc));
     else

@@ -170,10 +170,10 @@ const struct port *port_below(const struct port *p);
 /* Openers. Each returns 0 and *ret_port, or -errno and a sentence in err that says what to do.
  *
  * shm: rings in shared memory between the processes of one machine, exchanged over sockets in
- * `dir`, which is created 0700 and removed by the last node that leaves. A peer that died and came
- * back is recognised by its epoch and its new ring is mapped. Survives kill -9 of a peer at any
- * instruction; the next open removes what was left. -EADDRINUSE: a living process has this number
- * in this directory. */
+ * `dir`, which is created 0700 (or is this user's, and others cannot write to it: -EPERM) and
+ * removed by the last node that leaves. A peer that died and came back is recognised by its epoch
+ * and its new ring is mapped. Survives kill -9 of a peer at any instruction; the next open removes
+ * what was left. -EADDRINUSE: a living process has this number in this directory. */
 int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu,
                   struct port **ret_port, char err[PORT_ERROR_MAX]);
 /* In shm the copy into the peer's ring is the transfer, and the caller's (tx_reserve points there);
@@ -192,9 +192,11 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
  *   af_packet  out 1: eth_af_packet_tx, mbuf to ring; the kernel sends the ring's pages
  *              (tpacket_fill_skb). In 2: tpacket_rcv, packet to ring; eth_af_packet_rx, ring to
  *              mbuf. What a NIC's own driver below the kernel does is not in it. */
-/* The two that need no hardware. memif: sockets "memif-<low>-<high>.sock" in `dir`, the lower
- * number serves; a peer that was killed is not connected again. af_packet: any kernel interface
- * that carries mtu, with link_ip_bytes in front of it.
+/* The two that need no hardware. memif: sockets "memif-<low>-<high>.sock" in `dir` (as shm's), the
+ * lower number serves; a client that was killed may come again, a server is not connected again. A
+ * peer is trusted with this process's life, which shm's is not: the driver maps the peer's memory
+ * without asking for seals. af_packet: any kernel interface that carries mtu, with link_ip_bytes in
+ * front of it.
  *
  * Over UDP the interface has the node's address and the kernel has a route to the others' over it;
  * it is asked for the next hops, at first for at most NEIGHBOUR_WAIT_MS, later when a frame finds

@@ -5,9 +5,10 @@
  * (nothing is left even by SIGKILL); and af_xdp on such a pair. On a pair also over UDP, with next
  * hops that the kernel finds out.
  *
- * usage: test_port_ethdev memif|af_packet|af_xdp|udp|udp+af_packet|udp+af_xdp|memif-kill [MTU
- * [COUNT [ethernet|udp4|udp6]]] memif-kill: COUNT times one side is killed in mid-stream; the other
- * must live. Exit status 77: skipped.
+ * usage: test_port_ethdev memif|af_packet|af_xdp|udp|udp+af_packet|udp+af_xdp|memif-restart|
+ * memif-kill [MTU [COUNT [ethernet|udp4|udp6]]] memif-restart: one side is killed and started anew
+ * while the other does not look. memif-kill: COUNT times one side is killed in mid-stream; the
+ * other must live. Exit status 77: skipped.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -203,6 +204,18 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* Others could write to it; a process that was refused leaves it as it was. */
+static void check_directory(uint8_t side)
+{
+    char open_to_all[80];
+    struct port *p = NULL;
+    snprintf(open_to_all, sizeof(open_to_all), "%s-%u", dir, side);
+    REQUIRE(mkdir(open_to_all, 0700) == 0 && chmod(open_to_all, 0777) == 0);
+    REQUIRE(port_open_memif(open_to_all, side, 2, ETHERTYPE, mtu, &p, err) == -EPERM);
+    REQUIRE(p == NULL && strstr(err, "chmod go-w") != NULL);
+    REQUIRE(rmdir(open_to_all) == 0);
+}
+
 static struct port *open_side(uint8_t side)
 {
     struct port *p;
@@ -213,6 +226,8 @@ static struct port *open_side(uint8_t side)
     if (is_dpdk())
         REQUIRE(port_eal_init(huge, PORT_EAL_ANY_CORE, prefix, side == 1, err) == 0);
     if (strncmp(fabric, "memif", 5) == 0) {
+        if (strcmp(fabric, "memif") == 0)
+            check_directory(side);
         REQUIRE(port_open_memif(dir, side, 2, ETHERTYPE, mtu, &p, err) == 0);
     } else if (strcmp(fabric, "udp") == 0) {
         check_udp(side);
@@ -509,6 +524,90 @@ static void exchange(struct port *p, uint8_t side)
     REQUIRE(datagrams_without_port() < before + 200); /* to the discard port */
 }
 
+/* ---- a peer that is started anew ------------------------------------------------------------ */
+
+enum { RESTART_MET = 1, RESTART_AGAIN, RESTART_ASLEEP, RESTART_WAKES = 3 };
+
+static void await(uint32_t step)
+{
+    double limit = seconds() + 20;
+    while (atomic_load(&sh->go_on) < step) {
+        REQUIRE(seconds() < limit);
+        usleep(1000);
+    }
+}
+
+/* Does not look at its links while the peer dies and comes back, so that it cannot see them go
+ * down: it must wake it all the same. */
+static void outlive(struct port *p)
+{
+    uint32_t next = 0, polls = 0;
+    p->ops->disarm(p);              /* has his bell */
+    REQUIRE(!port_peer_gone(p, 1)); /* a look; the next one is 512 receives away */
+    atomic_store(&sh->go_on, RESTART_MET);
+    await(RESTART_AGAIN);
+    for (; atomic_load(&sh->go_on) < RESTART_ASLEEP; usleep(10000)) { /* his dummies need room */
+        REQUIRE(++polls < 400);
+        receive(p, 0, &next);
+    }
+    for (uint32_t wake = 0; wake < RESTART_WAKES; wake++) {
+        await(RESTART_ASLEEP + wake);
+        REQUIRE(send_frame(p, 0, UINT32_MAX, NULL));
+        p->ops->flush(p);
+        for (unsigned i = 0; i < 1000 && wake == 0; i++)
+            receive(p, 0, &next);
+    }
+    await(RESTART_ASLEEP + RESTART_WAKES); /* he is awake: no bell for this one */
+    REQUIRE(send_frame(p, 0, UINT32_MAX, NULL));
+    p->ops->flush(p);
+    REQUIRE(p->counters.rx_foreign == 0);
+    await(RESTART_ASLEEP + RESTART_WAKES + 1);
+}
+
+static void come_again(struct port *p)
+{
+    double limit = seconds() + 20;
+    uint32_t next = 0;
+    atomic_store(&sh->go_on, RESTART_AGAIN);
+    for (; p->ops->wait_fd(p) < 0; usleep(100)) {
+        REQUIRE(seconds() < limit);
+        p->ops->flush(p);
+        receive(p, 1, &next);
+    }
+    for (uint32_t wake = 0; wake < RESTART_WAKES; wake++) {
+        struct pollfd fd = {.fd = p->ops->wait_fd(p), .events = POLLIN};
+        uint64_t before = p->counters.rx_frames;
+        REQUIRE(fd.fd >= 0 && p->ops->arm(p));
+        atomic_store(&sh->go_on, RESTART_ASLEEP + wake);
+        while (p->counters.rx_frames == before) { /* an answer of his bell wakes as well */
+            REQUIRE(poll(&fd, 1, 3000) > 0);
+            p->ops->disarm(p);
+            receive(p, 1, &next);
+            if (p->counters.rx_frames == before && !p->ops->arm(p))
+                receive(p, 1, &next);
+        }
+    }
+    struct pollfd bell = {.fd = p->ops->wait_fd(p), .events = POLLIN};
+    uint64_t before = p->counters.rx_frames;
+    REQUIRE(bell.fd >= 0 && poll(&bell, 1, 0) == 0);
+    for (atomic_store(&sh->go_on, RESTART_ASLEEP + RESTART_WAKES); p->counters.rx_frames == before;
+         receive(p, 1, &next))
+        REQUIRE(seconds() < limit);
+    REQUIRE(poll(&bell, 1, 0) == 0);
+    atomic_store(&sh->go_on, RESTART_ASLEEP + RESTART_WAKES + 1);
+}
+
+static void restart(struct port *p, uint8_t side, bool again)
+{
+    if (side == 0)
+        outlive(p);
+    else if (again)
+        come_again(p);
+    else
+        for (uint32_t next = 0;; receive(p, side, &next)) /* until it is killed */
+            usleep(1000);
+}
+
 static void set_up_interface(uint8_t side)
 {
     char line[256], address[64] = "true";
@@ -536,8 +635,10 @@ static void run_side(uint8_t side)
         set_up_interface(side);
     usleep((side ^ (mtu < 9000)) *
            300000u); /* memif's server before its client, or the other way round */
+    bool again = atomic_load(&sh->go_on) != 0;
     struct port *p = open_side(side);
-    greet(p, side);
+    if (!again)
+        greet(p, side);
     if (strcmp(fabric, "memif-kill") == 0)
         for (uint32_t next = 0;; receive(p, side, &next)) {
             next = 0;
@@ -545,7 +646,10 @@ static void run_side(uint8_t side)
             p->ops->flush(p);
             atomic_fetch_add(&sh->got[side], 1);
         }
-    exchange(p, side);
+    if (strcmp(fabric, "memif-restart") == 0)
+        restart(p, side, again);
+    else
+        exchange(p, side);
     char run[128];
     struct stat st;
     snprintf(run, sizeof(run), "/run/dpdk/pando-test-%d-%u", getppid(), side);
@@ -605,6 +709,13 @@ static bool run(unsigned victim)
     }
     if (strcmp(fabric, "memif-kill") == 0)
         return kill_one(pid, victim);
+    if (strcmp(fabric, "memif-restart") == 0) {
+        await(RESTART_MET);
+        kill(pid[1], SIGKILL);
+        waitpid(pid[1], NULL, 0);
+        if ((pid[1] = fork()) == 0)
+            run_side(1);
+    }
     for (unsigned i = 0; i < 2; i++) {
         int status;
         waitpid(pid[i], &status, 0);
