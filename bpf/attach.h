@@ -6,10 +6,22 @@
  * because the process was killed, the kernel detaches. So a successor finds the interface free as
  * soon as its predecessor has ended, and is told who holds it before that.
  *
- * One program an interface. libxdp's dispatcher would run several, but it pins what it attaches, so
- * that a killed process would leave its program behind, and it needs programs of type EXT
- * (freplace), which not every kernel takes. An interface with a dispatcher, or with any other
- * program, is refused by an error that names it.
+ * One program an interface, so one node: an interface with another program is refused by an error
+ * that says whose it is, and that program stays as it is.
+ *
+ * libxdp's dispatcher would run several (freplace, programs of type EXT). It is not joined, as a
+ * killed process could not help leaving something that nobody can safely remove. What
+ * tests/bpf/test_dispatcher.c shows, of libxdp 1.3.1 on Debian's 6.12:
+ *   - It pins what it attaches: the program of a killed process goes on, and takes its frames off
+ *     the interface for sockets that are gone.
+ *   - Without the pin the link ends with the process. But then libxdp cannot read the dispatcher
+ *     any more, and nobody else can join or leave.
+ *   - Killed just behind the exchange of dispatchers, a process leaves the pins of the former one,
+ *     in which nothing is its own: its successor cannot know them. They outlive the interface, too.
+ *   - Pins are named by interface number and program, for all network namespaces together. Who
+ *     cleans up (libxdp_clean_references) in one of them detaches foreign programs in another.
+ * And where libxdp cannot make a dispatcher (no EXT; no bpffs in sight, as under `ip netns exec`),
+ * it attaches for good, by netlink: also that outlives the process.
  */
 #ifndef PANDO_BPF_ATTACH_H
 #define PANDO_BPF_ATTACH_H

@@ -17,8 +17,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <cmocka.h>
+#include <linux/if_link.h>
 
 #include "bpf/steer.h"
 #include "dataplane/base/bits.h"
@@ -461,6 +463,62 @@ static void expect_error(struct port_af_xdp c, int rc, const char *words)
         fail_msg("'%s' does not say '%s'", err, words);
 }
 
+static void two_nodes_on_one_interface(void **state)
+{
+    (void)state;
+    uint8_t got[FRAMES_MAX];
+    make_wires(1500);
+    pid_t pid = start_holder();
+    wires_enter(WIRES_B);
+    struct port_af_xdp c = config_for("veth0", 1500);
+    expect_error(c, -EBUSY, "it is this very node's (1): end its process first");
+    c.self = 2;
+    expect_error(c, -EBUSY, "node 1 of this cluster has it: each node needs an interface");
+    c.cluster_id++;
+    expect_error(c, -EBUSY, "node 1 of another cluster has it, and all frames of EtherType 0x88B5");
+    expect_error(c, -EBUSY, "or af_packet with another fabric.ethertype");
+    c.ethertype++;
+    expect_error(c, -EBUSY, "node 1 of another cluster has it: take another interface, or af_p");
+    /* As it was said: af_packet sees what bears another number, and only that. */
+    int tap = wires_packet_socket("veth0");
+    size_t len = frames_data(STEER_ETHERNET, 0, 22, frame);
+    frame[14 + 7]++; /* of that cluster */
+    wires_send(sender, frame, len);
+    assert_int_equal(wires_receive(tap, got, sizeof(got), 50), 0);
+    frame[13]++;
+    wires_send(sender, frame, len);
+    assert_int_equal(wires_receive(tap, got, sizeof(got), SOON_MS), len);
+    close(tap);
+    kill_holder(pid);
+    end_wires(NULL);
+}
+
+/* Somebody else's program, libxdp's dispatcher by its name among them, is left where it is. */
+static void foreign_programs_stay(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"xdp_dispatcher", "foreign"};
+    static const char *const words[] = {"libxdp's dispatcher", "ip link set dev veth0 xdp off"};
+    /* r0 = XDP_PASS; exit */
+    static const struct bpf_insn pass[] = {{.code = 0xB7, .imm = XDP_PASS}, {.code = 0x95}};
+    make_wires(1500);
+    wires_enter(WIRES_B);
+    int ifindex = (int)if_nametoindex("veth0");
+    for (unsigned i = 0; i < PANDO_ARRAY_LEN(names); i++) {
+        __u32 before = 0, after = 0;
+        int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, names[i], "GPL", pass, 2, NULL);
+        assert_true(fd >= 0);
+        assert_int_equal(bpf_xdp_attach(ifindex, fd, XDP_FLAGS_DRV_MODE, NULL), 0);
+        close(fd);
+        assert_int_equal(bpf_xdp_query_id(ifindex, 0, &before), 0);
+        expect_error(config_for("veth0", 1500), -EBUSY, words[i]);
+        assert_int_equal(bpf_xdp_query_id(ifindex, 0, &after), 0);
+        assert_true(before != 0 && before == after);
+        assert_int_equal(bpf_xdp_detach(ifindex, 0, NULL), 0);
+    }
+    end_wires(NULL);
+}
+
 static void errors_say_what_to_do(void **state)
 {
     (void)state;
@@ -526,6 +584,8 @@ int main(void)
         cmocka_unit_test(what_leaves_is_what_was_committed),
         cmocka_unit_test(a_second_process_is_refused_and_a_successor_is_not),
         cmocka_unit_test(ping_is_answered_for_a_process_that_stands_still),
+        cmocka_unit_test(two_nodes_on_one_interface),
+        cmocka_unit_test(foreign_programs_stay),
         cmocka_unit_test(errors_say_what_to_do),
         cmocka_unit_test(generic_mode_is_the_fallback),
     };

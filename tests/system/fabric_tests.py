@@ -158,7 +158,8 @@ for cluster in 0, 1:
 def counted(build):
     """Behind a fault filter, in telemetry and in the summary: what the XDP program did with whose frames."""
     lines, result = [], cl.Result()
-    o = Options(nodes=2, vcpus=2, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=100000000", loss=1, timeout=100)
+    o = Options(nodes=2, vcpus=2, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=100000000", loss=1,
+                timeout=100)
     with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
         wrong = kill_tests.run_until_started(c, result)
         not_built(lines)
