@@ -248,6 +248,8 @@ static bool can_try(void)
     struct xdp_program *p = xdp_program__open_file(path, "xdp.frags", NULL);
     if (libxdp_get_error(p) == 0 && xdp_program__attach(p, here(), XDP_MODE_NATIVE, 0) == 0)
         dispatched = members() == 1;
+    if (libxdp_get_error(p) == 0)
+        xdp_program__close(p);
     wires_remove();
     snprintf(reason, sizeof(reason), "this kernel takes no program of type EXT (freplace)");
     return dispatched;
