@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What network interfaces can do for the nodes: one frame for several of them; an answer of a host whose
-dataplane stands still; what the XDP program in front of them counts; and that it can be taken away."""
+dataplane stands still; what the XDP program in front of them counts, and who asks for it while they end; that it
+can be taken away."""
 import functools
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import cluster as cl
@@ -16,7 +19,7 @@ import workspace
 from options import Options
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "linux"))
-from traffic import ask  # noqa: E402
+from traffic import ANSWER_MAX, ask  # noqa: E402
 
 DEAD_MS = 800
 
@@ -155,6 +158,49 @@ for cluster in 0, 1:
 """
 
 
+def ask_on(path, answers):
+    """Asks for all that is counted until nobody answers any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        try:
+            s.settimeout(5)
+            s.connect(path)
+            s.recv(ANSWER_MAX)
+            while True:
+                s.send(b"/pando/summary")
+                answers.append(len(s.recv(ANSWER_MAX)))
+                if not answers[-1]:
+                    return
+        except OSError:
+            return
+
+
+def asked_to_the_end(build):
+    """A dataplane that is asked by telemetry all the time ends as every other: not by a signal."""
+    lines, result, answers = [], cl.Result(), []
+    o = Options(nodes=2, vcpus=2, fabric="shm", ram=64, guest="counters", cmdline="iters=100000000", timeout=100)
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        wrong = kill_tests.run_until_started(c, result)
+        if not wrong:
+            path = c.space.path("run", "dpdk", "node0", "dpdk_telemetry.v2")
+            asking = [threading.Thread(target=ask_on, args=(path, answers)) for _ in range(3)]
+            for t in asking:
+                t.start()
+            time.sleep(0.3)
+            target = next(p for p in c.group.processes if p.name == "dataplane0")
+            target.send(signal.SIGTERM)
+            c.watch(result)
+            c.finish(result)
+            for t in asking:
+                t.join()
+            if target.status is None or target.status < 0:
+                wrong = f"dataplane0 has status {target.status}"
+            elif len(answers) < 10:
+                wrong = f"only {len(answers)} answers came"
+    if wrong:
+        print("\n".join("       " + line for line in lines[-20:]))
+    return wrong, f"{len(answers)} answers"
+
+
 def counted(build):
     """Behind a fault filter, in telemetry and in the summary: what the XDP program did with whose frames."""
     lines, result = [], cl.Result()
@@ -194,6 +240,7 @@ def main():
     tests |= {f"fabric/falls/{e}": functools.partial(falls, e, args.build) for e in ("ethernet", "udp")}
     tests["fabric/counted"] = lambda: counted(args.build)
     tests["fabric/nothing_left"] = lambda: nothing_left(args.build)
+    tests["fabric/asked_to_the_end"] = lambda: asked_to_the_end(args.build)
     tests["fabric/stands_still"] = lambda: stands_still(args.build)
     return outcome.status([outcome.run(args.tally, *test) for test in tests.items() if args.only in test[0]])
 
