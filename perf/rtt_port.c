@@ -25,7 +25,7 @@ struct rtt_port {
     struct rtt_head todo[RRDP_SEGMENTS_MAX]; /* questions of one frame: answered behind it */
     uint32_t todos;
     struct rrdp_mac peer;
-    uint8_t raw_head[WIRE_RRDP_HEADER_MAX];
+    uint8_t raw[RTT_PAGE];  /* a raw frame: header, then as page */
     uint8_t page[RTT_PAGE]; /* what is sent */
     uint8_t in[RTT_PAGE];   /* where what came is copied to, as into guest memory */
 };
@@ -57,12 +57,13 @@ struct rtt_port *rtt_port_new(struct rtt_side *s, struct port *port)
     r->port = port;
     r->rrdp = rrdp_init(memory, &c, rtt_now());
     memset(r->page, 0x5A, sizeof(r->page));
+    memset(r->raw, 0x5A, sizeof(r->raw));
     struct wire_rrdp h = {.ack_valid = true,
                           .src = s->side,
                           .dst = !s->side,
                           .cls = WIRE_CLASS_REQUEST,
                           .cluster_tag = RTT_CLUSTER};
-    (void)wire_rrdp_pack(&h, r->raw_head);
+    (void)wire_rrdp_pack(&h, r->raw);
     return r;
 }
 
@@ -100,7 +101,8 @@ struct raw_header {
     uint32_t number, bytes, answer;
 };
 
-/* As many frames as the length needs; one doorbell. */
+/* As many frames as the length needs, each written in one go, as port_put_frame does; one
+ * doorbell. */
 static void raw_send(struct rtt_side *s, struct rtt_port *r, uint32_t number, uint32_t answer,
                      uint32_t len)
 {
@@ -112,9 +114,8 @@ static void raw_send(struct rtt_side *s, struct rtt_port *r, uint32_t number, ui
         uint8_t *b = r->port->ops->tx_reserve(r->port, !s->side, &r->peer);
         if (b == NULL)
             break; /* the question is lost, and counted */
-        memcpy(b, r->raw_head, WIRE_RRDP_HEADER);
-        memcpy(b + RAW_AT, &h, sizeof(h));
-        memcpy(b + WIRE_RRDP_HEADER, r->page, n - WIRE_RRDP_HEADER);
+        memcpy(r->raw + RAW_AT, &h, sizeof(h));
+        memcpy(b, r->raw, n);
         r->port->ops->tx_commit(r->port, n);
         len -= n;
     }

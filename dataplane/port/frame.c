@@ -3,27 +3,38 @@
 
 #include <string.h>
 
+/* A frame of so many bytes is put together aside and copied into the port at once. In a ring its
+ * first bytes share a cache line with the word that the receiver polls, who would take the line
+ * away between two of our accesses, at a hundred nanoseconds each time. */
+enum { SMALL = 640 };
+
 bool port_put_frame(struct port *p, const struct rrdp_frame *f, const uint8_t *payload,
                     uint32_t *ret_copied)
 {
     uint8_t *out = p->ops->tx_reserve(p, f->peer, f->mac_known ? &f->mac : NULL);
     if (out == NULL)
         return false;
+    uint8_t small[SMALL];
     uint32_t len = f->header_len;
-    memcpy(out, f->header, len);
+    bool ext = f->payload_len > 0 && port_takes_ext(p, f->payload_len);
+    bool aside = !ext && len + f->inline_len + f->payload_len <= SMALL;
+    uint8_t *at = aside ? small : out;
+    memcpy(at, f->header, len);
     if (f->inline_len > 0)
-        memcpy(out + len, f->inline_data, f->inline_len);
+        memcpy(at + len, f->inline_data, f->inline_len);
     len += f->inline_len;
-    if (f->payload_len > 0 && port_takes_ext(p, f->payload_len)) {
+    if (ext) {
         wire_rrdp_seal_parts(out, len, payload, f->payload_len);
         p->ops->tx_commit_ext(p, len, payload, f->payload_len);
         *ret_copied = 0;
         return true;
     }
     if (f->payload_len > 0)
-        memcpy(out + len, payload, f->payload_len);
+        memcpy(at + len, payload, f->payload_len);
     len += f->payload_len;
-    wire_rrdp_seal(out, len);
+    wire_rrdp_seal(at, len);
+    if (aside)
+        memcpy(out, small, len);
     p->ops->tx_commit(p, rrdp_frame_pad(f, out, len));
     *ret_copied = f->payload_len;
     return true;

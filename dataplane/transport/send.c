@@ -74,10 +74,11 @@ void send_acked(struct rrdp *r, struct peer *p, struct stream *s)
 
 /* ---- frames -------------------------------------------------------------------------------- */
 
-static struct wire_rrdp frame_header(const struct rrdp *r, const struct peer *p, unsigned cls)
+static void frame_header(const struct rrdp *r, const struct peer *p, unsigned cls,
+                         struct wire_rrdp *ret_header)
 {
     const struct stream *s = &p->stream[cls];
-    return (struct wire_rrdp){
+    *ret_header = (struct wire_rrdp){
         .ack_valid = true,
         .eack = s->parked != 0,
         .eack_bits = s->parked,
@@ -148,7 +149,8 @@ static void emit_data(struct rrdp *r, struct peer *p, unsigned cls, uint64_t seq
     struct stream *s = &p->stream[cls];
     struct sent_frame *f = frame_at(s, seq);
     const struct message *m = &s->queue[f->message % RRDP_QUEUE];
-    struct wire_rrdp h = frame_header(r, p, cls);
+    struct wire_rrdp h;
+    frame_header(r, p, cls, &h);
     h.seq = (uint32_t)seq;
     h.first = f->first;
     h.last = f->last;
@@ -245,7 +247,8 @@ static bool transmit_stream(struct rrdp *r, struct peer *p, unsigned cls, uint64
     } else if (may && send_cut(p, cls)) {
         emit_data(r, p, cls, s->snd_nxt - 1, 0, frame_at(s, s->snd_nxt - 1)->len, now, out);
     } else if (p->ack_due[cls] <= now) {
-        struct wire_rrdp h = frame_header(r, p, cls);
+        struct wire_rrdp h;
+        frame_header(r, p, cls, &h);
         empty_frame(out);
         finish(p, cls, now, &h, out);
         p->counters.ack_frames++;
@@ -268,7 +271,8 @@ static bool has_queued(const struct peer *p)
 
 static void emit_rst(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_frame *out)
 {
-    struct wire_rrdp h = frame_header(r, p, WIRE_CLASS_URGENT);
+    struct wire_rrdp h;
+    frame_header(r, p, WIRE_CLASS_URGENT, &h);
     h.eack = h.ack_valid = false;
     h.rst = true;
     h.nul = p->rst_closed;
@@ -302,7 +306,8 @@ static bool transmit_control(struct rrdp *r, struct peer *p, uint64_t now, struc
     }
     if (!p->nul_now)
         return false;
-    struct wire_rrdp h = frame_header(r, p, WIRE_CLASS_URGENT);
+    struct wire_rrdp h;
+    frame_header(r, p, WIRE_CLASS_URGENT, &h);
     h.nul = true;
     empty_frame(out);
     finish(p, WIRE_CLASS_URGENT, now, &h, out);

@@ -225,19 +225,16 @@ size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MA
                            : WIRE_RRDP_HEADER;
     PANDO_CHECK(!(h->eack && h->part));
     PANDO_CHECK(h->cls < WIRE_CLASSES && h->data_len <= WIRE_RRDP_DATA_MAX + WIRE_MSG_HEADER);
-    out[0] =
-        (uint8_t)(WIRE_VERSION | (h->syn ? RRDP_SYN : 0) | (h->ack_valid ? RRDP_ACK : 0) |
-                  (h->eack ? RRDP_EACK : 0) | (h->rst ? RRDP_RST : 0) | (h->nul ? RRDP_NUL : 0));
-    out[1] = (uint8_t)(len / 4 | (h->first ? RRDP_FIRST : 0) | (h->last ? RRDP_LAST : 0));
-    out[2] = h->src;
-    out[3] = h->dst;
-    put_le16(out + 4, (uint16_t)(h->cls | h->data_len << 2));
-    out[6] = h->credit;
-    out[7] = h->cluster_tag;
-    put_le32(out + 8, h->seq);
-    put_le32(out + 12, h->ack);
-    put_le32(out + 16, h->tag);
-    put_le32(out + WIRE_RRDP_CRC_OFFSET, 0);
+    uint32_t flags = WIRE_VERSION | (h->syn ? RRDP_SYN : 0) | (h->ack_valid ? RRDP_ACK : 0) |
+                     (h->eack ? RRDP_EACK : 0) | (h->rst ? RRDP_RST : 0) | (h->nul ? RRDP_NUL : 0);
+    uint32_t shape = (uint32_t)len / 4 | (h->first ? RRDP_FIRST : 0) | (h->last ? RRDP_LAST : 0);
+    uint32_t length = h->cls | (uint32_t)h->data_len << 2;
+    /* In words, not bytes: who copies the header next need not wait for each of them. */
+    put_le64(out, flags | shape << 8 | (uint32_t)h->src << 16 | (uint32_t)h->dst << 24 |
+                      (uint64_t)length << 32 | (uint64_t)h->credit << 48 |
+                      (uint64_t)h->cluster_tag << 56);
+    put_le64(out + 8, h->seq | (uint64_t)h->ack << 32);
+    put_le64(out + 16, h->tag); /* CRC 0 */
     if (h->eack)
         put_le64(out + WIRE_RRDP_HEADER, h->eack_bits);
     if (h->part) {
@@ -346,34 +343,30 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
         return WIRE_E_VERSION;
     if ((frame[0] & RRDP_AEAD) != 0 || (frame[1] & RRDP_RESERVED) != 0)
         return WIRE_E_RESERVED;
-    struct wire_rrdp h = {
-        .syn = (frame[0] & RRDP_SYN) != 0,
-        .ack_valid = (frame[0] & RRDP_ACK) != 0,
-        .eack = eack,
-        .rst = (frame[0] & RRDP_RST) != 0,
-        .nul = (frame[0] & RRDP_NUL) != 0,
-        .first = (frame[1] & RRDP_FIRST) != 0,
-        .last = (frame[1] & RRDP_LAST) != 0,
-        .part = part,
-        .src = frame[2],
-        .dst = frame[3],
-        .cls = (uint8_t)(get_le16(frame + 4) & 3),
-        .credit = frame[6],
-        .cluster_tag = frame[7],
-        .data_len = data_len,
-        .seq = get_le32(frame + 8),
-        .ack = get_le32(frame + 12),
-        .tag = get_le32(frame + 16),
-        .eack_bits = eack ? get_le64(frame + WIRE_RRDP_HEADER) : 0,
-        .part_at = part ? get_le16(frame + WIRE_RRDP_HEADER) : 0,
-        .part_of = part ? get_le16(frame + WIRE_RRDP_HEADER + 2) : 0,
-    };
-    enum wire_error e = check_rrdp_ranges(&h);
-    if (e != WIRE_OK)
-        return e;
-    *out = h;
+    /* Field by field, in its place: a copy of bytes just written one by one waits for them. */
+    uint64_t word = get_le64(frame);
+    out->syn = (word & RRDP_SYN) != 0;
+    out->ack_valid = (word & RRDP_ACK) != 0;
+    out->eack = eack;
+    out->rst = (word & RRDP_RST) != 0;
+    out->nul = (word & RRDP_NUL) != 0;
+    out->first = (word >> 8 & RRDP_FIRST) != 0;
+    out->last = (word >> 8 & RRDP_LAST) != 0;
+    out->part = part;
+    out->src = (uint8_t)(word >> 16);
+    out->dst = (uint8_t)(word >> 24);
+    out->cls = word >> 32 & 3;
+    out->credit = (uint8_t)(word >> 48);
+    out->cluster_tag = (uint8_t)(word >> 56);
+    out->data_len = data_len;
+    out->seq = get_le32(frame + 8);
+    out->ack = get_le32(frame + 12);
+    out->tag = get_le32(frame + 16);
+    out->eack_bits = eack ? get_le64(frame + WIRE_RRDP_HEADER) : 0;
+    out->part_at = part ? get_le16(frame + WIRE_RRDP_HEADER) : 0;
+    out->part_of = part ? get_le16(frame + WIRE_RRDP_HEADER + 2) : 0;
     *data = frame + header;
-    return WIRE_OK;
+    return check_rrdp_ranges(out);
 }
 
 /* ---- group frames -------------------------------------------------------------------------- */

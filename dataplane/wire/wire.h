@@ -282,7 +282,7 @@ void wire_rrdp_seal_parts(uint8_t *head, size_t head_len, const void *ext, size_
  * more than a HOST-PING, a group frame with other flags or fields, data with RST or NUL, FIRST or
  * LAST without data, data or EACK without ACK, a part that is none, nothing at all). A frame may be
  * longer than header + data (Ethernet pads to 60 bytes): the tail is not covered by the CRC and not
- * looked at. On WIRE_OK *data points into frame. */
+ * looked at. On WIRE_OK *data points into frame; else *out and *data mean nothing. */
 enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
                                  struct wire_rrdp *out, const uint8_t **data);
 
