@@ -12,7 +12,6 @@
  * and loss/wire with what the wire did.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -25,7 +24,7 @@
 
 #include "bpf/fault.h"
 #include "perf/result.h"
-#include "perf/rtt.h"
+#include "perf/rtt_options.h"
 
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
@@ -72,7 +71,7 @@ struct variant {
     void (*answer)(struct rtt_side *s, void *context);
 };
 
-static uint64_t interval_ns = 50 * US;
+static uint32_t interval_us = 50;
 static uint32_t rate_ppm[RATES] = {0, 10000};
 static struct load_result results[VARIANTS][RATES];
 static struct fault *wire[2];
@@ -231,7 +230,7 @@ static void tcp_look(struct load *l, void *context)
 static void ask_all(struct rtt_side *s, const struct variant *v, struct load *l)
 {
     uint64_t count = l->warm + s->options->samples, now = rtt_now();
-    uint64_t limit = now + count * interval_ns + DRAIN_MS * MS;
+    uint64_t interval_ns = interval_us * US, limit = now + count * interval_ns + DRAIN_MS * MS;
     l->next_due = now;
     while (l->answered < count && now < limit) {
         now = load_polled(l);
@@ -351,51 +350,21 @@ static void run(struct rtt_side *s)
     _exit(0);
 }
 
-static int usage(void)
-{
-    fprintf(stderr,
-            "usage: pando-loss [--rounds 1..%d] [--samples 100..1000000] [--ppm 1..500000]\n"
-            "                  [--interval-us 10..10000]\n",
-            RTT_ROUNDS_MAX);
-    return 2;
-}
-
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {{"rounds", required_argument, NULL, 'r'},
-                                          {"samples", required_argument, NULL, 's'},
-                                          {"ppm", required_argument, NULL, 'p'},
-                                          {"interval-us", required_argument, NULL, 'i'},
-                                          {NULL, 0, NULL, 0}};
     struct rtt_options o = {.rounds = 10,
                             .samples = 5000,
                             .mtu = 1500,
                             .middle = true,
                             .joined = join_wire,
                             .tend = tend_wire};
-    struct rtt_side side;
-    int c, status = 1;
-    while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-        unsigned long value = optarg != NULL ? strtoul(optarg, NULL, 0) : 0;
-        if (c == 'r' && value >= 1 && value <= RTT_ROUNDS_MAX)
-            o.rounds = (uint32_t)value;
-        else if (c == 's' && value >= 100 && value <= 1000000)
-            o.samples = (uint32_t)value;
-        else if (c == 'p' && value >= 1 && value <= 500000)
-            rate_ppm[1] = (uint32_t)value;
-        else if (c == 'i' && value >= 10 && value <= 10000)
-            interval_ns = value * US;
-        else
-            return usage();
-    }
-    if (optind != argc)
-        return usage();
-    if (geteuid() != 0) {
-        fprintf(stderr, "loss: network namespaces and XDP programs need root\n");
-        return 77;
-    }
-    if (rtt_twin_start(&o, &side, &status))
-        run(&side);
+    const struct rtt_option options[] = {
+        {.name = "rounds", .number = &o.rounds, .low = 1, .high = RTT_ROUNDS_MAX},
+        {.name = "samples", .number = &o.samples, .low = 100, .high = 1000000},
+        {.name = "ppm", .number = &rate_ppm[1], .low = 1, .high = 500000},
+        {.name = "interval-us", .number = &interval_us, .low = 10, .high = 10000},
+        {.name = NULL}};
+    int status = rtt_main(argc, argv, options, &o, run);
     fault_close(wire[0]);
     fault_close(wire[1]);
     return status;

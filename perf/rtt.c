@@ -7,14 +7,13 @@
  * One JSON object a line, as the benches want it, with the medians of the rounds for whoever
  * computes ratios. --sizes none: fetch only. --wire: lengths of frames as captured, too.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "perf/result.h"
-#include "perf/rtt.h"
+#include "perf/rtt_options.h"
 
 enum { VARIANTS_MAX = RTT_FABRICS * 2 + 3, SHAPES_MAX = 9, FETCH_ASK = 64, SIZE_MAX_BYTES = 1024 };
 
@@ -97,50 +96,18 @@ static void run(struct rtt_side *s)
     _exit(0);
 }
 
-static int usage(void)
-{
-    fprintf(stderr,
-            "usage: pando-rtt [--sizes none|A,B,... each %d..%d, at most %d] [--rounds 1..%d]\n"
-            "                 [--samples 10..1000000] [--mtu 1500..%d] [--huge] [--wire]\n",
-            RTT_MIN, SIZE_MAX_BYTES, SHAPES_MAX - 1, RTT_ROUNDS_MAX, RRDP_MTU_MAX);
-    return 2;
-}
-
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {{"sizes", required_argument, NULL, 'z'},
-                                          {"rounds", required_argument, NULL, 'r'},
-                                          {"samples", required_argument, NULL, 's'},
-                                          {"mtu", required_argument, NULL, 'm'},
-                                          {"huge", no_argument, NULL, 'h'},
-                                          {"wire", no_argument, NULL, 'w'},
-                                          {NULL, 0, NULL, 0}};
     struct rtt_options o = {.rounds = 10, .samples = 2000, .mtu = 9000};
-    struct rtt_side side;
-    int c, status = 1;
+    const struct rtt_option options[] = {
+        {.name = "sizes", .text = parse_sizes, .form = "none|A,B,... (32..1024, at most 8)"},
+        {.name = "rounds", .number = &o.rounds, .low = 1, .high = RTT_ROUNDS_MAX},
+        {.name = "samples", .number = &o.samples, .low = 10, .high = 1000000},
+        {.name = "mtu", .number = &o.mtu, .low = 1500, .high = RRDP_MTU_MAX},
+        {.name = "huge", .flag = &o.huge},
+        {.name = "wire", .flag = &wire},
+        {.name = NULL}};
+    _Static_assert(RTT_MIN == 32 && SIZE_MAX_BYTES == 1024 && SHAPES_MAX == 9, "as --sizes says");
     (void)parse_sizes("32,64,128,256,512");
-    while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-        unsigned long value = optarg != NULL ? strtoul(optarg, NULL, 0) : 0;
-        if (c == 'r' && value >= 1 && value <= RTT_ROUNDS_MAX)
-            o.rounds = (uint32_t)value;
-        else if (c == 's' && value >= 10 && value <= 1000000)
-            o.samples = (uint32_t)value;
-        else if (c == 'm' && value >= 1500 && value <= RRDP_MTU_MAX)
-            o.mtu = (uint16_t)value;
-        else if (c == 'h')
-            o.huge = true;
-        else if (c == 'w')
-            wire = true;
-        else if (c != 'z' || !parse_sizes(optarg))
-            return usage();
-    }
-    if (optind != argc)
-        return usage();
-    if (geteuid() != 0) {
-        fprintf(stderr, "rtt: network namespaces and packet sockets need root\n");
-        return 77;
-    }
-    if (rtt_twin_start(&o, &side, &status))
-        run(&side);
-    return status;
+    return rtt_main(argc, argv, options, &o, run);
 }

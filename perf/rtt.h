@@ -33,7 +33,7 @@ struct rtt_shared;
 
 struct rtt_options {
     uint32_t rounds, samples; /* samples a variant and round */
-    uint16_t mtu;
+    uint32_t mtu;
     bool huge;
     /* A third namespace in the middle, the parent's: rtt0 of both sides leads to its devices left
      * and right, rtt1 is not made. joined() puts a wire between them (false: it cannot be), tend()

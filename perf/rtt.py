@@ -8,14 +8,13 @@ of frames as captured. Times of the open loop are less the time that one of the 
 with it, one object a run of the tool. raw_FABRIC is the fabric alone, FABRIC the same through RRDP.
 perf/common/measured.py states the schema.
 """
-import argparse
 import os
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "common"))
 import measured  # noqa: E402
-from measured import judged, say  # noqa: E402
+from measured import judged  # noqa: E402
 
 SIZES = (32, 64, 128, 256, 512)
 FABRICS = ("shm", "memif", "af_packet", "af_xdp")
@@ -24,30 +23,14 @@ PPM = 10000
 MINIMUM = 60  # bytes of the shortest Ethernet frame, without FCS
 
 
-def measure(args, rounds, missing):
-    runs = (
-        ("round trips and pages, MTU 9000", "pando-rtt", ("--mtu", 9000, "--wire"), "/9000"),
-        ("pages, MTU 1500", "pando-rtt", ("--mtu", 1500, "--sizes", "none"), "/1500"),
-        (f"an open loop with {PPM / 1e4:g} % loss", "pando-loss", ("--ppm", PPM, "--samples", args.samples * 3), ""),
+def runs_of(args):
+    samples = ("--samples", args.samples)
+    loss = ("--ppm", PPM, "--samples", args.samples * 3)
+    return (
+        ("round trips and pages, MTU 9000", "pando-rtt", (*samples, "--mtu", 9000, "--wire"), "fetch/", "/9000"),
+        ("pages, MTU 1500", "pando-rtt", (*samples, "--mtu", 1500, "--sizes", "none"), "fetch/", "/1500"),
+        (f"an open loop with {PPM / 1e4:g} % loss", "pando-loss", loss, "loss/", ""),
     )
-    broken = set()
-    for turn in range(args.passes):
-        for title, tool, words, suffix in runs:
-            if title in broken:
-                continue
-            say(f"rtt: {turn + 1} of {args.passes}: {title}")
-            common = ("--rounds", args.rounds) + (("--samples", args.samples) if tool == "pando-rtt" else ())
-            try:
-                lines = measured.run_tool(args.build, tool, *common, *words)
-            except measured.ToolError as e:
-                say(f"rtt: {e}")
-                broken.add(title)
-                missing.append(f"{title}: {e}")
-                continue
-            for line in lines:
-                if line["name"].startswith("fetch/"):
-                    line["name"] += suffix
-                rounds.add(line)
 
 
 def better(rounds, names, size, peer, limit):
@@ -134,20 +117,9 @@ def table(results):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="./dev bench rtt", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--quick", action="store_true", help="one pass, half a minute")
-    parser.add_argument("--passes", type=int, default=5, help="starts of all tools (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=4, help="interleaved rounds a pass (default %(default)s)")
-    parser.add_argument("--samples", type=int, default=1000, help="of a variant a round (default %(default)s)")
-    args = parser.parse_args()
-    if not 1 <= args.passes <= 100 or not 1 <= args.rounds <= 64 or not 100 <= args.samples <= 300000:
-        parser.error("--passes 1..100, --rounds 1..64, --samples 100..300000")
-    args.passes = 1 if args.quick else args.passes
+    args = measured.arguments("rtt", __doc__, "samples", 1000, 100, 300000, "of a variant a round")
     rounds, missing, start = measured.Rounds(), [], time.monotonic()
-    measure(args, rounds, missing)
+    measured.run_passes("rtt", args, runs_of(args), rounds, missing)
     for name in FABRICS:
         if f"rtt/{name}/64" not in rounds:
             missing.append(f"{name}: left out; standard error says why")

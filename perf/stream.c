@@ -11,7 +11,6 @@
  * One JSON object a line: stream/VARIANT, with pages and CPU time of each round.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +19,7 @@
 #include <unistd.h>
 
 #include "dataplane/transport/rrdp.h"
-#include "perf/rtt.h"
+#include "perf/rtt_options.h"
 
 #define MS UINT64_C(1000000)
 
@@ -45,7 +44,7 @@ struct round {
 };
 
 static struct round rounds[VARIANTS_MAX][RTT_ROUNDS_MAX];
-static uint64_t length_ns = 200 * MS;
+static uint32_t length_ms = 200;
 
 static uint64_t cpu_now(void)
 {
@@ -163,7 +162,7 @@ static void stream_round(struct rtt_side *s, const struct variant *v, struct rou
         v->send(s, v->context);
     uint64_t cpu = cpu_now(), start = rtt_now();
     atomic_store(&s->shared->counting, 1);
-    while (rtt_now() < start + length_ns)
+    while (rtt_now() < start + length_ms * MS)
         v->send(s, v->context);
     uint64_t ns = rtt_now() - start;
     cpu = cpu_now() - cpu;
@@ -221,44 +220,14 @@ static void run(struct rtt_side *s)
     _exit(0);
 }
 
-static int usage(void)
-{
-    fprintf(stderr,
-            "usage: pando-stream [--rounds 1..%d] [--ms 20..10000] [--mtu 1500..%d] [--huge]\n",
-            RTT_ROUNDS_MAX, RRDP_MTU_MAX);
-    return 2;
-}
-
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {{"rounds", required_argument, NULL, 'r'},
-                                          {"ms", required_argument, NULL, 't'},
-                                          {"mtu", required_argument, NULL, 'm'},
-                                          {"huge", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     struct rtt_options o = {.rounds = 10, .mtu = 9000};
-    struct rtt_side side;
-    int c, status = 1;
-    while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-        unsigned long value = optarg != NULL ? strtoul(optarg, NULL, 0) : 0;
-        if (c == 'r' && value >= 1 && value <= RTT_ROUNDS_MAX)
-            o.rounds = (uint32_t)value;
-        else if (c == 't' && value >= 20 && value <= 10000)
-            length_ns = value * MS;
-        else if (c == 'm' && value >= 1500 && value <= RRDP_MTU_MAX)
-            o.mtu = (uint16_t)value;
-        else if (c == 'h')
-            o.huge = true;
-        else
-            return usage();
-    }
-    if (optind != argc)
-        return usage();
-    if (geteuid() != 0) {
-        fprintf(stderr, "stream: network namespaces and packet sockets need root\n");
-        return 77;
-    }
-    if (rtt_twin_start(&o, &side, &status))
-        run(&side);
-    return status;
+    const struct rtt_option options[] = {
+        {.name = "rounds", .number = &o.rounds, .low = 1, .high = RTT_ROUNDS_MAX},
+        {.name = "ms", .number = &length_ms, .low = 20, .high = 10000},
+        {.name = "mtu", .number = &o.mtu, .low = 1500, .high = RRDP_MTU_MAX},
+        {.name = "huge", .flag = &o.huge},
+        {.name = NULL}};
+    return rtt_main(argc, argv, options, &o, run);
 }

@@ -7,7 +7,6 @@ rounds. A side that polls uses its core up even while it waits; tcp_block sleeps
 core-second. TCP hands the kernel what a veth passes on in pieces of 64 KiB, whatever the MTU; RRDP sends frames.
 perf/common/measured.py states the schema; results have pages_s and pages_core_s, each {median, low, high}.
 """
-import argparse
 import os
 import statistics
 import sys
@@ -15,7 +14,6 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "common"))
 import measured  # noqa: E402
-from measured import say  # noqa: E402
 
 MTUS = (9000, 1500)
 FABRICS = ("shm", "memif", "af_packet", "af_xdp")
@@ -23,24 +21,8 @@ PEERS = ("tcp_spin", "tcp_block")
 CORE = "round_pages_core_s"
 
 
-def measure(args, rounds, missing):
-    broken = set()
-    for turn in range(args.passes):
-        for mtu in MTUS:
-            if mtu in broken:
-                continue
-            say(f"stream: {turn + 1} of {args.passes}: MTU {mtu}")
-            try:
-                words = ("--rounds", args.rounds, "--ms", args.ms, "--mtu", mtu)
-                lines = measured.run_tool(args.build, "pando-stream", *words)
-            except measured.ToolError as e:
-                say(f"stream: {e}")
-                broken.add(mtu)
-                missing.append(f"MTU {mtu}: {e}")
-                continue
-            for line in lines:
-                line["name"] += f"/{mtu}"
-                rounds.add(line)
+def runs_of(args):
+    return [(f"MTU {mtu}", "pando-stream", ("--ms", args.ms, "--mtu", mtu), "stream/", f"/{mtu}") for mtu in MTUS]
 
 
 def goals_of(rounds):
@@ -72,20 +54,9 @@ def table(results):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="./dev bench stream", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--quick", action="store_true", help="one pass, half a minute")
-    parser.add_argument("--passes", type=int, default=5, help="starts of the tool at each MTU (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=4, help="interleaved rounds a pass (default %(default)s)")
-    parser.add_argument("--ms", type=int, default=200, help="of streaming a variant and round (default %(default)s)")
-    args = parser.parse_args()
-    if not 1 <= args.passes <= 100 or not 1 <= args.rounds <= 64 or not 20 <= args.ms <= 10000:
-        parser.error("--passes 1..100, --rounds 1..64, --ms 20..10000")
-    args.passes = 1 if args.quick else args.passes
+    args = measured.arguments("stream", __doc__, "ms", 200, 20, 10000, "of streaming a variant and round")
     rounds, missing, start = measured.Rounds(), [], time.monotonic()
-    measure(args, rounds, missing)
+    measured.run_passes("stream", args, runs_of(args), rounds, missing)
     missing += [f"{n} at MTU {m}: left out; standard error says why" for m in MTUS for n in FABRICS
                 if f"stream/{n}/{m}" not in rounds]  # fmt: skip
     missing += [f"{n}: a round without a page" for n in rounds.names("stream/") if min(rounds.get(n, CORE)) == 0]

@@ -11,6 +11,7 @@ The JSON object of a bench, schema 1:
   not_measured, remarks: lists of sentences; with any of the former the bench ends with 1
 Nothing in it is a threshold: a bench that misses a goal says so, and that is all.
 """
+import argparse
 import json
 import os
 import platform
@@ -58,6 +59,56 @@ def run_tool(build, name, *args):
     if done.returncode != 0:
         raise ToolError(f"{name} ended with {done.returncode}" + ("; it needs root" if done.returncode == 77 else ""))
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def arguments(bench, about, name, default, lowest, highest, help):
+    """The command line of a bench of tools with two sides; --NAME N is what one of their rounds has most of."""
+    parser = argparse.ArgumentParser(prog=f"./dev bench {bench}", description=about,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--quick", action="store_true", help="one pass, half a minute")
+    for option, value, low, high, text in (
+        ("passes", 5, 1, 100, "starts of all tools"),
+        ("rounds", 4, 1, 64, "interleaved rounds a pass"),
+        (name, default, lowest, highest, help),
+    ):
+        parser.add_argument(f"--{option}", type=within(low, high), default=value, metavar="N",
+                            help=f"{text}, {low}..{high} (default {value})")
+    args = parser.parse_args()
+    args.passes = 1 if args.quick else args.passes
+    return args
+
+
+def within(low, high):
+    def number(text):
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not in {low}..{high}")
+        return int(text)
+
+    return number
+
+
+def run_passes(bench, args, runs, rounds, missing):
+    """Each pass starts each tool once. runs: (title, tool, words, prefix, suffix); names of lines that begin with
+    prefix get the suffix. A run that fails is left out from then on, and is in missing."""
+    broken = set()
+    for turn in range(args.passes):
+        for title, tool, words, prefix, suffix in runs:
+            if title in broken:
+                continue
+            say(f"{bench}: {turn + 1} of {args.passes}: {title}")
+            try:
+                lines = run_tool(args.build, tool, "--rounds", args.rounds, *words)
+            except ToolError as e:
+                say(f"{bench}: {e}")
+                broken.add(title)
+                missing.append(f"{title}: {e}")
+                continue
+            for line in lines:
+                if line["name"].startswith(prefix):
+                    line["name"] += suffix
+                rounds.add(line)
 
 
 class Rounds:
