@@ -189,6 +189,27 @@ static int rule_device(const struct rule_input *in, struct pando_config *cfg)
     return 0;
 }
 
+/* Why an address names no one node; NULL: it may. Loopback names the processes of one machine. A
+ * link-local IPv6 address means nothing without its interface, and IPv4's do not need that. */
+static const char *no_node(uint8_t version, const uint8_t ip[16])
+{
+    static const uint8_t zero[16], mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+    if (version == 4) {
+        if (ip[0] == 0)
+            return "no host's address";
+        if (ip[0] >= 240)
+            return "reserved, or broadcast";
+        return ip[0] >= 224 ? "multicast" : NULL;
+    }
+    if (memcmp(ip, zero, 16) == 0)
+        return "no host's address";
+    if (memcmp(ip, mapped, 12) == 0)
+        return "an IPv4 address in IPv6's form";
+    if (ip[0] == 0xFE && (ip[1] & 0xC0) == 0x80)
+        return "link-local";
+    return ip[0] == 0xFF ? "multicast" : NULL;
+}
+
 /* A peer is its address, so each needs one, and one socket reaches them all. */
 static int rule_address(const struct rule_input *in, struct pando_config *cfg)
 {
@@ -209,6 +230,12 @@ static int rule_address(const struct rule_input *in, struct pando_config *cfg)
                                "nodes: address of node %u ('%s') is missing; allowed: an IPv4 or "
                                "IPv6 address, which UDP needs on every node",
                                n, node->name);
+        const char *what = no_node(version, node->ip);
+        if (what != NULL)
+            return config_fail(in->ctx, -EINVAL,
+                               "nodes: address of node %u: %s is %s; allowed: an address that one "
+                               "node has and the others can send to",
+                               n, node->address, what);
         if (n > 0 && version != cfg->fabric.ip_version)
             return config_fail(in->ctx, -EINVAL,
                                "nodes: address of node %u: %s is IPv%u and node 0 has %s; allowed: "

@@ -194,6 +194,46 @@ static const struct bad bad_inputs[] = {
      TOP "nodes:\n- {id: 0, name: a, address: 10.0.0.1}\n- {id: 1, name: b, address: 'fd00::1'}\n"
          "fabric: {type: udp}\n",
      {"node 1", "fd00::1 is IPv6", "10.0.0.1"}},
+    {"address: unspecified",
+     TOP "nodes:\n- {id: 0, name: a, address: '0.0.0.0'}\n- {id: 1, name: b, address: '10.0.0.1'}\n"
+         "fabric: {type: udp}\n",
+     {"node 0", "0.0.0.0", "no host's", "can send to"}},
+    {"address: multicast",
+     TOP
+     "nodes:\n- {id: 0, name: a, address: '224.0.0.1'}\n- {id: 1, name: b, address: '10.0.0.1'}\n"
+     "fabric: {type: udp}\n",
+     {"node 0", "224.0.0.1", "multicast", "can send to"}},
+    {"address: reserved",
+     TOP
+     "nodes:\n- {id: 0, name: a, address: '240.0.0.1'}\n- {id: 1, name: b, address: '10.0.0.1'}\n"
+     "fabric: {type: udp}\n",
+     {"node 0", "240.0.0.1", "reserved", "can send to"}},
+    {"address: broadcast",
+     TOP "nodes:\n- {id: 0, name: a, address: '255.255.255.255'}\n- {id: 1, name: b, address: "
+         "'10.0.0.1'}\n"
+         "fabric: {type: udp}\n",
+     {"node 0", "255.255.255.255", "broadcast", "can send to"}},
+    {"address: unspecified, IPv6",
+     TOP "nodes:\n- {id: 0, name: a, address: '::'}\n- {id: 1, name: b, address: 'fd00::1'}\n"
+         "fabric: {type: udp}\n",
+     {"node 0", "::", "no host's", "can send to"}},
+    {"address: multicast, IPv6",
+     TOP "nodes:\n- {id: 0, name: a, address: 'ff02::1'}\n- {id: 1, name: b, address: 'fd00::1'}\n"
+         "fabric: {type: udp}\n",
+     {"node 0", "ff02::1", "multicast", "can send to"}},
+    {"address: link-local",
+     TOP "nodes:\n- {id: 0, name: a, address: 'fe80::1'}\n- {id: 1, name: b, address: 'fd00::1'}\n"
+         "fabric: {type: udp}\n",
+     {"node 0", "fe80::1", "link-local", "can send to"}},
+    {"address: the end of link-local",
+     TOP "nodes:\n- {id: 0, name: a, address: 'febf::1'}\n- {id: 1, name: b, address: 'fd00::1'}\n"
+         "fabric: {type: udp}\n",
+     {"node 0", "febf::1", "link-local", "can send to"}},
+    {"address: mapped",
+     TOP "nodes:\n- {id: 0, name: a, address: '::ffff:10.0.0.1'}\n- {id: 1, name: b, address: "
+         "'fd00::1'}\n"
+         "fabric: {type: udp}\n",
+     {"node 0", "::ffff:10.0.0.1", "IPv4 address in", "can send to"}},
     {"an address twice, written differently",
      TOP "nodes:\n- {id: 0, name: a, address: 'fd00::1'}\n"
          "- {id: 1, name: b, address: 'fd00:0::01'}\nfabric: {type: udp}\n",
@@ -550,6 +590,28 @@ static void test_examples(void **state)
     assert_true(loaded >= 5);
 }
 
+/* The last ones before what no node has. */
+static void test_addresses(void **state)
+{
+    (void)state;
+    static struct pando_config cfg;
+    char err[CONFIG_ERROR_MAX];
+    static const char *const good[][2] = {{"127.0.0.1", "127.0.0.2"},
+                                          {"1.0.0.0", "223.255.255.255"},
+                                          {"169.254.1.1", "10.0.0.1"},
+                                          {"::1", "fe7f::1"},
+                                          {"fec0::1", "feff::1"}};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        char text[512];
+        snprintf(text, sizeof(text),
+                 TOP "nodes:\n- {id: 0, name: a, address: '%s'}\n"
+                     "- {id: 1, name: b, address: '%s'}\nfabric: {type: udp}\n",
+                 good[i][0], good[i][1]);
+        if (parse(text, &cfg, err) != 0)
+            fail_msg("%s", err);
+    }
+}
+
 static void test_reference_current(void **state)
 {
     static char printed[32768], stored[32768];
@@ -576,13 +638,21 @@ enum { BAD = sizeof(bad_inputs) / sizeof(bad_inputs[0]) };
 int main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_bytes_zero), cmocka_unit_test(test_too_many_nodes),
-        cmocka_unit_test(test_no_file),    cmocka_unit_test(test_mangled),
-        cmocka_unit_test(test_values),     cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_ladder),     cmocka_unit_test(test_homes_dealt_out),
-        cmocka_unit_test(test_warning),    cmocka_unit_test(test_find_node),
-        cmocka_unit_test(test_hash_same),  cmocka_unit_test(test_hash_differs),
-        cmocka_unit_test(test_examples),   cmocka_unit_test(test_reference_current),
+        cmocka_unit_test(test_bytes_zero),
+        cmocka_unit_test(test_too_many_nodes),
+        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_mangled),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_ladder),
+        cmocka_unit_test(test_homes_dealt_out),
+        cmocka_unit_test(test_warning),
+        cmocka_unit_test(test_find_node),
+        cmocka_unit_test(test_hash_same),
+        cmocka_unit_test(test_hash_differs),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_examples),
+        cmocka_unit_test(test_reference_current),
     };
     enum { OTHERS = sizeof(others) / sizeof(others[0]) };
     struct CMUnitTest tests[BAD + OTHERS];
