@@ -113,7 +113,7 @@ static int send_bytes(struct endpoint *ep, uint8_t peer, uint8_t cls, const uint
         return rrdp_send(ep->rrdp, peer, cls, head, head_len, 0, 0, false, 0);
     uint32_t i = pool_get(&ep->buffers);
     if (i == POOL_NONE) {
-        ep->no_buffer = true;
+        ep->no_buffer[cls] |= bit64(peer);
         return -EAGAIN;
     }
     memcpy(ep->buffer[i], data + here, rest);
@@ -156,6 +156,11 @@ int endpoint_host_ping(struct endpoint *ep, uint8_t peer, uint32_t id, uint32_t 
 bool endpoint_up(const struct endpoint *ep, uint8_t peer)
 {
     return rrdp_peer_up(ep->rrdp, peer);
+}
+
+const char *endpoint_port_dead(struct endpoint *ep)
+{
+    return port_dead(ep->port);
 }
 
 const struct endpoint_counters *endpoint_counters(const struct endpoint *ep)

@@ -40,8 +40,10 @@ struct endpoint {
     uint32_t segment_at;
     struct assembly *assembly; /* [node * WIRE_CLASSES + class] */
 
-    uint64_t blocked[WIRE_CLASSES]; /* peers that ENDPOINT_ROOM is due for */
-    bool any_blocked, no_buffer;    /* no_buffer: one of them waits for a buffer */
+    /* Peers that ENDPOINT_ROOM is due for: once their queue has room; once there is a buffer, too.
+     */
+    uint64_t blocked[WIRE_CLASSES], no_buffer[WIRE_CLASSES];
+    bool any_blocked;
     struct pool buffers;
     uint32_t *buffer_next;
     uint8_t (*buffer)[WIRE_BYTES_MAX];

@@ -99,7 +99,7 @@ static bool take_event(struct endpoint *ep, const struct rrdp_event *ev,
         return false;
     if (ev->type == RRDP_EV_DOWN)
         for (unsigned c = 0; c < WIRE_CLASSES; c++)
-            ep->blocked[c] &= ~bit64(ev->peer); /* to be connected again first */
+            ep->blocked[c] &= ~bit64(ev->peer), ep->no_buffer[c] &= ~bit64(ev->peer);
     if (ev->type == RRDP_EV_SENT) {
         port_settle(ep->port, ep->buffer[ev->value], WIRE_BYTES_MAX);
         pool_put(&ep->buffers, (uint32_t)ev->value);
@@ -110,22 +110,26 @@ static bool take_event(struct endpoint *ep, const struct rrdp_event *ev,
     return true;
 }
 
-/* Whom acknowledgements made room for. */
+/* Whom acknowledgements made room for. Who waits for a buffer keeps nobody else waiting. */
 static bool take_room(struct endpoint *ep, struct endpoint_message *out)
 {
+    bool buffer = ep->buffers.used < ep->buffers.size;
     uint64_t left = 0;
-    if (!ep->any_blocked || (ep->no_buffer && ep->buffers.used == ep->buffers.size))
+    if (!ep->any_blocked)
         return false;
-    ep->no_buffer = false;
-    for (uint8_t c = 0; c < WIRE_CLASSES; c++)
-        for (uint8_t n = 0; ep->blocked[c] != 0 && n < ep->cfg.rrdp.nodes; n++)
-            if ((ep->blocked[c] & bit64(n)) != 0 && rrdp_room(ep->rrdp, n, c) > 0) {
-                ep->blocked[c] &= ~bit64(n);
-                *out = (struct endpoint_message){.type = ENDPOINT_ROOM, .peer = n, .cls = c};
-                return true;
-            }
-    for (unsigned c = 0; c < WIRE_CLASSES; c++)
+    for (uint8_t c = 0; c < WIRE_CLASSES; c++) {
+        uint64_t may = ep->blocked[c] & (buffer ? UINT64_MAX : ~ep->no_buffer[c]);
+        for (; may != 0; may &= may - 1) {
+            uint8_t n = (uint8_t)bit64_first(may);
+            if (rrdp_room(ep->rrdp, n, c) == 0)
+                continue;
+            ep->blocked[c] &= ~bit64(n);
+            ep->no_buffer[c] &= ~bit64(n);
+            *out = (struct endpoint_message){.type = ENDPOINT_ROOM, .peer = n, .cls = c};
+            return true;
+        }
         left |= ep->blocked[c];
+    }
     ep->any_blocked = left != 0;
     return false;
 }

@@ -110,6 +110,9 @@ static void look_at_fabric(struct engine *e)
         e->count.fabric_changes++;
     }
     telemetry_release();
+    if (e->fabric.stand_in != NULL)
+        engine_stop(e, false, "node %u (%s) has no fabric any more: %s", e->self,
+                    node_name(e, e->self), e->fabric.text);
 }
 
 static void look_at_peers(struct engine *e)
@@ -181,9 +184,8 @@ static void refused(struct engine *e, uint8_t peer, uint64_t why)
             "has another configuration; give all nodes the same configuration file",
         [RRDP_REFUSE_NODES] = "has a configuration with another number of nodes",
         [RRDP_REFUSE_SAME_NODE] = "says that it is this node: two nodes have the same id",
-        [RRDP_REFUSE_PURPOSE] = "is pando ping, echo or bench now, and no dataplane",
     };
-    if (why == RRDP_REFUSE_PURPOSE && e->phase == ENGINE_JOINING) {
+    if (why == RRDP_REFUSE_PURPOSE) {
         if ((e->endpoints >> peer & 1) == 0)
             fprintf(stderr,
                     "pando-dataplane: node %u: at node %u (%s) there is pando ping, echo or bench; "

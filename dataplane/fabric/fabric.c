@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dataplane/port/eal.h"
+#include "dataplane/port/rendezvous.h"
 
 #define US UINT64_C(1000)
 #define MS (1000 * US)
@@ -52,9 +53,21 @@ static int claimed(int fd, const char *path, char err[FABRIC_TEXT_MAX])
         if (*c < ' ' || *c > '~')
             *c = '?';
     snprintf(err, FABRIC_TEXT_MAX,
-             "%s is held by another process of this machine (%s): one at a time answers for a node",
-             path, who);
+             "%s is held by another process of this machine%s%s: one at a time answers for a node",
+             path, who[0] != '\0' ? ": " : "", who);
     return -EADDRINUSE;
+}
+
+/* It will be written to: nobody else's file under another name. */
+static bool plain(const struct stat *s)
+{
+    return S_ISREG(s->st_mode) && s->st_nlink == 1 && s->st_uid == geteuid();
+}
+
+static int cannot(const char *path, int rc, char err[FABRIC_TEXT_MAX])
+{
+    snprintf(err, FABRIC_TEXT_MAX, "%s: %s", path, strerror(-rc));
+    return rc;
 }
 
 /* Its holder removes the file: a lock on one that has lost its name meanwhile is none. */
@@ -63,33 +76,34 @@ int fabric_claim(struct fabric *f, char err[FABRIC_TEXT_MAX])
     char path[CONFIG_PATH_MAX + 24];
     struct stat mine, named;
     claim_path(f, path, sizeof(path));
-    if (mkdir(f->cfg->run_dir, 0700) != 0 && errno != EEXIST) {
-        int rc = -errno;
-        snprintf(err, FABRIC_TEXT_MAX, "run_dir %s: %s", f->cfg->run_dir, strerror(-rc));
-        return rc;
-    }
-    for (int i = 0; i < CLAIM_TRIES; i++) {
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), rc = -errno;
-        if (fd < 0) {
-            snprintf(err, FABRIC_TEXT_MAX, "%s: %s", path, strerror(-rc));
-            return rc;
-        }
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-            rc = claimed(fd, path, err);
-            close(fd);
-            return rc;
-        }
-        if (fstat(fd, &mine) == 0 && stat(path, &named) == 0 && mine.st_ino == named.st_ino &&
-            mine.st_dev == named.st_dev) {
+    int rc = rendezvous_dir("run_dir", f->cfg->run_dir, err);
+    for (int i = 0; rc == 0 && i < CLAIM_TRIES; i++) {
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+        if (fd < 0)
+            return cannot(path, -errno, err);
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+            rc = errno == EWOULDBLOCK ? claimed(fd, path, err) : cannot(path, -errno, err);
+        else if (fstat(fd, &mine) != 0 || stat(path, &named) != 0 || mine.st_ino != named.st_ino ||
+                 mine.st_dev != named.st_dev)
+            rc = -EAGAIN;
+        else if (!plain(&mine))
+            snprintf(err, FABRIC_TEXT_MAX, "%s is no ordinary file of this user's: remove it",
+                     path),
+                rc = -EPERM;
+        if (rc == 0) {
             f->claim_fd = fd;
-            if (ftruncate(fd, 0) != 0 || dprintf(fd, "%s, process %d", f->who, (int)getpid()) < 0)
-                return 0; /* only words are missing */
+            if (ftruncate(fd, 0) == 0) /* for who comes second; nothing depends on these words */
+                dprintf(fd, "%s, process %d", f->who, (int)getpid());
             return 0;
         }
         close(fd);
+        if (rc != -EAGAIN)
+            return rc;
+        rc = 0;
     }
-    snprintf(err, FABRIC_TEXT_MAX, "%s: it comes and goes", path);
-    return -EBUSY;
+    if (rc == 0)
+        snprintf(err, FABRIC_TEXT_MAX, "%s: it comes and goes", path);
+    return rc != 0 ? rc : -EBUSY;
 }
 
 /* ---- DPDK ---------------------------------------------------------------------------------- */

@@ -33,8 +33,10 @@ struct fabric {
 /* cfg is kept. who is copied. */
 void fabric_init(struct fabric *f, const struct pando_config *cfg, uint8_t self, const char *who);
 
-/* One process a node and run_dir, which is created 0700: two would answer for one another. The
- * claim ends with the process. 0; -EADDRINUSE: another has it, err names it; -errno. */
+/* One process a node and run_dir, which is created 0700, or this user's alone already: two would
+ * answer for one another. (Those with another run_dir are not seen; peers that are connected do not
+ * listen to them.) The claim ends with the process. 0; -EADDRINUSE: another has it, err names it;
+ * -errno. */
 int fabric_claim(struct fabric *f, char err[FABRIC_TEXT_MAX]);
 
 /* DPDK. always: it is wanted for its telemetry as well, which is then there; else it is started

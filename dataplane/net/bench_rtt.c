@@ -14,7 +14,7 @@ enum { SECONDS_MS = 1000, WARM = 200, LOST_MS = 1000, FETCH_ASK = 64 };
 static const char doc[] =
     "Round trips of messages to pando echo at NODE and back, one at a time: of every size in "
     "--sizes, and of a 64-byte request for a page. What takes longer than a second is counted as "
-    "not answered.";
+    "not answered. Ctrl-C ends it with what was measured.";
 
 struct shape {
     uint32_t bytes, reply;
@@ -80,7 +80,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* One round trip. 0 and *ret_ns; -EAGAIN: unanswered; -ENOTCONN, -EINTR. */
+/* One round trip. 0 and *ret_ns; -EAGAIN: unanswered; as session_receive. */
 static int once(struct session *s, const struct shape *of, uint32_t seq, uint64_t *ret_ns)
 {
     static uint8_t message[ENDPOINT_BYTES_MAX];
@@ -88,20 +88,16 @@ static int once(struct session *s, const struct shape *of, uint32_t seq, uint64_
     struct endpoint_message m;
     uint64_t start = endpoint_now(), end = start + LOST_MS * MS, now;
     probe_pack(&p, message);
-    int rc = endpoint_send(s->ep, s->far, of->cls, message, of->bytes, false);
-    if (rc != 0)
-        return rc;
-    while ((now = endpoint_now()) < end) {
+    int rc = session_send(s, of->cls, message, of->bytes, end);
+    while (rc == 0 && (now = endpoint_now()) < end) {
         rc = session_receive(s, end - now, false, &m);
-        if (rc == -EINTR || rc == -ENOTCONN)
-            return rc;
         if (rc == 0 && probe_unpack(&m, &reply) && reply.op == PROBE_PONG && reply.seq == seq &&
             m.len == of->reply) {
             *ret_ns = endpoint_now() - start;
             return 0;
         }
     }
-    return -EAGAIN;
+    return rc != 0 ? rc : -EAGAIN;
 }
 
 static int measure(struct session *s, struct shape *of, uint64_t length_ns)
@@ -110,8 +106,10 @@ static int measure(struct session *s, struct shape *of, uint64_t length_ns)
     uint64_t start = 0, ns, end = UINT64_MAX;
     for (uint32_t i = 0; i <= WARM || endpoint_now() < end; i++) {
         int rc = once(s, of, ++seq, &ns);
-        if (rc == -EINTR || rc == -ENOTCONN)
+        if (rc != 0 && rc != -EAGAIN) {
+            of->ns = start != 0 ? endpoint_now() - start : 0;
             return rc;
+        }
         if (i < WARM)
             continue;
         if (i == WARM) { /* the first one that counts begins when this one has ended */
@@ -174,13 +172,15 @@ int bench_rtt(int argc, char **argv)
                "%11s\n",
                s.self, session_name(&s, s.self), s.far, session_name(&s, s.far), s.fabric.text,
                "bytes", "answer", "messages", "median us", "p99 us", "max us", "unanswered");
+    bool joined = rc == 0;
     for (uint32_t i = 0; rc == 0 && i < o.shapes; i++) {
         rc = measure(&s, &o.shape[i], o.length_ns);
-        if (rc == 0 && !o.net.json)
+        if (!o.net.json && o.shape[i].rtt.count > 0)
             print_line(&o.shape[i]);
     }
-    if (rc == 0 && o.net.json)
-        net_print(report(&s, &o));
+    /* Also what was measured before it was ended. */
+    if (joined && o.net.json && !net_print(report(&s, &o)))
+        rc = -EIO;
     session_close(&s);
-    return rc == 0 ? 0 : 1;
+    return rc == 0 ? 0 : rc == NET_CANNOT ? NET_CANNOT : 1;
 }

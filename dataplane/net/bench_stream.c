@@ -13,7 +13,8 @@ enum { SECONDS_MS = 3000, WARM_MS = 100, WAIT_MS = 1, MARK_MS = 2000 };
 
 static const char doc[] =
     "Pages of 4 KiB to pando echo at NODE, as many as go: how many a second arrived, and CPU time "
-    "of both ends. In poll modes busy and yield a core counts whole, whether it has work or not.";
+    "of both ends. In poll modes busy and yield a core counts whole, whether it has work or not. "
+    "Ctrl-C ends it with what was measured.";
 
 struct stream_options {
     struct net_options net;
@@ -49,23 +50,16 @@ static int take_mark(struct session *s, struct mark *ret)
     uint64_t end = endpoint_now() + MARK_MS * MS, now;
     int rc;
     probe_pack(&p, message);
-    while ((rc = endpoint_send(s->ep, s->far, WIRE_CLASS_DATA, message, sizeof(message), false)) ==
-           -EAGAIN) {
-        if (endpoint_now() >= end)
-            return -ETIMEDOUT;
-        (void)session_receive(s, WAIT_MS * MS, false, &m);
-    }
+    rc = session_send(s, WIRE_CLASS_DATA, message, sizeof(message), end);
     while (rc == 0 && (now = endpoint_now()) < end) {
         rc = session_receive(s, end - now, false, &m);
-        if (rc == -EAGAIN)
-            return -ETIMEDOUT;
         if (rc == 0 && probe_unpack(&m, &reply) && reply.op == PROBE_MARK_REPLY &&
             reply.seq == seq) {
             *ret = (struct mark){endpoint_now(), reply.count, reply.cpu_ns, net_cpu_ns()};
             return 0;
         }
     }
-    return rc != 0 ? rc : -ETIMEDOUT;
+    return rc == 0 || rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
 static int send_pages(struct session *s, uint64_t length_ns)
@@ -81,9 +75,9 @@ static int send_pages(struct session *s, uint64_t length_ns)
             probe_pack(&p, page);
             rc = endpoint_send(s->ep, s->far, WIRE_CLASS_DATA, page, sizeof(page), true);
         }
-        if (rc == -EAGAIN)
-            rc = session_receive(s, WAIT_MS * MS, false, &m);
-        if (rc == -EINTR || rc == -ENOTCONN)
+        /* Not connected: the words for that are on their way. */
+        rc = session_receive(s, WAIT_MS * MS, false, &m);
+        if (rc != 0 && rc != -EAGAIN)
             return rc;
     }
     return 0;
@@ -132,16 +126,20 @@ int bench_stream(int argc, char **argv)
     if (rc != 0)
         return rc;
     rc = session_join(&s);
-    if (rc == 0 && (rc = send_pages(&s, WARM_MS * MS)) == 0 && (rc = take_mark(&s, &before)) == 0 &&
-        (rc = send_pages(&s, o.length_ns)) == 0)
-        rc = take_mark(&s, &after);
+    if (rc == 0 && (rc = send_pages(&s, WARM_MS * MS)) == 0 && (rc = take_mark(&s, &before)) == 0) {
+        rc = send_pages(&s, o.length_ns);
+        if (rc == -EINTR)
+            session_go_on();
+        if (rc == 0 || rc == -EINTR)
+            rc = take_mark(&s, &after);
+    }
     if (rc == -ETIMEDOUT)
         fprintf(stderr, "pando bench stream: node %u (%s) does not say how many pages came\n",
                 s.far, session_name(&s, s.far));
-    if (rc == 0 && o.net.json)
-        net_print(report(&s, &before, &after));
-    else if (rc == 0)
+    if (rc == 0 && o.net.json && !net_print(report(&s, &before, &after)))
+        rc = -EIO;
+    else if (rc == 0 && !o.net.json)
         print_result(&s, &before, &after);
     session_close(&s);
-    return rc == 0 ? 0 : 1;
+    return rc == 0 ? 0 : rc == NET_CANNOT ? NET_CANNOT : 1;
 }

@@ -83,13 +83,15 @@ int echo_main(int argc, char **argv)
         return rc;
     fprintf(stderr, "pando echo: node %u (%s) answers over %s\n", e.session.self,
             session_name(&e.session, e.session.self), e.session.fabric.text);
-    while ((rc = session_receive(&e.session, ENDPOINT_FOREVER, true, &m)) != -EINTR)
+    while ((rc = session_receive(&e.session, ENDPOINT_FOREVER, true, &m)) == 0 || rc == -EAGAIN)
         if (rc == 0)
             take(&e, &m);
+    bool good = rc == -EINTR;
     if (o.json)
-        net_print(json_pack("{s:i, s:s, s:i, s:I, s:I, s:I}", "schema", 1, "what", "echo", "node",
-                            (int)e.session.self, "answered", (json_int_t)e.answered, "unanswered",
-                            (json_int_t)e.unanswered, "strange", (json_int_t)e.strange));
+        good &= net_print(json_pack("{s:i, s:s, s:i, s:I, s:I, s:I}", "schema", 1, "what", "echo",
+                                    "node", (int)e.session.self, "answered", (json_int_t)e.answered,
+                                    "unanswered", (json_int_t)e.unanswered, "strange",
+                                    (json_int_t)e.strange));
     session_close(&e.session);
-    return 0;
+    return good ? 0 : 1;
 }

@@ -29,6 +29,7 @@ enum {
     NET_LINGER_MS = 300,
     NET_SIZES_MAX = 16,
     NET_PAGE = 4096,
+    NET_CANNOT = 2, /* exit status: nothing was asked, for a reason on this side */
 };
 
 /* ---- command lines --------------------------------------------------------------------------- */
@@ -58,24 +59,29 @@ struct session {
     struct fabric fabric;
     struct endpoint *ep;
     uint8_t self, far;
-    bool dataplane; /* far is one */
-    bool refused;   /* far does not fit: said */
+    uint64_t look_at; /* when the port is looked at next */
+    uint64_t refused; /* nodes that do not fit: said */
 };
 
 /* Loads the configuration, opens fabric and endpoint. spin_ns: endpoint_config, or 0: as poll.mode
- * says. 0, or the exit status; what is wrong is said. */
+ * says. 0, or the exit status, NET_CANNOT; what is wrong is said. */
 int session_open(struct session *s, const char *command, const struct net_options *o,
                  uint64_t spin_ns);
 /* Tells the peers, and closes. */
 void session_close(struct session *s);
 
 /* The next message of far, or with any_peer of somebody; events become words on standard error. 0;
- * -EAGAIN: time is over; -EINTR: a signal to end; -ENOTCONN: far went away. */
+ * -EAGAIN: time is over; -EINTR: a signal to end; -ENOTCONN: far went away, said; -ENETDOWN: this
+ * side's port is dead, said. */
 int session_receive(struct session *s, uint64_t timeout_ns, bool any_peer,
                     struct endpoint_message *ret_message);
 /* Waits for far. 0, or the exit status; what is wrong is said. */
 int session_join(struct session *s);
+/* Sends, and waits for room where there is none, at most until `end`. 0, -EAGAIN: no room came; and
+ * as session_receive, whose messages meanwhile are lost. */
+int session_send(struct session *s, uint8_t cls, const void *data, uint32_t len, uint64_t end);
 bool session_ended(void); /* SIGINT or SIGTERM came */
+void session_go_on(void); /* ... and once more is needed to end what follows */
 const char *session_name(const struct session *s, uint8_t node);
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -107,11 +113,12 @@ bool probe_unpack(const struct endpoint_message *m, struct probe *ret_probe);
 
 uint64_t net_cpu_ns(void); /* of this process, user and system */
 double net_us(uint64_t ns);
-/* {"n", "min_us"?, "p50_us", "p99_us", "max_us"} */
+/* {"n", "p50_us", "p99_us", "max_us"} */
 json_t *net_hist(const struct hist *h);
-/* What both ends are, and what the transport did towards far; for the JSON of all commands. */
+/* What both ends are, and what the transport did towards far; for the JSON of who has a far end. */
 json_t *net_head(const struct session *s, const char *what);
-void net_print(json_t *report); /* to standard output, and frees it */
+/* To standard output, and frees it. False: it could not be written. */
+bool net_print(json_t *report);
 
 int ping_main(int argc, char **argv);
 int echo_main(int argc, char **argv);

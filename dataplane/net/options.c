@@ -7,8 +7,10 @@
 
 #define MS UINT64_C(1000000)
 
+enum { KEY_CONFIG = 256 }; /* -c is ping's count, as everywhere */
+
 static const struct argp_option option_list[] = {
-    {"config", 'c', "FILE", 0, "Cluster configuration, the same file on every node", 0},
+    {"config", KEY_CONFIG, "FILE", 0, "Cluster configuration, the same file on every node", 0},
     {"node", 'n', "N", 0, "This node: its number or name. Its dataplane must not be running", 0},
     {"json", 'j', NULL, 0, "Results as JSON on standard output", 0},
     {0},
@@ -18,7 +20,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct net_options *o = state->input;
     switch (key) {
-    case 'c':
+    case KEY_CONFIG:
         o->config = arg;
         break;
     case 'n':

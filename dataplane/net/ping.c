@@ -15,7 +15,7 @@ static const char doc[] =
     "Asks a node's host for a sign of life (HOST-PING), which its kernel answers where Pando's XDP "
     "program is attached, else its dataplane or pando echo; and sends a message through the "
     "transport, which pando echo answers.\vExit status: 0 if something was answered, 1 if nothing "
-    "was, 2 if the command line or the configuration is wrong.";
+    "was, 2 if nothing could be asked: the command line, the configuration, this node's own side.";
 
 struct ping_options {
     struct net_options net;
@@ -28,7 +28,7 @@ struct ping {
     uint64_t asked, sent, by_kernel, by_process;
 };
 
-enum { KEY_COUNT = 'k', KEY_INTERVAL = 'i' };
+enum { KEY_COUNT = 'c', KEY_INTERVAL = 'i' };
 
 static const struct argp_option option_list[] = {
     {"count", KEY_COUNT, "N", 0, "Ask N times: 1..1000000; 5", 0},
@@ -51,8 +51,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* One question, and its answers until the next is due. */
-static int ask(struct ping *g, uint32_t id, uint64_t interval_ns, bool last, bool json)
+/* One question, and its answers until the next is due. False: no more. */
+static bool ask(struct ping *g, uint32_t id, uint64_t interval_ns, bool last, bool json)
 {
     struct session *s = &g->session;
     uint8_t message[MESSAGE_BYTES] = {0};
@@ -69,7 +69,7 @@ static int ask(struct ping *g, uint32_t id, uint64_t interval_ns, bool last, boo
     g->sent += sent;
     while ((rc = session_receive(s, end - min_u64(end, endpoint_now()), false, &m)) != -EAGAIN) {
         uint64_t now = endpoint_now();
-        if (rc == -EINTR)
+        if (rc == -EINTR || rc == -ENETDOWN)
             break;
         if (rc == 0 && m.type == ENDPOINT_PONG && (uint32_t)m.value == id && host == 0) {
             host = now - start;
@@ -87,7 +87,7 @@ static int ask(struct ping *g, uint32_t id, uint64_t interval_ns, bool last, boo
             break;
     }
     if (json)
-        return rc;
+        return rc != -EINTR && rc != -ENETDOWN;
     printf("%u: host ", id);
     if (host != 0)
         printf("answers in %.1f us (its %s)", net_us(host), by);
@@ -97,8 +97,7 @@ static int ask(struct ping *g, uint32_t id, uint64_t interval_ns, bool last, boo
         printf("; message and answer %.1f us\n", net_us(through));
     else
         printf(sent ? "; message not answered\n" : "; not connected\n");
-    fflush(stdout);
-    return rc;
+    return fflush(stdout) == 0 && rc != -EINTR && rc != -ENETDOWN;
 }
 
 static void summary(const struct ping *g)
@@ -138,8 +137,10 @@ int ping_main(int argc, char **argv)
     /* A moment for the connection, so that the first question is not about it. */
     struct endpoint_message m;
     (void)session_receive(s, min_u64(o.interval_ns, 200 * MS), false, &m);
-    for (uint32_t i = 1; i <= o.count && !session_ended(); i++)
-        (void)ask(&g, i, o.interval_ns, i == o.count, o.net.json);
+    uint32_t next = 1;
+    while (next <= o.count && ask(&g, next, o.interval_ns, next == o.count, o.net.json))
+        next++;
+    bool good = g.host.count > 0 || g.message.count > 0;
     if (o.net.json) {
         json_t *report = net_head(s, "ping");
         json_object_set_new(report, "asked", json_integer((json_int_t)g.asked));
@@ -148,10 +149,10 @@ int ping_main(int argc, char **argv)
         json_object_set_new(report, "host", net_hist(&g.host));
         json_object_set_new(report, "sent", json_integer((json_int_t)g.sent));
         json_object_set_new(report, "message", net_hist(&g.message));
-        net_print(report);
+        good &= net_print(report);
     } else {
         summary(&g);
     }
     session_close(s);
-    return g.host.count > 0 || g.message.count > 0 ? 0 : 1;
+    return good ? 0 : 1;
 }

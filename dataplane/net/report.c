@@ -46,12 +46,14 @@ json_t *net_head(const struct session *s, const char *what)
                      s->fabric.text, "transport", transport);
 }
 
-void net_print(json_t *report)
+bool net_print(json_t *report)
 {
     char *text =
         report != NULL ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
-    if (text != NULL)
-        printf("%s\n", text);
+    bool done = text != NULL && printf("%s\n", text) > 0 && fflush(stdout) == 0;
+    if (!done)
+        fprintf(stderr, "pando: the results could not be written\n");
     free(text);
     json_decref(report);
+    return done;
 }

@@ -27,6 +27,11 @@ bool session_ended(void)
     return ended != 0;
 }
 
+void session_go_on(void)
+{
+    ended = 0;
+}
+
 const char *session_name(const struct session *s, uint8_t node)
 {
     const struct config_node *n = config_node_of(&s->cfg, node);
@@ -80,7 +85,7 @@ int session_open(struct session *s, const char *command, const struct net_option
     char err[FABRIC_TEXT_MAX] = "", who[FABRIC_WHO_MAX];
     *s = (struct session){.command = command};
     if (!load(s, o))
-        return 2;
+        return NET_CANNOT;
     struct sigaction stop = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGTERM, &stop, NULL);
     sigaction(SIGINT, &stop, NULL);
@@ -98,7 +103,7 @@ int session_open(struct session *s, const char *command, const struct net_option
         rc = open_endpoint(s, spin_ns);
     if (rc != 0)
         fabric_close(&s->fabric);
-    return rc == 0 ? 0 : 1;
+    return rc == 0 ? 0 : NET_CANNOT;
 }
 
 void session_close(struct session *s)
@@ -109,7 +114,7 @@ void session_close(struct session *s)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-static void say_refused(struct session *s, const struct endpoint_message *m)
+static void say_refused(struct session *s, bool any_peer, const struct endpoint_message *m)
 {
     static const char *const text[] = {
         [RRDP_REFUSE_REVISION] = "has another version of Pando",
@@ -119,14 +124,13 @@ static void say_refused(struct session *s, const struct endpoint_message *m)
         [RRDP_REFUSE_SAME_NODE] = "says that it is this node",
         [RRDP_REFUSE_PURPOSE] = "has a dataplane, which takes no messages of ours",
     };
-    if (m->peer != s->far && m->value != RRDP_REFUSE_SAME_NODE)
+    if (!any_peer && m->peer != s->far && m->value != RRDP_REFUSE_SAME_NODE)
         return;
     bool known = m->value < sizeof(text) / sizeof(text[0]) && text[m->value] != NULL;
-    if (!s->refused)
+    if ((s->refused & bit64(m->peer)) == 0)
         fprintf(stderr, "%s: node %u (%s) %s\n", s->command, m->peer, session_name(s, m->peer),
                 known ? text[m->value] : "does not fit");
-    s->refused = true;
-    s->dataplane = m->value == RRDP_REFUSE_PURPOSE;
+    s->refused |= bit64(m->peer);
 }
 
 static const char *down_words(uint64_t why)
@@ -159,7 +163,7 @@ static int look(struct session *s, bool any_peer, const struct endpoint_message 
                 session_name(s, m->peer), down_words(m->value));
         return -ENOTCONN;
     case ENDPOINT_REFUSED:
-        say_refused(s, m);
+        say_refused(s, any_peer, m);
         return 0;
     case ENDPOINT_MTU:
         if (m->value < s->fabric.cfg->fabric.mtu)
@@ -171,6 +175,19 @@ static int look(struct session *s, bool any_peer, const struct endpoint_message 
     return 0;
 }
 
+/* Looked at now and then: it may cost system calls. */
+static bool dead(struct session *s)
+{
+    uint64_t now = endpoint_now();
+    if (now < s->look_at)
+        return false;
+    s->look_at = now + LOOK_MS * MS;
+    const char *why = endpoint_port_dead(s->ep);
+    if (why != NULL)
+        fprintf(stderr, "%s: no fabric any more: %s\n", s->command, why);
+    return why != NULL;
+}
+
 int session_receive(struct session *s, uint64_t timeout_ns, bool any_peer,
                     struct endpoint_message *ret_message)
 {
@@ -179,6 +196,8 @@ int session_receive(struct session *s, uint64_t timeout_ns, bool any_peer,
     for (;;) {
         if (session_ended())
             return -EINTR;
+        if (dead(s))
+            return -ENETDOWN;
         int rc = endpoint_receive(s->ep, min_u64(until - now, LOOK_MS * MS), ret_message);
         if (rc == 0)
             rc = look(s, any_peer, ret_message);
@@ -200,7 +219,7 @@ int session_join(struct session *s)
     uint64_t end = endpoint_now() + NET_JOIN_MS * MS;
     while (!endpoint_up(s->ep, s->far)) {
         uint64_t now = endpoint_now();
-        if (session_ended() || s->refused)
+        if (session_ended() || (s->refused & (bit64(s->far) | bit64(s->self))) != 0)
             return 1;
         if (now >= end) {
             fprintf(stderr,
@@ -209,7 +228,24 @@ int session_join(struct session *s)
                     s->command, s->far, session_name(s, s->far), NET_JOIN_MS / 1000, s->far);
             return 1;
         }
-        (void)session_receive(s, min_u64(end - now, LOOK_MS * MS), false, &m);
+        if (session_receive(s, min_u64(end - now, LOOK_MS * MS), false, &m) == -ENETDOWN)
+            return NET_CANNOT;
     }
     return 0;
+}
+
+int session_send(struct session *s, uint8_t cls, const void *data, uint32_t len, uint64_t end)
+{
+    struct endpoint_message m;
+    for (;;) {
+        int rc = endpoint_send(s->ep, s->far, cls, data, len, false);
+        if (rc == -ENOTCONN) /* the words for that are on their way */
+            rc = -EAGAIN;
+        uint64_t now = endpoint_now();
+        if (rc != -EAGAIN || now >= end)
+            return rc;
+        rc = session_receive(s, end - now, false, &m);
+        if (rc != 0 && rc != -EAGAIN)
+            return rc;
+    }
 }

@@ -44,7 +44,7 @@ int port_open_memif(const char *dir, uint8_t self, uint8_t nodes, uint16_t ether
                  nodes);
         return -EINVAL;
     }
-    int rc = rendezvous_dir("memif", dir, err);
+    int rc = rendezvous_dir("memif fabric", dir, err);
     if (rc != 0)
         return rc;
     for (uint8_t peer = 0; peer < nodes; peer++) {

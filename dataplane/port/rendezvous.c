@@ -15,7 +15,7 @@ enum {
     FDS = 4, /* room to receive and close more than the one expected; the kernel closes the rest */
 };
 
-int rendezvous_dir(const char *fabric, const char *dir, char err[PORT_ERROR_MAX])
+int rendezvous_dir(const char *who, const char *dir, char err[PORT_ERROR_MAX])
 {
     struct stat st;
     if (mkdir(dir, 0700) == 0)
@@ -25,22 +25,22 @@ int rendezvous_dir(const char *fabric, const char *dir, char err[PORT_ERROR_MAX]
     if (fd >= 0)
         close(fd);
     if (rc != 0) {
-        snprintf(err, PORT_ERROR_MAX, "%s fabric: cannot make or use the directory %s: %s", fabric,
-                 dir, strerror(-rc));
+        snprintf(err, PORT_ERROR_MAX, "%s: cannot make or use the directory %s: %s", who, dir,
+                 strerror(-rc));
         return rc;
     }
     if (st.st_uid != geteuid()) {
         snprintf(err, PORT_ERROR_MAX,
-                 "%s fabric: %s belongs to user %u, and this process is user %u: remove it, chown "
+                 "%s: %s belongs to user %u, and this process is user %u: remove it, chown "
                  "it, or choose another run_dir",
-                 fabric, dir, st.st_uid, geteuid());
+                 who, dir, st.st_uid, geteuid());
         return -EPERM;
     }
     if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
         snprintf(err, PORT_ERROR_MAX,
-                 "%s fabric: others than its owner, user %u, can write to %s (mode %04o): chmod "
+                 "%s: others than its owner, user %u, can write to %s (mode %04o): chmod "
                  "go-w %s",
-                 fabric, st.st_uid, dir, st.st_mode & 07777, dir);
+                 who, st.st_uid, dir, st.st_mode & 07777, dir);
         return -EPERM;
     }
     return 0;

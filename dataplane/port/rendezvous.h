@@ -19,8 +19,8 @@
 
 /* Makes the directory, 0700, or takes one that is there, if it is this user's and nobody else can
  * write to it: whoever can, puts himself in a peer's place. A symbolic link is not followed. 0, or
- * -errno and a sentence that begins with `fabric`: -EPERM, -ENOTDIR, or mkdir's. */
-int rendezvous_dir(const char *fabric, const char *dir, char err[PORT_ERROR_MAX]);
+ * -errno and a sentence that begins with `who`: -EPERM, -ENOTDIR, or mkdir's. */
+int rendezvous_dir(const char *who, const char *dir, char err[PORT_ERROR_MAX]);
 
 /* New memory, all of it there (too little is an error now, no SIGBUS later), its size sealed.
  * Descriptor and *ret_map, or -errno. */

@@ -199,7 +199,7 @@ static const struct port_ops shm_ops = {
 static int start(struct shm_port *s, char err[PORT_ERROR_MAX])
 {
     int rc = shm_link_bind(s);
-    if (rc == -ENOENT && rendezvous_dir("shm", s->dir, err) == 0) {
+    if (rc == -ENOENT && rendezvous_dir("shm fabric", s->dir, err) == 0) {
         /* the last one of a former cluster left just now */
         close(s->socket);
         rc = shm_link_bind(s);
@@ -225,7 +225,7 @@ int port_open_shm(const char *dir, uint8_t self, uint8_t nodes, uint16_t mtu,
                  SHM_DIR_MAX - 1, WIRE_NODES_MAX, RRDP_MTU_MAX, self, nodes, mtu);
         return -EINVAL;
     }
-    int rc = rendezvous_dir("shm", dir, err);
+    int rc = rendezvous_dir("shm fabric", dir, err);
     if (rc != 0)
         return rc;
     struct shm_port *s = calloc(1, sizeof(*s));

@@ -164,8 +164,8 @@ enum rrdp_event_type {
     RRDP_EV_UP,      /* peer connected; value = its epoch, see struct rrdp_syn */
     RRDP_EV_DOWN,    /* connection gone; value = enum rrdp_down. All unsent messages were dropped:
                         their SENT events come first */
-    RRDP_EV_REFUSED, /* a peer's SYN, or version, does not fit; value = enum rrdp_refusal. At most
-                        once a second a peer */
+    RRDP_EV_REFUSED, /* the SYN, or version, of a peer that is not up does not fit; value = enum
+                        rrdp_refusal. At most once a second a peer */
     RRDP_EV_SENT,    /* message acknowledged (or dropped by DOWN): payload handle is free; value =
                         cookie */
     RRDP_EV_PONG,    /* the peer's host answered rrdp_host_ping; value = id | stamp << 32, by = who

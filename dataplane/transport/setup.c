@@ -192,9 +192,13 @@ void setup_abort(struct rrdp *r, struct peer *p, enum rrdp_down why)
     setup_down(r, p, why);
 }
 
+/* A peer that is connected is not ended by who uses its number, or its address, besides: if it was
+ * replaced, it falls silent. */
 static void refuse(struct rrdp *r, struct peer *p, uint64_t now, enum rrdp_refusal why)
 {
     drop(p, RRDP_DROP_REFUSED);
+    if (p->state == PEER_UP)
+        return;
     if (p->refused_at == 0 || now - p->refused_at >= SECOND) {
         p->refused_at = now;
         push_event(r, RRDP_EV_REFUSED, p, why);
@@ -210,7 +214,7 @@ void setup_other_version(struct rrdp *r, uint64_t now, const uint8_t *frame)
     bool room = event_room(r) >= EVENTS_A_FRAME + EVENTS_A_PEER * (uint32_t)r->cfg.nodes;
     wire_rrdp_read_common(frame, &h);
     if (h.syn && h.dst == r->cfg.self && h.src < r->cfg.nodes && h.src != r->cfg.self &&
-        h.tag == setup_cluster_tag(r) && r->peer[h.src].state != PEER_UP && room)
+        h.tag == setup_cluster_tag(r) && room)
         refuse(r, &r->peer[h.src], now, RRDP_REFUSE_VERSION);
 }
 

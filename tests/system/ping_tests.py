@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """pando ping, echo and bench on every fabric; what they say of a far end that is stopped, missing, a dataplane or
 somebody else; that nothing is left behind; and command lines that are refused."""
+import fcntl
 import functools
 import json
 import os
@@ -14,6 +15,7 @@ import cluster as cl
 import outcome
 import workspace
 from bad_tests import Lab
+from fabric_tests import detach
 from options import ON_THE_WIRE, Options
 
 FABRICS = ("shm", "memif", "af_packet", "af_xdp", "udp")
@@ -179,12 +181,93 @@ def dataplane_there(lab):
     return None
 
 
+def beside_dataplanes(lab):
+    """A run_dir of its own, so no claim stands in the way, on a host whose dataplane runs: the dataplanes do not
+    listen to it."""
+    lab.setup("af_packet")
+    for n in range(2):
+        lab.start(f"d{n}", cl.find_program(lab.build, "pando-dataplane"), "-v", "--config", lab.config_path,
+                  "--node", str(n), netns=lab.netns[n])
+    here = lambda: sum("nodes are here" in line for line in lab.lines) == 2
+    lab.group.wait_until(lambda: here() or len(lab.group.alive()) < 2, time.monotonic() + START_SECONDS)
+    if any("userfaultfd: failed" in line for line in lab.lines):
+        raise outcome.Skipped("this kernel's userfaultfd is too old for a dataplane")
+    if not here():
+        return "the dataplanes did not join"
+    with open(lab.config_path, encoding="utf-8") as f:
+        text = f.read().replace(lab.space.path("run"), lab.space.path("run2"))
+    lab.config_path = lab.config("e.yaml", text)
+    status, out, err = lab.run("ping", 1, 0, "--count", 3, "--interval", 0.3)
+    lab.group.wait_until(lambda: len(lab.group.alive()) < 2, time.monotonic() + 1)
+    if len(lab.group.alive()) < 2:
+        return "a dataplane ended"
+    return None if status == 0 else f"ping: {status}: {out}{err}"
+
+
+def claims(lab):
+    """What lies in the claim's place is not written to, and whoever holds it without a word is not named."""
+    lab.setup("shm")
+    claim, victim = lab.space.path("run", "node0.claim"), lab.space.path("victim")
+    with open(victim, "w", encoding="ascii") as f:
+        f.write("precious")
+    for put, said in ((os.link, "no ordinary file"), (os.symlink, "node0.claim: Too many levels"), (os.mkfifo, "no ordinary file")):
+        put(*((victim, claim) if put is not os.mkfifo else (claim,)))
+        status, _, err = lab.run("ping", 0, 1)
+        with open(victim, encoding="ascii") as f:
+            if status != 2 or said not in err or f.read() != "precious":
+                return f"{put.__name__}: {status}: {err}"
+        os.unlink(claim)
+    with open(claim, "w", encoding="ascii") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        status, _, err = lab.run("ping", 0, 1)
+        if status != 2 or "node0.claim is held by another process of this machine: one at a time" not in err:
+            return f"held: {status}: {err}"
+    os.chmod(lab.space.path("run"), 0o777)
+    status, _, err = lab.run("ping", 0, 1)
+    return None if status == 2 and "run_dir: others than its owner" in err else f"run_dir: {status}: {err}"
+
+
+def nowhere_to_write(lab):
+    lab.setup("shm")
+    lab.echo()
+    with open("/dev/full", "w", encoding="ascii") as full:
+        p = subprocess.run(lab.argv("ping", 0, 1, "--count", 1, "--json"), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    if p.returncode != 1 or "could not be written" not in p.stderr:
+        return f"{p.returncode}: {p.stderr}"
+    return lab.ended()
+
+
+def ended_early(lab):
+    """Ctrl-C: what was measured so far is the result."""
+    lab.setup("shm")
+    lab.echo()
+    for bench, key in (("bench rtt", "sizes"), ("bench stream", "pages")):
+        p = subprocess.Popen(lab.argv(bench, 0, 1, "--seconds", 100, "--json"), stdout=subprocess.PIPE, text=True)
+        lab.group.wait_until(lambda: False, time.monotonic() + 1)
+        p.send_signal(signal.SIGINT)
+        out, _ = p.communicate(timeout=COMMAND_SECONDS)
+        got = json.loads(out)[key] if out else None
+        if not got or (key == "sizes" and not got[0]["n"]):
+            return f"{bench}: {p.returncode}: {out}"
+    return lab.ended()
+
+
+def fabric_dies(lab):
+    lab.setup("af_xdp")
+    echo = lab.echo()
+    if not detach(echo.pid):
+        return "there was no XDP program"
+    if not lab.wait_all() or echo.status != 1 or not any("no fabric any more: its XDP program" in line for line in lab.lines):
+        return f"echo: {echo.status}"
+    return None
+
+
 def taken(lab):
     """One process a node: a second one is told who has it."""
     lab.setup("shm")
     lab.echo()
     status, _, err = lab.run("ping", 1, 0)
-    if status != 1 or not re.search(r"node1\.claim is held by .*pando echo: node 1, process \d+", err):
+    if status != 2 or not re.search(r"node1\.claim is held by .*pando echo: node 1, process \d+", err):
         return f"ping: {status}: {err}"
     lab.start("d1", cl.find_program(lab.build, "pando-dataplane"), "--config", lab.config_path, "--node", "1")
     lab.group.wait_until(lambda: any("d1:" in line and "node1.claim is held by" in line for line in lab.lines),
@@ -197,14 +280,25 @@ def taken(lab):
 
 
 def other_configuration(lab):
-    lab.setup("shm")
-    lab.echo()
-    with open(lab.config_path, encoding="utf-8") as f:
-        lab.config_path = lab.config("d.yaml", f.read().replace("ram_mib: ", "ram_mib: 1"))
-    status, _, err = lab.run("bench rtt", 0, 1)
-    if status != 1 or "node 1 (n1) has another configuration file" not in err:
-        return f"bench: {status}: {err}"
-    return lab.ended()
+    """Both sides say so, whatever their numbers."""
+    for near, far in ((0, 1), (1, 0)):
+        lab.lines.clear()
+        lab.setup("shm")
+        lab.echo(far)
+        with open(lab.config_path, encoding="utf-8") as f:
+            lab.config_path = lab.config("d.yaml", f.read().replace("ram_mib: ", "ram_mib: 1"))
+        status, _, err = lab.run("bench rtt", near, far)
+        if status != 1 or f"node {far} (n{far}) has another configuration file" not in err:
+            return f"bench: {status}: {err}"
+        said = lambda: any(f"echo: pando echo: node {near} (n{near}) has another configuration file" in line for line in lab.lines)
+        lab.group.wait_until(said, time.monotonic() + 2)
+        if not said():
+            return "echo did not say so"
+        wrong = lab.ended()
+        if wrong:
+            return wrong
+        lab.group.processes.clear()
+    return None
 
 
 def usage(lab):
@@ -213,24 +307,24 @@ def usage(lab):
     for argv, status, part in (
         (["ping", "--help"], 0, "Exit status: 0 if"),
         (["ping"], 2, "--config and --node are needed"),
-        (["ping", "-c", config, "-n", "0"], 2, "which node"),
-        (["ping", "-c", config, "-n", "0", "1", "2"], 2, "Too many arguments"),
-        (["ping", "-c", config, "-n", "0", "0"], 2, "is this node"),
-        (["ping", "-c", config, "-n", "0", "7"], 2, "node '7'"),
-        (["ping", "-c", config, "-n", "x", "1"], 2, "node 'x'"),
-        (["ping", "-c", "/nowhere.yaml", "-n", "0", "1"], 2, "/nowhere.yaml"),
-        (["ping", "-c", config, "-n", "0", "1", "--count", "0"], 2, "--count: '0': a number of 1..1000000"),
-        (["ping", "-c", config, "-n", "0", "1", "--count", "-1"], 2, "--count: '-1'"),
-        (["ping", "-c", config, "-n", "0", "1", "--interval", "nan"], 2, "--interval: 'nan': seconds, 0.01..60,"),
-        (["echo", "-c", config, "-n", "0", "1"], 2, "Too many arguments"),
+        (["ping", "--config", config, "-n", "0"], 2, "which node"),
+        (["ping", "--config", config, "-n", "0", "1", "2"], 2, "Too many arguments"),
+        (["ping", "--config", config, "-n", "0", "0"], 2, "is this node"),
+        (["ping", "--config", config, "-n", "0", "7"], 2, "node '7'"),
+        (["ping", "--config", config, "-n", "x", "1"], 2, "node 'x'"),
+        (["ping", "--config", "/nowhere.yaml", "-n", "0", "1"], 2, "/nowhere.yaml"),
+        (["ping", "--config", config, "-n", "0", "1", "--count", "0"], 2, "--count: '0': a number of 1..1000000"),
+        (["ping", "--config", config, "-n", "0", "1", "--count", "-1"], 2, "--count: '-1'"),
+        (["ping", "--config", config, "-n", "0", "1", "--interval", "nan"], 2, "--interval: 'nan': seconds, 0.01..60,"),
+        (["echo", "--config", config, "-n", "0", "1"], 2, "Too many arguments"),
         (["bench"], 2, "usage: pando bench BENCH"),
         (["bench", "--help"], 0, "stream"),
         (["bench", "dance"], 2, "there is no bench 'dance'"),
-        (["bench", "rtt", "-c", config, "-n", "0", "1", "--sizes", "7"], 2, "--sizes: '7': a number of 8..16384"),
-        (["bench", "rtt", "-c", config, "-n", "0", "1", "--sizes", "8,,9"], 2, "--sizes: ''"),
-        (["bench", "rtt", "-c", config, "-n", "0", "1", "--sizes", ",".join(["8"] * 17)], 2, "at most 16"),
-        (["bench", "stream", "-c", config, "-n", "0", "1", "--seconds", "1e9"], 2, "--seconds: '1e9'"),
-        (["bench", "stream", "-c", config, "-n", "0", "1", "--colour"], 2, "--colour"),
+        (["bench", "rtt", "--config", config, "-n", "0", "1", "--sizes", "7"], 2, "--sizes: '7': a number of 8..16384"),
+        (["bench", "rtt", "--config", config, "-n", "0", "1", "--sizes", "8,,9"], 2, "--sizes: ''"),
+        (["bench", "rtt", "--config", config, "-n", "0", "1", "--sizes", ",".join(["8"] * 17)], 2, "at most 16"),
+        (["bench", "stream", "--config", config, "-n", "0", "1", "--seconds", "1e9"], 2, "--seconds: '1e9'"),
+        (["bench", "stream", "--config", config, "-n", "0", "1", "--colour"], 2, "--colour"),
     ):
         p = subprocess.run([lab.pando] + argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
         if p.returncode != status or part not in p.stdout + p.stderr:
@@ -238,7 +332,9 @@ def usage(lab):
     return None
 
 
-CASES = {f.__name__: f for f in (lossy, stands_still, nobody, goes_away, dataplane_there, taken, other_configuration, usage)}
+CASES = {f.__name__: f for f in (
+    lossy, stands_still, nobody, goes_away, dataplane_there, beside_dataplanes, taken, claims, other_configuration,
+    nowhere_to_write, ended_early, fabric_dies, usage)}
 CASES |= {f"works/{f}": functools.partial(works, f) for f in FABRICS}
 
 

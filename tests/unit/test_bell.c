@@ -327,33 +327,33 @@ static void the_directory_is_ours_alone(void **state)
     struct stat st;
     snprintf(path, sizeof(path), "%s/d", dir);
     snprintf(name, sizeof(name), "%s/link", dir);
-    assert_int_equal(rendezvous_dir("memif", path, err), 0);
+    assert_int_equal(rendezvous_dir("memif fabric", path, err), 0);
     assert_true(stat(path, &st) == 0 && (st.st_mode & 07777) == 0700);
-    assert_int_equal(rendezvous_dir("memif", path, err), 0);
+    assert_int_equal(rendezvous_dir("memif fabric", path, err), 0);
     assert_int_equal(chmod(path, 0755), 0); /* others may look */
-    assert_int_equal(rendezvous_dir("memif", path, err), 0);
+    assert_int_equal(rendezvous_dir("memif fabric", path, err), 0);
     for (unsigned i = 0; i < PANDO_ARRAY_LEN(open_modes); i++) {
         assert_int_equal(chmod(path, open_modes[i]), 0);
-        assert_int_equal(rendezvous_dir("memif", path, err), -EPERM);
+        assert_int_equal(rendezvous_dir("memif fabric", path, err), -EPERM);
         assert_non_null(strstr(err, "chmod go-w"));
         assert_true(strstr(err, path) != NULL && strncmp(err, "memif fabric", 12) == 0);
     }
     assert_int_equal(chmod(path, 0700), 0);
     assert_int_equal(symlink(path, name), 0);
-    assert_true(rendezvous_dir("memif", name, err) < 0);
+    assert_true(rendezvous_dir("memif fabric", name, err) < 0);
     unlink(name);
     int fd = open(name, O_CREAT | O_EXCL, 0600);
-    assert_int_equal(rendezvous_dir("memif", name, err), -ENOTDIR);
+    assert_int_equal(rendezvous_dir("memif fabric", name, err), -ENOTDIR);
     close(fd);
     unlink(name);
-    assert_int_equal(rendezvous_dir("memif", "/proc/none/none", err), -ENOENT);
+    assert_int_equal(rendezvous_dir("memif fabric", "/proc/none/none", err), -ENOENT);
     assert_non_null(strstr(err, "/proc/none/none"));
     if (geteuid() == 0) { /* only root can give one away */
         assert_int_equal(chown(path, 4242, 0), 0);
-        assert_int_equal(rendezvous_dir("memif", path, err), -EPERM);
+        assert_int_equal(rendezvous_dir("memif fabric", path, err), -EPERM);
         assert_true(strstr(err, "user 4242") != NULL && strstr(err, "chown") != NULL);
     } else {
-        assert_int_equal(rendezvous_dir("memif", "/usr", err), -EPERM);
+        assert_int_equal(rendezvous_dir("memif fabric", "/usr", err), -EPERM);
         assert_non_null(strstr(err, "user 0"));
     }
     assert_int_equal(rmdir(path), 0);

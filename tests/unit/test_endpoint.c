@@ -282,13 +282,56 @@ static int remove_dir(void **state)
     return -1;
 }
 
-static struct port *shm_port(uint8_t self)
+static struct port *shm_port_of(uint8_t self, uint8_t nodes)
 {
     char err[PORT_ERROR_MAX];
     struct port *p;
-    if (port_open_shm(dir, self, 2, RRDP_MTU_MAX, &p, err) != 0)
+    if (port_open_shm(dir, self, nodes, RRDP_MTU_MAX, &p, err) != 0)
         fail_msg("%s", err);
     return p;
+}
+
+static struct port *shm_port(uint8_t self)
+{
+    return shm_port_of(self, 2);
+}
+
+/* A peer that takes nothing more keeps the buffers, but nobody from hearing of room elsewhere. */
+static void room_for_one_does_not_wait_for_another(void **state)
+{
+    (void)state;
+    struct endpoint *ep[3];
+    struct endpoint_message m;
+    uint32_t room = 0;
+    for (uint8_t n = 0; n < 3; n++) {
+        struct port *p = shm_port_of(n, 3);
+        struct endpoint_config c;
+        endpoint_defaults(&c, p);
+        c.rrdp.self = n;
+        c.rrdp.nodes = 3;
+        c.rrdp.dead_ns = 60 * SECOND;
+        c.buffers = 4;
+        assert_int_equal(endpoint_open(&c, p, &ep[n]), 0);
+    }
+    for (uint64_t end = endpoint_now() + 10 * SECOND; endpoint_now() < end;) {
+        if (endpoint_up(ep[0], 1) && endpoint_up(ep[0], 2))
+            break;
+        for (unsigned n = 0; n < 3; n++)
+            (void)endpoint_receive(ep[n], 0, &m);
+    }
+    while (endpoint_send(ep[0], 2, WIRE_CLASS_DATA, bytes, 4096, true) == 0)
+        ;
+    while (endpoint_send(ep[0], 1, WIRE_CLASS_REQUEST, bytes, 10, true) == 0)
+        ;
+    for (uint64_t end = endpoint_now() + 5 * SECOND; room == 0 && endpoint_now() < end;)
+        if (step(ep[0], ep[1], &m) && m.type == ENDPOINT_ROOM) {
+            assert_int_equal(m.peer, 1);
+            assert_int_equal(m.cls, WIRE_CLASS_REQUEST);
+            room++;
+        }
+    assert_int_equal(room, 1);
+    for (unsigned n = 0; n < 3; n++)
+        endpoint_close(ep[n], 0);
 }
 
 static void shared_memory_carries_the_same(void **state)
@@ -567,6 +610,8 @@ int main(void)
         cmocka_unit_test(a_full_endpoint_says_again_and_recovers),
         cmocka_unit_test(a_bad_port_changes_nothing),
         cmocka_unit_test_setup_teardown(shared_memory_carries_the_same, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(room_for_one_does_not_wait_for_another, make_dir,
+                                        remove_dir),
         cmocka_unit_test_setup_teardown(a_peer_that_restarts_is_down_then_up, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(close_delivers_what_was_sent, make_dir, remove_dir),
         cmocka_unit_test(nobody_to_take_it_is_a_time_out),

@@ -277,6 +277,38 @@ static void stranger_with_a_living_number(void **state)
     world_free(w);
 }
 
+/* The same from the peer's own host: pando ping, say, or a dataplane of another version or
+ * configuration. What does not fit is counted, and ends nothing. */
+static void a_misfit_beside_a_living_peer(void **state)
+{
+    (void)state;
+    for (int what = 0; what < 4; what++) {
+        struct world *w = world_new(2, 1500, 15), *other = world_new(2, 1500, 16);
+        uint8_t syn[W_FRAME];
+        struct rrdp_frame f;
+        world_start_all(w);
+        world_connect(w, 1 * SEC);
+        other->epoch = w->epoch + 100 * SEC;
+        struct rrdp_config *c = &other->node[1].cfg;
+        c->config_hash ^= what == 0 ? RRDP_HASH_ENDPOINT : what == 1 ? 1 : 0;
+        c->nodes = (uint8_t)(c->nodes + (what == 2));
+        world_start_all(other);
+        rrdp_tick(other->node[1].r, other->now);
+        size_t len = world_take(other, 1, syn, &f);
+        syn[WIRE_RRDP_HEADER] = (uint8_t)(syn[WIRE_RRDP_HEADER] + (what == 3)); /* revision */
+        wire_rrdp_seal(syn, len);
+        world_inject(w, 1, 0, syn, len);
+        world_run(w, 100 * MS);
+        assert_int_equal(world_drops(w, 0, RRDP_DROP_REFUSED), 1);
+        assert_true(world_up(w, 0, 1));
+        assert_int_equal(w->node[0].link[1].down + w->node[0].link[1].refused, 0);
+        assert_int_equal(world_send(w, 1, 0, 1, 10), 0);
+        world_drain(w, 1 * SEC);
+        world_free(other);
+        world_free(w);
+    }
+}
+
 static void moved_mac(void **state)
 {
     (void)state;
@@ -557,6 +589,7 @@ int main(void)
         cmocka_unit_test(moved_mac),
         cmocka_unit_test(heartbeat_and_death),
         cmocka_unit_test(stranger_with_a_living_number),
+        cmocka_unit_test(a_misfit_beside_a_living_peer),
         cmocka_unit_test(gone_and_stalled),
         cmocka_unit_test(one_way_partition),
         cmocka_unit_test(no_network_then_heals),
