@@ -84,6 +84,24 @@ MUTANTS = (
         [],
     ),
     (
+        "late-tick",
+        "a tick forgets the timers that it did not find due",
+        [(RRDP + "timer.c", "    r->due = rrdp_deadline(r);\n", "    r->due = NO_TIME;\n")],
+        [],
+    ),
+    (
+        "short-path",
+        "a path that comes to carry less is not noticed",
+        [(RRDP + "internal.h", "MTU_TRIES = 4,", "MTU_TRIES = 255,")],
+        [],
+    ),
+    (
+        "first-part",
+        "the first part of a frame to come is taken for all of it",
+        [(RRDP + "receive.c", "    return *have == (1u << ", "    return *have != 0 || *have == (1u << ")],
+        [],
+    ),
+    (
         "drop-eack-bit",
         "the first parked frame is left out of the EACK bitmap",
         [(RRDP + "send.c", ".eack_bits = s->parked,", ".eack_bits = s->parked & (s->parked - 1),")],
