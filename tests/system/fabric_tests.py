@@ -127,6 +127,29 @@ def falls(encapsulation, build):
     return wrong, ""
 
 
+def path_shrinks(build):
+    """A port of the switch between running nodes comes to carry 1500 bytes: pages go on in shorter frames. (Not on
+    af_packet: a veth's far end is the switch here, and the kernel keeps a ring at the frame that it does not take.)"""
+    lines, result = [], cl.Result()
+    o = Options(nodes=3, vcpus=3, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=3000000", dead_ms=2000, timeout=100)
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        wrong = kill_tests.run_until_started(c, result)
+        not_built(lines)
+        if not wrong:
+            hub = c.space.netns[-1]
+            workspace.ip("-n", hub, "link", "set", "port1", "mtu", "1500")
+        c.watch(result)
+        c.finish(result)
+        falls = sum(p["mtu_falls"] for n in range(3) for p in (c.read_json(f"summary{n}.json") or {}).get("peers", {}).values())
+        if not wrong and not result.passed:
+            wrong = f"the guest did not pass: status {result.status}, {result.died}"
+        if not wrong and not (falls and any("frames of 9000 bytes do not arrive at node 1" in line for line in lines)):
+            wrong = f"nobody noticed: {falls} falls"
+    if wrong:
+        print("\n".join("       " + line for line in lines[-20:]))
+    return wrong, f"{falls} falls"
+
+
 def nothing_left(build):
     """... and where there is no next rung, both sides say what happened and end."""
     lines, result = [], cl.Result()
@@ -239,6 +262,7 @@ def main():
     tests |= {f"fabric/over_udp/{f}": functools.partial(over_udp, f, args.build) for f in ("af_packet", "af_xdp", "auto")}
     tests |= {f"fabric/falls/{e}": functools.partial(falls, e, args.build) for e in ("ethernet", "udp")}
     tests["fabric/counted"] = lambda: counted(args.build)
+    tests["fabric/path_shrinks"] = lambda: path_shrinks(args.build)
     tests["fabric/nothing_left"] = lambda: nothing_left(args.build)
     tests["fabric/asked_to_the_end"] = lambda: asked_to_the_end(args.build)
     tests["fabric/stands_still"] = lambda: stands_still(args.build)
