@@ -86,7 +86,8 @@ enum {
       "them there (one queue: ethtool -L DEVICE combined 1).")                                     \
     X(address, ADDRESS, "", 0, 45, "", COMMON, 1, address,                                         \
       "UDP (fabric.type or fabric.encapsulation): the node's IP address, by which the others "     \
-      "know it. All are IPv4 or all are IPv6, each once.")                                         \
+      "know it. All are IPv4 or all are IPv6, each once; loopback only with fabric.type: udp and " \
+      "all nodes on one machine, IPv6 link-local only without UDP sockets (af_packet, af_xdp).")   \
     X(clock_offset_us, UINT, "us", 0, 10000000, "0", LOCAL, 1, clock_offset_us,                    \
       "For tests: the node takes its host's TSC to be ahead by this.")                             \
     X(clock_drift_ppb, INT, "ppb", -50000, 50000, "0", LOCAL, 1, clock_drift_ppb,                  \

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <string.h>
 
 struct rule_input {
@@ -189,25 +190,84 @@ static int rule_device(const struct rule_input *in, struct pando_config *cfg)
     return 0;
 }
 
-/* Why an address names no one node; NULL: it may. Loopback names the processes of one machine. A
- * link-local IPv6 address means nothing without its interface, and IPv4's do not need that. */
-static const char *no_node(uint8_t version, const uint8_t ip[16])
+/* What an address is, where that matters; NULL: one that may lead anywhere. */
+static const char *special_address(uint8_t version, const uint8_t ip[16])
 {
-    static const uint8_t zero[16], mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+    struct in6_addr a;
     if (version == 4) {
-        if (ip[0] == 0)
-            return "no host's address";
-        if (ip[0] >= 240)
-            return "reserved, or broadcast";
-        return ip[0] >= 224 ? "multicast" : NULL;
+        static const uint8_t all[4] = {255, 255, 255, 255};
+        if (memcmp(ip, all, sizeof(all)) == 0)
+            return "a broadcast";
+        return ip[0] == 0 ? "an unspecified" : (ip[0] & 0xF0) == 0xE0 ? "a multicast" : NULL;
     }
-    if (memcmp(ip, zero, 16) == 0)
-        return "no host's address";
-    if (memcmp(ip, mapped, 12) == 0)
-        return "an IPv4 address in IPv6's form";
-    if (ip[0] == 0xFE && (ip[1] & 0xC0) == 0x80)
-        return "link-local";
-    return ip[0] == 0xFF ? "multicast" : NULL;
+    memcpy(&a, ip, sizeof(a));
+    if (IN6_IS_ADDR_UNSPECIFIED(&a))
+        return "an unspecified";
+    if (IN6_IS_ADDR_V4MAPPED(&a))
+        return "an IPv4-mapped";
+    return IN6_IS_ADDR_MULTICAST(&a) ? "a multicast" : NULL;
+}
+
+static bool is_loopback(uint8_t version, const uint8_t ip[16])
+{
+    struct in6_addr a;
+    memcpy(&a, ip, sizeof(a));
+    return version == 4 ? ip[0] == 127 : IN6_IS_ADDR_LOOPBACK(&a);
+}
+
+static bool is_link_local6(uint8_t version, const uint8_t ip[16])
+{
+    struct in6_addr a;
+    memcpy(&a, ip, sizeof(a));
+    return version == 6 && IN6_IS_ADDR_LINKLOCAL(&a);
+}
+
+/* How the nodes may meet: at the kernel's sockets, in frames that a port writes for an interface,
+ * or, on a ladder, either. */
+static void ways_of(const struct pando_config *cfg, bool *ret_sockets, bool *ret_frames)
+{
+    *ret_sockets = cfg->fabric.type == CONFIG_FABRIC_UDP;
+    *ret_frames = !*ret_sockets && cfg->fabric.type != CONFIG_FABRIC_AUTO;
+    for (uint32_t i = 0; cfg->fabric.type == CONFIG_FABRIC_AUTO && i < cfg->fabric.ladder_count;
+         i++) {
+        bool udp = cfg->fabric.ladder[i] == CONFIG_RUNG_UDP;
+        *ret_sockets |= udp;
+        *ret_frames |= !udp;
+    }
+}
+
+/* Addresses that no frame can leave for, or arrive from, are said here: the fabric would only find
+ * that nobody answers. IPv4's link-local ones (169.254/16) need nothing but a route. */
+static int check_kind_of_address(const struct rule_input *in, const struct pando_config *cfg,
+                                 unsigned n)
+{
+    const struct config_node *node = &cfg->node[n];
+    uint8_t version = cfg->fabric.ip_version;
+    const char *special = special_address(version, node->ip);
+    bool sockets, frames, loopback = is_loopback(version, node->ip);
+    ways_of(cfg, &sockets, &frames);
+    if (special != NULL)
+        return config_fail(in->ctx, -EINVAL,
+                           "nodes: address of node %u: %s is %s address; allowed: a unicast "
+                           "address that only this node has",
+                           n, node->address, special);
+    if (loopback && frames)
+        return config_fail(in->ctx, -EINVAL,
+                           "nodes: address of node %u: %s is a loopback address, and af_packet and "
+                           "af_xdp need one of nodes[].device; allowed with fabric.type: udp",
+                           n, node->address);
+    if (loopback != is_loopback(version, cfg->node[0].ip))
+        return config_fail(in->ctx, -EINVAL,
+                           "nodes: address of node %u: %s, and node 0 has %s; allowed: loopback "
+                           "addresses of all nodes, which are on one machine then, or of none",
+                           n, node->address, cfg->node[0].address);
+    if (is_link_local6(version, node->ip) && sockets)
+        return config_fail(in->ctx, -EINVAL,
+                           "nodes: address of node %u: %s is link-local, and a UDP socket cannot "
+                           "know on which link; allowed with fabric.type: af_packet or af_xdp, or "
+                           "auto without udp in fabric.ladder",
+                           n, node->address);
+    return 0;
 }
 
 /* A peer is its address, so each needs one, and one socket reaches them all. */
@@ -230,18 +290,15 @@ static int rule_address(const struct rule_input *in, struct pando_config *cfg)
                                "nodes: address of node %u ('%s') is missing; allowed: an IPv4 or "
                                "IPv6 address, which UDP needs on every node",
                                n, node->name);
-        const char *what = no_node(version, node->ip);
-        if (what != NULL)
-            return config_fail(in->ctx, -EINVAL,
-                               "nodes: address of node %u: %s is %s; allowed: an address that one "
-                               "node has and the others can send to",
-                               n, node->address, what);
         if (n > 0 && version != cfg->fabric.ip_version)
             return config_fail(in->ctx, -EINVAL,
                                "nodes: address of node %u: %s is IPv%u and node 0 has %s; allowed: "
                                "all nodes IPv4, or all IPv6",
                                n, node->address, version, cfg->node[0].address);
         cfg->fabric.ip_version = version;
+        int rc = check_kind_of_address(in, cfg, n);
+        if (rc != 0)
+            return rc;
         for (unsigned m = 0; m < n; m++)
             if (memcmp(cfg->node[m].ip, node->ip, sizeof(node->ip)) == 0)
                 return config_fail(

@@ -34,6 +34,10 @@ struct bad {
     const char *says[4]; /* all must be in the message */
 };
 
+#define ADDRESSES(a, b)                                                                            \
+    TOP "nodes:\n- {id: 0, name: a, device: eth0, address: '" a "'}\n"                             \
+        "- {id: 1, name: b, device: eth0, address: '" b "'}\n"
+#define UDP      "fabric: {type: udp}\n"
 #define ONE_NODE "nodes:\n- {id: 0, name: a}\n"
 static const struct bad bad_inputs[] = {
     {"empty file", "", {"empty"}},
@@ -194,50 +198,45 @@ static const struct bad bad_inputs[] = {
      TOP "nodes:\n- {id: 0, name: a, address: 10.0.0.1}\n- {id: 1, name: b, address: 'fd00::1'}\n"
          "fabric: {type: udp}\n",
      {"node 1", "fd00::1 is IPv6", "10.0.0.1"}},
-    {"address: unspecified",
-     TOP "nodes:\n- {id: 0, name: a, address: '0.0.0.0'}\n- {id: 1, name: b, address: '10.0.0.1'}\n"
-         "fabric: {type: udp}\n",
-     {"node 0", "0.0.0.0", "no host's", "can send to"}},
-    {"address: multicast",
-     TOP
-     "nodes:\n- {id: 0, name: a, address: '224.0.0.1'}\n- {id: 1, name: b, address: '10.0.0.1'}\n"
-     "fabric: {type: udp}\n",
-     {"node 0", "224.0.0.1", "multicast", "can send to"}},
-    {"address: reserved",
-     TOP
-     "nodes:\n- {id: 0, name: a, address: '240.0.0.1'}\n- {id: 1, name: b, address: '10.0.0.1'}\n"
-     "fabric: {type: udp}\n",
-     {"node 0", "240.0.0.1", "reserved", "can send to"}},
-    {"address: broadcast",
-     TOP "nodes:\n- {id: 0, name: a, address: '255.255.255.255'}\n- {id: 1, name: b, address: "
-         "'10.0.0.1'}\n"
-         "fabric: {type: udp}\n",
-     {"node 0", "255.255.255.255", "broadcast", "can send to"}},
-    {"address: unspecified, IPv6",
-     TOP "nodes:\n- {id: 0, name: a, address: '::'}\n- {id: 1, name: b, address: 'fd00::1'}\n"
-         "fabric: {type: udp}\n",
-     {"node 0", "::", "no host's", "can send to"}},
-    {"address: multicast, IPv6",
-     TOP "nodes:\n- {id: 0, name: a, address: 'ff02::1'}\n- {id: 1, name: b, address: 'fd00::1'}\n"
-         "fabric: {type: udp}\n",
-     {"node 0", "ff02::1", "multicast", "can send to"}},
-    {"address: link-local",
-     TOP "nodes:\n- {id: 0, name: a, address: 'fe80::1'}\n- {id: 1, name: b, address: 'fd00::1'}\n"
-         "fabric: {type: udp}\n",
-     {"node 0", "fe80::1", "link-local", "can send to"}},
-    {"address: the end of link-local",
-     TOP "nodes:\n- {id: 0, name: a, address: 'febf::1'}\n- {id: 1, name: b, address: 'fd00::1'}\n"
-         "fabric: {type: udp}\n",
-     {"node 0", "febf::1", "link-local", "can send to"}},
-    {"address: mapped",
-     TOP "nodes:\n- {id: 0, name: a, address: '::ffff:10.0.0.1'}\n- {id: 1, name: b, address: "
-         "'fd00::1'}\n"
-         "fabric: {type: udp}\n",
-     {"node 0", "::ffff:10.0.0.1", "IPv4 address in", "can send to"}},
     {"an address twice, written differently",
      TOP "nodes:\n- {id: 0, name: a, address: 'fd00::1'}\n"
          "- {id: 1, name: b, address: 'fd00:0::01'}\nfabric: {type: udp}\n",
      {"node 1", "fd00:0::01", "node 0", "each address once"}},
+    {"an address of nobody",
+     ADDRESSES("0.0.0.0", "10.0.0.2") UDP,
+     {"node 0", "0.0.0.0 is an unspecified", "allowed: a unicast"}},
+    {"an address of nobody, IPv6", ADDRESSES("fd00::1", "::") UDP, {"node 1", ":: is an unspecif"}},
+    {"a host of this network", ADDRESSES("0.0.0.7", "10.0.0.2") UDP, {"0.0.0.7", "unspecified"}},
+    {"an address of everybody",
+     ADDRESSES("10.0.0.1", "255.255.255.255") UDP,
+     {"node 1", "255.255.255.255 is a broadcast"}},
+    {"an address of a group", ADDRESSES("10.0.0.1", "224.0.0.1") UDP, {"224.0.0.1 is a multicast"}},
+    {"the last address of a group", ADDRESSES("239.255.255.255", "10.0.0.1") UDP, {"a multicast"}},
+    {"an address of a group, IPv6",
+     ADDRESSES("ff02::1", "fd00::1") UDP,
+     {"ff02::1 is a multicast"}},
+    {"IPv4 as IPv6",
+     ADDRESSES("::ffff:10.0.0.1", "::ffff:10.0.0.2") UDP,
+     {"node 0", "::ffff:10.0.0.1 is an IPv4-mapped"}},
+    {"a group in frames of ours",
+     ADDRESSES("10.0.0.1", "224.0.0.1") "fabric: {type: af_packet, encapsulation: udp}\n",
+     {"224.0.0.1 is a multicast"}},
+    {"loopback on an interface",
+     ADDRESSES("127.0.0.1", "127.0.0.2") "fabric: {type: af_packet, encapsulation: udp}\n",
+     {"node 0", "127.0.0.1 is a loopback", "fabric.type: udp"}},
+    {"loopback on a ladder",
+     ADDRESSES("::1", "fd00::1") "fabric: {type: auto, encapsulation: udp}\n",
+     {"node 0", "::1 is a loopback", "fabric.type: udp"}},
+    {"a node on loopback",
+     ADDRESSES("127.0.0.1", "10.0.0.2") UDP,
+     {"node 1", "10.0.0.2", "127.0.0.1", "of all nodes"}},
+    {"a further node on loopback", ADDRESSES("10.0.0.1", "127.0.0.2") UDP, {"node 1", "of none"}},
+    {"link-local at a socket",
+     ADDRESSES("fe80::1", "fe80::2") UDP,
+     {"node 0", "fe80::1 is link-local", "af_packet or af_xdp"}},
+    {"link-local on a ladder",
+     ADDRESSES("fd00::1", "febf::2") "fabric: {type: auto, encapsulation: udp}\n",
+     {"node 1", "febf::2 is link-local", "without udp in fabric.ladder"}},
     {"udp in a ladder",
      TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b, device: eth0}\n"
          "fabric: {type: auto, ladder: [udp]}\n",
@@ -462,6 +461,29 @@ static void test_ladder(void **state)
     assert_true(c.hash != hash);
 }
 
+/* Beside ordinary ones: what works on one machine, or on one link. */
+static void test_addresses(void **state)
+{
+    static const char *const good[] = {
+        ADDRESSES("127.0.0.1", "127.255.255.254") UDP,
+        ADDRESSES("127.0.0.1", "127.0.0.2") "fabric: {type: auto, encapsulation: udp, ladder: "
+                                            "[udp]}\n",
+        ADDRESSES("169.254.1.1", "169.254.1.2") UDP,
+        ADDRESSES("223.255.255.254", "1.0.0.1") UDP,
+        ADDRESSES("169.254.1.1", "10.0.0.2") "fabric: {type: auto, encapsulation: udp}\n",
+        ADDRESSES("fe80::1", "fe80::2") "fabric: {type: af_packet, encapsulation: udp}\n",
+        ADDRESSES("fe80::1", "fd00::2") "fabric: {type: af_xdp, encapsulation: udp}\n",
+        ADDRESSES("fe80::1", "fe80::2") "fabric: {type: auto, encapsulation: udp, ladder: "
+                                        "[af_xdp, af_packet]}\n",
+        ADDRESSES("fec0::1", "fe7f::2") UDP,
+        ADDRESSES("224.0.0.1", "0.0.0.0") "fabric: {type: af_packet}\n", /* not looked at */
+    };
+    struct pando_config c;
+    (void)state;
+    for (unsigned i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        load_good(good[i], &c);
+}
+
 static void test_homes_dealt_out(void **state)
 {
     struct pando_config c;
@@ -590,28 +612,6 @@ static void test_examples(void **state)
     assert_true(loaded >= 5);
 }
 
-/* The last ones before what no node has. */
-static void test_addresses(void **state)
-{
-    (void)state;
-    static struct pando_config cfg;
-    char err[CONFIG_ERROR_MAX];
-    static const char *const good[][2] = {{"127.0.0.1", "127.0.0.2"},
-                                          {"1.0.0.0", "223.255.255.255"},
-                                          {"169.254.1.1", "10.0.0.1"},
-                                          {"::1", "fe7f::1"},
-                                          {"fec0::1", "feff::1"}};
-    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        char text[512];
-        snprintf(text, sizeof(text),
-                 TOP "nodes:\n- {id: 0, name: a, address: '%s'}\n"
-                     "- {id: 1, name: b, address: '%s'}\nfabric: {type: udp}\n",
-                 good[i][0], good[i][1]);
-        if (parse(text, &cfg, err) != 0)
-            fail_msg("%s", err);
-    }
-}
-
 static void test_reference_current(void **state)
 {
     static char printed[32768], stored[32768];
@@ -645,12 +645,12 @@ int main(void)
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_ladder),
+        cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_homes_dealt_out),
         cmocka_unit_test(test_warning),
         cmocka_unit_test(test_find_node),
         cmocka_unit_test(test_hash_same),
         cmocka_unit_test(test_hash_differs),
-        cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_examples),
         cmocka_unit_test(test_reference_current),
     };

@@ -6,9 +6,9 @@
  * hops that the kernel finds out.
  *
  * usage: test_port_ethdev memif|af_packet|af_xdp|udp|udp+af_packet|udp+af_xdp|memif-restart|
- * memif-kill [MTU [COUNT [ethernet|udp4|udp6]]] memif-restart: one side is killed and started anew
- * while the other does not look. memif-kill: COUNT times one side is killed in mid-stream; the
- * other must live. Exit status 77: skipped.
+ * memif-kill [MTU [COUNT [ethernet|udp4|udp6 [link-local]]]] memif-restart: one side is killed and
+ * started anew while the other does not look. memif-kill: COUNT times one side is killed in
+ * mid-stream; the other must live. Exit status 77: skipped.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -59,6 +59,7 @@ static char dir[64], err[PORT_ERROR_MAX];
 static const char *fabric;
 static uint16_t mtu;
 static enum link_kind kind;
+static bool link_local; /* the IP addresses */
 static uint32_t receive_max = PORT_BURST;
 
 #define REQUIRE(e)                                                                                 \
@@ -95,16 +96,18 @@ static void choose_fabric(uint8_t side)
         fabric = side == 1 ? plus + 1 : "udp";
 }
 
-/* Node n has 192.0.2.n+1 or fd00::n+1, and the MAC of interface_mac. */
+/* Node n has 192.0.2.n+1 or fd00::n+1, or link-local 169.254.2.n+1 or fe80::n+1, and the MAC of
+ * interface_mac. */
 static struct link_config link_for(uint8_t self, uint8_t nodes)
 {
-    static const uint8_t net4[3] = {192, 0, 2};
+    static const uint8_t net6[2] = {0xFD, 0}, net6_local[2] = {0xFE, 0x80};
+    const uint8_t net4[3] = {link_local ? 169 : 192, link_local ? 254 : 0, 2};
     struct link_config c = {.kind = kind, .udp_port = UDP_PORT, .self = self, .nodes = nodes};
     for (uint8_t n = 0; n < nodes; n++) {
         if (kind == LINK_UDP4)
             memcpy(c.ip[n], net4, sizeof(net4));
         else
-            c.ip[n][0] = 0xFD;
+            memcpy(c.ip[n], link_local ? net6_local : net6, sizeof(net6));
         c.ip[n][kind == LINK_UDP4 ? 3 : 15] = (uint8_t)(n + 1);
     }
     return c;
@@ -171,6 +174,10 @@ static void check_addresses(uint8_t side)
     REQUIRE(open_link("veth0", mtu, side, c, &p) == -EADDRNOTAVAIL && p == NULL);
     REQUIRE(strstr(err, "ip addr add") != NULL);
     c = link_for(side, 2);
+    if (link_local && kind == LINK_UDP6) { /* a socket does not know of which interface */
+        REQUIRE(port_open_udp(&c, mtu, RRDP_WINDOW, &holder, err) == -EINVAL);
+        return;
+    }
     REQUIRE(port_open_udp(&c, mtu, RRDP_WINDOW, &holder, err) == 0);
     REQUIRE(open_link("veth0", mtu, side, c, &p) == -EADDRINUSE && p == NULL);
     REQUIRE(strstr(err, "fabric.udp_port") != NULL);
@@ -612,9 +619,11 @@ static void set_up_interface(uint8_t side)
 {
     char line[256], address[64] = "true";
     if (kind == LINK_UDP4)
-        snprintf(address, sizeof(address), "ip addr add 192.0.2.%u/24 dev veth0", side + 1);
+        snprintf(address, sizeof(address), "ip addr add %s.2.%u/24 dev veth0",
+                 link_local ? "169.254" : "192.0", side + 1);
     if (kind == LINK_UDP6)
-        snprintf(address, sizeof(address), "ip addr add fd00::%u/64 dev veth0 nodad", side + 1);
+        snprintf(address, sizeof(address), "ip addr add %s::%u/64 dev veth0 nodad",
+                 link_local ? "fe80" : "fd00", side + 1);
     snprintf(line, sizeof(line),
              "sysctl -qw net.ipv6.conf.all.disable_ipv6=%d && ip link set veth0 address "
              "02:00:00:00:10:0%u && ip link set veth0 up && %s",
@@ -742,6 +751,7 @@ int main(int argc, char **argv)
     while (argc > 4 && strcmp(link_kind_name(kind), argv[4]) != 0)
         if (++kind == LINK_KINDS)
             return 2;
+    link_local = argc > 5 && strcmp(argv[5], "link-local") == 0;
     if (geteuid() != 0) {
         printf("SKIPPED: network namespaces and packet sockets need root\n");
         return SKIP;
