@@ -158,9 +158,9 @@ bool endpoint_up(const struct endpoint *ep, uint8_t peer)
     return rrdp_peer_up(ep->rrdp, peer);
 }
 
-const char *endpoint_port_dead(struct endpoint *ep)
+const char *endpoint_look(struct endpoint *ep)
 {
-    return port_dead(ep->port);
+    return port_look(ep->port);
 }
 
 const struct endpoint_counters *endpoint_counters(const struct endpoint *ep)

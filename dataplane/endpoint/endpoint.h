@@ -106,8 +106,8 @@ int endpoint_receive(struct endpoint *ep, uint64_t timeout_ns,
 int endpoint_host_ping(struct endpoint *ep, uint8_t peer, uint32_t id, uint32_t stamp);
 
 bool endpoint_up(const struct endpoint *ep, uint8_t peer);
-/* port_dead: an endpoint whose port is dead is to be closed. */
-const char *endpoint_port_dead(struct endpoint *ep);
+/* port_look, some times a second: an endpoint whose port is dead is to be closed. */
+const char *endpoint_look(struct endpoint *ep);
 const struct endpoint_counters *endpoint_counters(const struct endpoint *ep);
 const struct rrdp *endpoint_rrdp(const struct endpoint *ep); /* to read counters, RTT, MTU */
 

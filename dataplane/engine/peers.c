@@ -101,7 +101,7 @@ static void ask_host(struct engine *e, uint8_t n)
 
 static void look_at_fabric(struct engine *e)
 {
-    if (port_dead(e->port) == NULL)
+    if (port_look(e->port) == NULL)
         return;
     telemetry_hold(); /* a reader may keep us waiting: only where there is a reason */
     if (fabric_look(&e->fabric)) {

@@ -194,6 +194,7 @@ static json_t *port(const struct engine *e)
     put(o, "rx_bytes", c->rx_bytes);
     put(o, "tx_full", c->tx_full);
     put(o, "tx_unresolved", c->tx_unresolved);
+    put(o, "hops_changed", c->hops_changed);
     put(o, "rx_foreign", c->rx_foreign);
     put(o, "peer_restarts", c->peer_restarts);
     json_t *refused = json_object();

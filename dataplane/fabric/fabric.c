@@ -411,7 +411,7 @@ int fabric_open(struct fabric *f, char err[FABRIC_TEXT_MAX])
 bool fabric_look(struct fabric *f)
 {
     char above[FABRIC_TEXT_MAX], err[FABRIC_TEXT_MAX] = "";
-    const char *why = f->stand_in != NULL ? NULL : port_dead(f->port);
+    const char *why = f->stand_in != NULL ? NULL : port_look(f->port);
     if (why == NULL)
         return false;
     /* Where nothing else works: no frame comes or goes, the loop goes on, and the peers find out.

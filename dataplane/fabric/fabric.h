@@ -47,7 +47,7 @@ int fabric_start_eal(struct fabric *f, bool always, char err[FABRIC_TEXT_MAX]);
 /* Opens f->port and sets f->text. 0, or -errno and what to do. */
 int fabric_open(struct fabric *f, char err[FABRIC_TEXT_MAX]);
 
-/* A look at the port (port_dead), for now and then: where it is dead and the type is auto, the next
+/* A look at the port (port_look), for now and then: where it is dead and the type is auto, the next
  * rung that speaks the same to the peers takes its place, f->port, with its counters; else one that
  * leads nowhere, until the peers' time-outs end it all. What was under way is lost, as frames may
  * be. True: f->port is another one, the old is closed. Takes long (tens of ms) when it does that.

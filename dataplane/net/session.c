@@ -182,7 +182,7 @@ static bool dead(struct session *s)
     if (now < s->look_at)
         return false;
     s->look_at = now + LOOK_MS * MS;
-    const char *why = endpoint_port_dead(s->ep);
+    const char *why = endpoint_look(s->ep);
     if (why != NULL)
         fprintf(stderr, "%s: no fabric any more: %s\n", s->command, why);
     return why != NULL;

@@ -270,8 +270,9 @@ void af_xdp_begin(struct af_xdp_port *a)
     refill(a);
 }
 
-static const char *af_xdp_dead(struct port *p)
+static const char *af_xdp_look(struct port *p)
 {
+    neighbours_refresh(self_of(p)->hops, &p->counters);
     return steer_lost(self_of(p)->steer);
 }
 
@@ -295,6 +296,6 @@ const struct port_ops af_xdp_ops = {
     .wait_fd = af_xdp_wait_fd,
     .arm = af_xdp_arm,
     .disarm = af_xdp_disarm,
-    .dead = af_xdp_dead,
+    .look = af_xdp_look,
     .close = af_xdp_close,
 };

@@ -423,6 +423,12 @@ static void eth_disarm(struct port *p)
 
 /* ---- open and close ------------------------------------------------------------------------ */
 
+static const char *eth_look(struct port *p)
+{
+    neighbours_refresh(self_of(p)->hops, &p->counters);
+    return NULL;
+}
+
 static void eth_close(struct port *p)
 {
     struct eth_port *e = self_of(p);
@@ -495,6 +501,7 @@ static const struct port_ops eth_ops = {
     .arm = eth_arm,
     .disarm = eth_disarm,
     .gone = eth_gone,
+    .look = eth_look,
     .close = eth_close,
 };
 

@@ -209,9 +209,9 @@ static bool faulty_gone(struct port *p, uint8_t peer)
     return f->waiting == 0 && port_peer_gone(f->inner, peer); /* its last words may wait here */
 }
 
-static const char *faulty_dead(struct port *p)
+static const char *faulty_look(struct port *p)
 {
-    return port_dead(self_of(p)->inner);
+    return port_look(self_of(p)->inner);
 }
 
 static void faulty_close(struct port *p)
@@ -234,7 +234,7 @@ static const struct port_ops faulty_ops = {
     .arm = faulty_arm,
     .disarm = faulty_disarm,
     .gone = faulty_gone,
-    .dead = faulty_dead,
+    .look = faulty_look,
     .close = faulty_close,
 };
 

@@ -30,6 +30,7 @@ struct neighbours {
     int udp, netlink;
     uint32_t sequence;
     uint64_t next_ms[WIRE_NODES_MAX];
+    uint8_t refreshed; /* the node that was last */
 };
 
 static uint64_t now_ms(void)
@@ -157,18 +158,36 @@ static int find_mac(struct neighbours *n, const uint8_t *hop, uint8_t ret_mac[6]
 
 /* ---- nodes --------------------------------------------------------------------------------- */
 
+/* What the kernel knows. True: it is another MAC than before. */
+static bool look_up(struct neighbours *n, uint8_t node)
+{
+    uint8_t hop[16], mac[6];
+    struct link *l = n->link;
+    if (find_hop(n, l->cfg.ip[node], hop) != 0 || find_mac(n, hop, mac) != 0)
+        return false;
+    bool changed = link_reaches(l, node) && memcmp(l->next_hop[node], mac, 6) != 0;
+    memcpy(l->next_hop[node], mac, 6);
+    l->known |= bit64(node);
+    return changed;
+}
+
+void neighbours_refresh(struct neighbours *n, struct port_counters *counters)
+{
+    for (unsigned i = 0; n != NULL && i < NEIGHBOUR_REFRESH && i < n->link->cfg.nodes; i++) {
+        n->refreshed = (uint8_t)((n->refreshed + 1) % n->link->cfg.nodes);
+        if (n->refreshed != n->link->cfg.self)
+            counters->hops_changed += look_up(n, n->refreshed);
+    }
+}
+
 static bool resolve(struct neighbours *n, uint8_t node)
 {
     struct sockaddr_storage to;
-    uint8_t hop[16], mac[6];
     struct link *l = n->link;
     socklen_t len = address_of(n, l->cfg.ip[node], DISCARD_PORT, &to);
     /* Whether it leaves is no matter: what it makes the kernel find out is read below, or later. */
     (void)!sendto(n->udp, NULL, 0, MSG_DONTWAIT, (struct sockaddr *)&to, len);
-    if (find_hop(n, l->cfg.ip[node], hop) == 0 && find_mac(n, hop, mac) == 0) {
-        memcpy(l->next_hop[node], mac, 6);
-        l->known |= bit64(node);
-    }
+    (void)look_up(n, node);
     return link_reaches(l, node);
 }
 

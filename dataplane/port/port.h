@@ -46,6 +46,7 @@ struct port_counters {
     uint64_t tx_frames, rx_frames, tx_bytes, rx_bytes;
     uint64_t tx_full;       /* frames refused because the ring was full: RRDP sends them again */
     uint64_t tx_unresolved; /* frames refused because the peer's next hop is not known: likewise */
+    uint64_t hops_changed;  /* next hops that have got another MAC */
     uint64_t rx_foreign;    /* not for us, or a malformed link header; where link_read says so: */
     uint64_t rx_refused[LINK_VERDICTS];
     /* Bytes of frames that the port's own code copied. What the caller wrote into tx_reserve's
@@ -115,9 +116,8 @@ struct port_ops {
      * memif: disconnected after it was connected). May cost system calls. Frames that the peer sent
      * before may still be waiting. NULL: only silence tells. */
     bool (*gone)(struct port *p, uint8_t peer);
-    /* Why it will not carry frames again whatever is waited for, in words; NULL: it may. For who
-     * can go over to another port. May cost system calls. NULL function: not known. */
-    const char *(*dead)(struct port *p);
+    /* A look at what lies below: use port_look. NULL: there is nothing to look at. */
+    const char *(*look)(struct port *p);
     void (*close)(
         struct port *p); /* leaves nothing behind: no file, socket, segment. Use port_close */
 };
@@ -158,9 +158,11 @@ static inline bool port_peer_gone(struct port *p, uint8_t peer)
     return p->ops->gone != NULL && p->ops->gone(p, peer);
 }
 
-static inline const char *port_dead(struct port *p)
+/* For some times a second: may cost system calls. Keeps fresh what was learned (next hops), and
+ * says why the port will not carry frames again, whatever is waited for; NULL: it may. */
+static inline const char *port_look(struct port *p)
 {
-    return p->ops->dead != NULL ? p->ops->dead(p) : NULL;
+    return p->ops->look != NULL ? p->ops->look(p) : NULL;
 }
 
 /* The port itself, below a fault filter; p, if it is none. What is asked of one kind of port below

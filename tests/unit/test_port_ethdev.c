@@ -223,6 +223,28 @@ static void check_directory(uint8_t side)
     REQUIRE(rmdir(open_to_all) == 0);
 }
 
+/* The peer's next hop gets another MAC, as when a router hands its address on. */
+static void check_next_hop(struct port *p, uint8_t side)
+{
+    static const uint8_t others[2][6] = {{2, 0, 0, 0, 0x77, 1}, {2, 0, 0, 0, 0x77, 2}};
+    struct link_config c = link_for(side, 2);
+    uint64_t before = 0;
+    for (unsigned i = 0; i < 3; i++) { /* the last one stays: it is the right one */
+        char ip[INET6_ADDRSTRLEN], line[160];
+        uint8_t mac[6];
+        interface_mac(!side, mac);
+        if (i < 2)
+            memcpy(mac, others[i], sizeof(mac));
+        inet_ntop(kind == LINK_UDP4 ? AF_INET : AF_INET6, c.ip[!side], ip, sizeof(ip));
+        snprintf(line, sizeof(line),
+                 "ip neigh replace %s lladdr %02x:%02x:%02x:%02x:%02x:%02x dev veth0 nud permanent",
+                 ip, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+        REQUIRE(system(line) == 0 && port_look(p) == NULL && port_look(p) == NULL);
+        REQUIRE(i == 0 || p->counters.hops_changed == before + 1);
+        before = p->counters.hops_changed;
+    }
+}
+
 static struct port *open_side(uint8_t side)
 {
     struct port *p;
@@ -248,6 +270,8 @@ static struct port *open_side(uint8_t side)
             check_addresses(side);
         REQUIRE(open_on("veth0", mtu, side, &p) == 0);
         REQUIRE(p->reaches_all == (kind == LINK_ETHERNET));
+        if (kind != LINK_ETHERNET)
+            check_next_hop(p, side);
     }
     memcpy((void *)&sh->mac[side], p->mac.addr, 6);
     atomic_fetch_add(&sh->open, 1);
