@@ -150,6 +150,28 @@ def path_shrinks(build):
     return wrong, f"{falls} falls"
 
 
+def blinks(fabric, encapsulation, build):
+    """An interface goes down under a running guest, and comes back before its node is given up."""
+    lines, result = [], cl.Result()
+    o = Options(nodes=2, vcpus=2, fabric=fabric, encapsulation=encapsulation, ram=64, guest="counters",
+                cmdline="iters=6000000", dead_ms=4000, timeout=100)
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        wrong = kill_tests.run_until_started(c, result)
+        not_built(lines)
+        if not wrong:
+            for state in ("down", "up"):
+                workspace.ip("-n", c.space.netns[1], "link", "set", workspace.INTERFACE, state)
+                c.group.wait_until(c.ended, time.monotonic() + 0.4)
+            wrong = f"{c.ended()[0].name} ended meanwhile" if c.ended() else None
+        c.watch(result)
+        c.finish(result)
+        if not wrong and not result.passed:
+            wrong = f"the guest did not pass: status {result.status}, {result.died}"
+    if wrong:
+        print("\n".join("       " + line for line in lines[-20:]))
+    return wrong, ""
+
+
 def nothing_left(build):
     """... and where there is no next rung, both sides say what happened and end."""
     lines, result = [], cl.Result()
@@ -262,6 +284,8 @@ def main():
     tests |= {f"fabric/over_udp/{f}": functools.partial(over_udp, f, args.build) for f in ("af_packet", "af_xdp", "auto")}
     tests |= {f"fabric/falls/{e}": functools.partial(falls, e, args.build) for e in ("ethernet", "udp")}
     tests["fabric/counted"] = lambda: counted(args.build)
+    tests |= {f"fabric/blinks/{f}/{e}": functools.partial(blinks, f, e, args.build)
+              for f in ("af_packet", "af_xdp") for e in ("ethernet", "udp")}
     tests["fabric/path_shrinks"] = lambda: path_shrinks(args.build)
     tests["fabric/nothing_left"] = lambda: nothing_left(args.build)
     tests["fabric/asked_to_the_end"] = lambda: asked_to_the_end(args.build)
