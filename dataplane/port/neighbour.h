@@ -18,7 +18,7 @@
 
 #include "dataplane/port/port.h"
 
-enum { NEIGHBOUR_WAIT_MS = 200, NEIGHBOUR_ASK_MS = 100, NEIGHBOUR_REFRESH = 4 };
+enum { NEIGHBOUR_WAIT_MS = 200, NEIGHBOUR_ASK_MS = 100, NEIGHBOUR_REFRESH = 16 };
 
 struct neighbours;
 

@@ -29,61 +29,86 @@ def not_built(lines):
         raise outcome.Skipped("this build has no AF_XDP")
 
 
-def groups(fabric, build):
-    """Four nodes that write what the others read: their invalidations are group frames, all of which arrive."""
+def guest_passed(c, result, lines):
+    """What is wrong, and a note."""
+    return (None if result.passed else f"the guest did not pass: status {result.status}, {result.died}"), ""
+
+
+def disturbed(o, build, disturb, judge=guest_passed):
+    """Runs a guest; disturb(c, lines) does something while it runs, judge(c, result, lines) looks at how it ended. What
+    either says is wrong, or None; and a note."""
+    lines, result, note = [], cl.Result(), ""
+    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
+        wrong = kill_tests.run_until_started(c, result)
+        not_built(lines)
+        wrong = wrong or disturb(c, lines)
+        if not wrong:
+            c.watch(result)
+            c.finish(result)
+            wrong, note = judge(c, result, lines)
+    if wrong:
+        print("\n".join("       " + line for line in lines[-20:]))
+    return wrong, note
+
+
+def whole_run(o, build, judge):
+    """The same of a guest that is left alone."""
     lines = []
-    o = Options(nodes=4, vcpus=4, fabric=fabric, ram=64, guest="counters")
     with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
         result = c.run()
-    not_built(lines)
-    peers = [p for s in result.summaries for p in (s or {}).get("peers", {}).values()]
-    sent, taken, again = (sum(p[k] for p in peers) for k in ("group_tx", "group_rx", "group_lost"))
-    note = f"{sent} messages in group frames, {taken} arrived, {again} sent again"
-    if not result.passed:
-        wrong = f"the guest did not pass: status {result.status}, {result.died}"
-    elif not sent or taken < sent * 0.9:
-        wrong = note
-    else:
-        return None, note
-    print("\n".join("       " + line for line in lines[-20:]))
+        not_built(lines)
+        wrong, note = guest_passed(c, result, lines)
+        if not wrong:
+            wrong, note = judge(result)
+    if wrong:
+        print("\n".join("       " + line for line in lines[-20:]))
     return wrong, note
+
+
+def dataplane(c, node):
+    return next(p for p in c.group.processes if p.name == f"dataplane{node}")
+
+
+def said(lines, who, pattern):
+    """The first such line, or None."""
+    return next((line for line in lines if line.startswith(who) and re.search(pattern, line)), None)
+
+
+def counters(fabric, **more):
+    """A guest that counts on pages that all write, for minutes unless `iters` says less."""
+    iters = more.pop("iters", 100000000)
+    return Options(**({"nodes": 2, "vcpus": 2, "fabric": fabric, "ram": 64, "guest": "counters", "dead_ms": DEAD_MS,
+                       "cmdline": f"iters={iters}", "timeout": 100} | more))
+
+
+def groups(fabric, build):
+    """Four nodes that write what the others read: their invalidations are group frames, all of which arrive."""
+    def judge(result):
+        peers = [p for s in result.summaries for p in (s or {}).get("peers", {}).values()]
+        sent, taken, again = (sum(p[k] for p in peers) for k in ("group_tx", "group_rx", "group_lost"))
+        note = f"{sent} messages in group frames, {taken} arrived, {again} sent again"
+        return (note if not sent or taken < sent * 0.9 else None), note
+    return whole_run(Options(nodes=4, vcpus=4, fabric=fabric, ram=64, guest="counters"), build, judge)
 
 
 def over_udp(fabric, build):
     """Frames inside UDP between the interfaces' addresses, some of which are lost."""
-    lines = []
     o = Options(nodes=3, vcpus=3, fabric=fabric, encapsulation="udp", ram=64, guest="counters", loss=1)
-    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
-        result = c.run()
-    not_built(lines)
-    if result.passed:
-        return None, ""
-    print("\n".join("       " + line for line in lines[-20:]))
-    return f"the guest did not pass: status {result.status}, {result.died}", ""
+    return whole_run(o, build, lambda result: (None, ""))
 
 
 def stands_still(build):
     """A dataplane is stopped, not killed: the others say that its host answers."""
-    lines, result = [], cl.Result()
-    o = Options(nodes=2, vcpus=2, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=100000000", dead_ms=DEAD_MS, timeout=100)
-    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
-        wrong = kill_tests.run_until_started(c, result)
-        not_built(lines)
-        if not wrong:
-            target = next(p for p in c.group.processes if p.name == "dataplane1")
-            target.send(signal.SIGSTOP)
-            c.group.wait_until(c.ended, time.monotonic() + 5)
-            target.send(signal.SIGKILL)
-            c.watch(result)
-            c.finish(result)
-            said = [line for line in lines if line.startswith("dataplane0") and "was lost" in line]
-            if not said:
-                wrong = "node 0 did not say that node 1 was lost"
-            elif not re.search(rf"nothing was heard of it for {DEAD_MS} ms; its host answers", said[0]):
-                wrong = said[0]
-    if wrong:
-        print("\n".join("       " + line for line in lines[-20:]))
-    return wrong, ""
+    def disturb(c, lines):
+        dataplane(c, 1).send(signal.SIGSTOP)
+        c.group.wait_until(c.ended, time.monotonic() + 5)
+        dataplane(c, 1).send(signal.SIGKILL)
+
+    def judge(c, result, lines):
+        line = said(lines, "dataplane0", "was lost")
+        good = line and re.search(rf"nothing was heard of it for {DEAD_MS} ms; its host answers", line)
+        return (None if good else line or "node 0 did not say that node 1 was lost"), ""
+    return disturbed(counters("af_xdp"), build, disturb, judge)
 
 
 def detach(pid):
@@ -99,98 +124,60 @@ def detach(pid):
     return mine
 
 
+def detach_node_1(c, lines):
+    if not said(lines, "dataplane1", "fabric: af_xdp"):
+        raise outcome.Skipped("this machine has no AF_XDP")
+    return None if detach(dataplane(c, 1).pid) else "there was no XDP program"
+
+
 def falls(encapsulation, build):
     """The XDP program is detached under a running guest: the dataplane goes on over the next rung, and nothing is
     lost."""
-    lines, result = [], cl.Result()
-    o = Options(nodes=2, vcpus=2, fabric="auto", encapsulation=encapsulation, ram=64, guest="counters",
-                cmdline="iters=6000000", dead_ms=DEAD_MS, timeout=100)
-    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
-        wrong = kill_tests.run_until_started(c, result)
-        not_built(lines)
-        if not wrong:
-            target = next(p for p in c.group.processes if p.name == "dataplane1")
-            if not any(line.startswith("dataplane1") and "fabric: af_xdp" in line for line in lines):
-                raise outcome.Skipped("this machine has no AF_XDP")
-            c.group.wait_until(c.ended, time.monotonic() + 0.5)
-            wrong = None if detach(target.pid) else "there was no XDP program"
-        c.watch(result)
-        c.finish(result)
+    def judge(c, result, lines):
         port = (c.read_json("summary1.json") or {}).get("port", {})
-        said = rf"af_packet on {workspace.INTERFACE}; not af_xdp: its XDP program was detached"
-        if not wrong and not result.passed:
-            wrong = f"the guest did not pass: status {result.status}, {result.died}"
-        if not wrong and (port.get("fabric_changes") != 1 or not re.match(said, port["fabric"])):
+        words = rf"af_packet on {workspace.INTERFACE}; not af_xdp: its XDP program was detached"
+        wrong, _ = guest_passed(c, result, lines)
+        if not wrong and (port.get("fabric_changes") != 1 or not re.match(words, port["fabric"])):
             wrong = f"port: {port}"
-    if wrong:
-        print("\n".join("       " + line for line in lines[-20:]))
-    return wrong, ""
+        return wrong, ""
+    return disturbed(counters("auto", encapsulation=encapsulation, iters=6000000), build, detach_node_1, judge)
+
+
+def nothing_left(build):
+    """... and where there is no next rung, both sides say what happened and end."""
+    def judge(c, result, lines):
+        for who, words in (("dataplane1", "no fabric any more: af_xdp: its XDP program was detached"),
+                           ("dataplane0", rf"node 1 \(n1\) was lost: nothing was heard of it for {DEAD_MS} ms")):
+            if not said(lines, who, words):
+                return f"{who} did not say: {words}", ""
+        return None, ""
+    return disturbed(counters("af_xdp"), build, detach_node_1, judge)
 
 
 def path_shrinks(build):
     """A port of the switch between running nodes comes to carry 1500 bytes: pages go on in shorter frames. (Not on
     af_packet: a veth's far end is the switch here, and the kernel keeps a ring at the frame that it does not take.)"""
-    lines, result = [], cl.Result()
-    o = Options(nodes=3, vcpus=3, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=3000000", dead_ms=2000, timeout=100)
-    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
-        wrong = kill_tests.run_until_started(c, result)
-        not_built(lines)
-        if not wrong:
-            hub = c.space.netns[-1]
-            workspace.ip("-n", hub, "link", "set", "port1", "mtu", "1500")
-        c.watch(result)
-        c.finish(result)
-        falls = sum(p["mtu_falls"] for n in range(3) for p in (c.read_json(f"summary{n}.json") or {}).get("peers", {}).values())
-        if not wrong and not result.passed:
-            wrong = f"the guest did not pass: status {result.status}, {result.died}"
-        if not wrong and not (falls and any("frames of 9000 bytes do not arrive at node 1" in line for line in lines)):
-            wrong = f"nobody noticed: {falls} falls"
-    if wrong:
-        print("\n".join("       " + line for line in lines[-20:]))
-    return wrong, f"{falls} falls"
+    def disturb(c, lines):
+        workspace.ip("-n", c.space.netns[-1], "link", "set", "port1", "mtu", "1500")
+
+    def judge(c, result, lines):
+        peers = [p for n in range(3) for p in (c.read_json(f"summary{n}.json") or {}).get("peers", {}).values()]
+        fell = sum(p["mtu_falls"] for p in peers)
+        wrong, _ = guest_passed(c, result, lines)
+        if not wrong and not (fell and said(lines, "", "frames of 9000 bytes do not arrive at node 1")):
+            wrong = "nobody noticed"
+        return wrong, f"{fell} falls"
+    return disturbed(counters("af_xdp", nodes=3, vcpus=3, iters=3000000, dead_ms=2000), build, disturb, judge)
 
 
 def blinks(fabric, encapsulation, build):
     """An interface goes down under a running guest, and comes back before its node is given up."""
-    lines, result = [], cl.Result()
-    o = Options(nodes=2, vcpus=2, fabric=fabric, encapsulation=encapsulation, ram=64, guest="counters",
-                cmdline="iters=6000000", dead_ms=4000, timeout=100)
-    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
-        wrong = kill_tests.run_until_started(c, result)
-        not_built(lines)
-        if not wrong:
-            for state in ("down", "up"):
-                workspace.ip("-n", c.space.netns[1], "link", "set", workspace.INTERFACE, state)
-                c.group.wait_until(c.ended, time.monotonic() + 0.4)
-            wrong = f"{c.ended()[0].name} ended meanwhile" if c.ended() else None
-        c.watch(result)
-        c.finish(result)
-        if not wrong and not result.passed:
-            wrong = f"the guest did not pass: status {result.status}, {result.died}"
-    if wrong:
-        print("\n".join("       " + line for line in lines[-20:]))
-    return wrong, ""
-
-
-def nothing_left(build):
-    """... and where there is no next rung, both sides say what happened and end."""
-    lines, result = [], cl.Result()
-    o = Options(nodes=2, vcpus=2, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=100000000", dead_ms=DEAD_MS, timeout=100)
-    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
-        wrong = kill_tests.run_until_started(c, result)
-        not_built(lines)
-        if not wrong:
-            target = next(p for p in c.group.processes if p.name == "dataplane1")
-            wrong = None if detach(target.pid) else "there was no XDP program"
-            c.watch(result)
-            c.finish(result)
-        for who, said in (("dataplane1", "no fabric any more: af_xdp: its XDP program was detached"),
-                          ("dataplane0", f"node 1 (n1) was lost: nothing was heard of it for {DEAD_MS} ms")):
-            if not wrong and not any(line.startswith(who) and said in line for line in lines):
-                wrong = f"{who} did not say: {said}"
-    if wrong:
-        print("\n".join("       " + line for line in lines[-20:]))
-    return wrong, ""
+    def disturb(c, lines):
+        for state in ("down", "up"):
+            workspace.ip("-n", c.space.netns[1], "link", "set", workspace.INTERFACE, state)
+            c.group.wait_until(c.ended, time.monotonic() + 0.4)
+        return f"{c.ended()[0].name} ended meanwhile" if c.ended() else None
+    return disturbed(counters(fabric, encapsulation=encapsulation, iters=6000000, dead_ms=4000), build, disturb)
 
 
 # Two frames with our EtherType, of which one at least is of another cluster (its eighth byte).
@@ -219,61 +206,54 @@ def ask_on(path, answers):
             return
 
 
+def telemetry(c, node):
+    return c.space.path("run", "dpdk", f"node{node}", "dpdk_telemetry.v2")
+
+
 def asked_to_the_end(build):
     """A dataplane that is asked by telemetry all the time ends as every other: not by a signal."""
-    lines, result, answers = [], cl.Result(), []
-    o = Options(nodes=2, vcpus=2, fabric="shm", ram=64, guest="counters", cmdline="iters=100000000", timeout=100)
-    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
-        wrong = kill_tests.run_until_started(c, result)
-        if not wrong:
-            path = c.space.path("run", "dpdk", "node0", "dpdk_telemetry.v2")
-            asking = [threading.Thread(target=ask_on, args=(path, answers)) for _ in range(3)]
-            for t in asking:
-                t.start()
-            time.sleep(0.3)
-            target = next(p for p in c.group.processes if p.name == "dataplane0")
-            target.send(signal.SIGTERM)
-            c.watch(result)
-            c.finish(result)
-            for t in asking:
-                t.join()
-            if target.status is None or target.status < 0:
-                wrong = f"dataplane0 has status {target.status}"
-            elif len(answers) < 10:
-                wrong = f"only {len(answers)} answers came"
-    if wrong:
-        print("\n".join("       " + line for line in lines[-20:]))
-    return wrong, f"{len(answers)} answers"
+    answers, asking = [], []
+
+    def disturb(c, lines):
+        asking.extend(threading.Thread(target=ask_on, args=(telemetry(c, 0), answers)) for _ in range(3))
+        for t in asking:
+            t.start()
+        time.sleep(0.3)
+        dataplane(c, 0).send(signal.SIGTERM)
+
+    def judge(c, result, lines):
+        for t in asking:
+            t.join()
+        status = dataplane(c, 0).status
+        wrong = f"dataplane0 has status {status}" if status is None or status < 0 else None
+        if not wrong and len(answers) < 10:
+            wrong = f"only {len(answers)} answers came"
+        return wrong, f"{len(answers)} answers"
+    return disturbed(counters("shm"), build, disturb, judge)
 
 
 def counted(build):
     """Behind a fault filter, in telemetry and in the summary: what the XDP program did with whose frames."""
-    lines, result = [], cl.Result()
-    o = Options(nodes=2, vcpus=2, fabric="af_xdp", ram=64, guest="counters", cmdline="iters=100000000", loss=1,
-                timeout=100)
-    with cl.Cluster(o, build, on_line=lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
-        wrong = kill_tests.run_until_started(c, result)
-        not_built(lines)
-        if not wrong:
-            subprocess.run(["ip", "netns", "exec", c.space.netns[1], sys.executable, "-c", STRANGER], check=True)
-            time.sleep(0.2)
-            path = c.space.path("run", "dpdk", "node0", "dpdk_telemetry.v2")
-            port, drops = ask(path, "/pando/port") or {}, ask(path, "/pando/drops") or {}
-            next(p for p in c.group.processes if p.name == "dataplane0").send(signal.SIGTERM)
-            c.watch(result)
-            c.finish(result)
-            at_end = c.read_json("summary0.json")
-            steered = at_end.get("port", {}).get("xdp", {}).get("steered", {})
-            note = f"telemetry {port} and {drops}, at the end {steered} and {at_end.get('drops')}"
-            if not port.get("xdp/steered/cluster") or not drops.get("xdp_cluster"):
-                wrong = f"telemetry does not have the stranger's frames: {note}"
-            elif not port.get("xdp/steered/pages") or port.get("xdp/rx_pages", 0) > port["xdp/steered/pages"]:
-                wrong = f"more pages came than there were: {note}"
-            elif steered.get("pages", 0) < port["xdp/steered/pages"] or not at_end["drops"].get("xdp.cluster"):
-                wrong = f"the summary does not have it: {note}"
-    if wrong:
-        print("\n".join("       " + line for line in lines[-20:]))
-    return wrong, ""
+    live = {}
+
+    def disturb(c, lines):
+        subprocess.run(["ip", "netns", "exec", c.space.netns[1], sys.executable, "-c", STRANGER], check=True)
+        time.sleep(0.2)
+        live.update(port=ask(telemetry(c, 0), "/pando/port") or {}, drops=ask(telemetry(c, 0), "/pando/drops") or {})
+        dataplane(c, 0).send(signal.SIGTERM)
+
+    def judge(c, result, lines):
+        port, drops, at_end = live["port"], live["drops"], c.read_json("summary0.json")
+        steered = at_end.get("port", {}).get("xdp", {}).get("steered", {})
+        note = f"telemetry {port} and {drops}, at the end {steered} and {at_end.get('drops')}"
+        if not port.get("xdp/steered/cluster") or not drops.get("xdp_cluster"):
+            return f"telemetry does not have the stranger's frames: {note}", ""
+        if not port.get("xdp/steered/pages") or port.get("xdp/rx_pages", 0) > port["xdp/steered/pages"]:
+            return f"more pages came than there were: {note}", ""
+        if steered.get("pages", 0) < port["xdp/steered/pages"] or not at_end["drops"].get("xdp.cluster"):
+            return f"the summary does not have it: {note}", ""
+        return None, ""
+    return disturbed(counters("af_xdp", loss=1), build, disturb, judge)
 
 
 def main():
