@@ -270,7 +270,8 @@ static bool ping_fits(const struct wire_rrdp *h)
 {
     bool by = h->ack_valid ? h->credit == WIRE_PING_BY_KERNEL || h->credit == WIRE_PING_BY_PROCESS
                            : h->credit == 0;
-    return by && h->cls == 0 && h->data_len == 0 && !h->first && !h->last && !h->rst && !h->eack;
+    return by && h->cls == 0 && h->data_len == 0 && !h->first && !h->last && !h->rst && !h->eack &&
+           !h->part;
 }
 
 static bool group_fits(const struct wire_rrdp *h)

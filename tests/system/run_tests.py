@@ -112,12 +112,12 @@ class RunLab(Lab):
         return None
 
     def wrong_left(self, killed=""):
-        """What is left in the run directory, or None; a killed dataplane leaves its socket, and the
-        fabric's files.
+        """What is left in the run directory, or None; a killed dataplane leaves its socket and its claim,
+        which the next one takes over, and the fabric's files.
         """
         left = set(os.listdir(self.space.path("run")))
         if killed.startswith("dataplane"):
-            left -= {f"node{killed[-1]}.sock", "dpdk", "ring"}
+            left -= {f"node{killed[-1]}.sock", f"node{killed[-1]}.claim", "dpdk", "ring"}
         return f"left in the run directory: {', '.join(sorted(left))}" if left else None
 
 

@@ -223,7 +223,7 @@ static enum wire_error resealed(unsigned frame, unsigned offset, uint8_t and, ui
     return wire_rrdp_unpack(b, len, 0x88, &back, &data);
 }
 
-/* What is no part: nothing of a frame, all of it, or something of a group frame. */
+/* What is no part: nothing of a frame, all of it, or something of a group frame or HOST-PING. */
 static void nothing_or_all(void **state)
 {
     (void)state;
@@ -244,15 +244,18 @@ static void nothing_or_all(void **state)
         wire_rrdp_seal(b, len);
         assert_int_equal(wire_rrdp_unpack(b, len, 0x88, &h, &data), t[i].e);
     }
-    struct wire_rrdp group = example_frame(9);
-    uint8_t b[256] = {0};
-    const uint8_t *data;
-    assert_int_equal(group.dst, WIRE_DST_GROUP);
-    group.part = true;
-    group.part_of = 100;
-    size_t len = wire_rrdp_pack(&group, b) + group.data_len;
-    wire_rrdp_seal(b, len);
-    assert_int_equal(wire_rrdp_unpack(b, len, 0x88, &group, &data), WIRE_E_RANGE);
+    enum { PING = 7, PONG, GROUP };
+    for (int which = PING; which <= GROUP; which++) {
+        struct wire_rrdp h = example_frame(which);
+        uint8_t b[256] = {0};
+        const uint8_t *data;
+        assert_true(wire_rrdp_is_ping(&h) || h.dst == WIRE_DST_GROUP);
+        h.part = true;
+        h.part_of = 100;
+        size_t len = wire_rrdp_pack(&h, b) + h.data_len;
+        wire_rrdp_seal(b, len);
+        assert_int_equal(wire_rrdp_unpack(b, len, 0x88, &h, &data), WIRE_E_RANGE);
+    }
 }
 
 static void refused_frames(void **state)
