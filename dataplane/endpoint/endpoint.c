@@ -134,10 +134,8 @@ int endpoint_send(struct endpoint *ep, uint8_t peer, uint8_t cls, const void *da
     int rc = send_bytes(ep, peer, cls, data, len);
     if (rc == 0)
         ep->count.sent++;
-    if (rc == -EAGAIN) {
+    if (rc == -EAGAIN)
         ep->blocked[cls] |= bit64(peer);
-        ep->any_blocked = true;
-    }
     if (!more || rc == -EAGAIN) {
         ep->now = endpoint_now();
         endpoint_transmit(ep);

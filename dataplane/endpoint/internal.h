@@ -43,7 +43,6 @@ struct endpoint {
     /* Peers that ENDPOINT_ROOM is due for: once their queue has room; once there is a buffer, too.
      */
     uint64_t blocked[WIRE_CLASSES], no_buffer[WIRE_CLASSES];
-    bool any_blocked;
     struct pool buffers;
     uint32_t *buffer_next;
     uint8_t (*buffer)[WIRE_BYTES_MAX];

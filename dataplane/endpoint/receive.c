@@ -97,9 +97,10 @@ static bool take_event(struct endpoint *ep, const struct rrdp_event *ev,
     };
     if (ev->type == RRDP_EV_NONE)
         return false;
-    if (ev->type == RRDP_EV_DOWN)
-        for (unsigned c = 0; c < WIRE_CLASSES; c++)
-            ep->blocked[c] &= ~bit64(ev->peer), ep->no_buffer[c] &= ~bit64(ev->peer);
+    for (unsigned c = 0; c < WIRE_CLASSES && ev->type == RRDP_EV_DOWN; c++) {
+        ep->blocked[c] &= ~bit64(ev->peer);
+        ep->no_buffer[c] &= ~bit64(ev->peer);
+    }
     if (ev->type == RRDP_EV_SENT) {
         port_settle(ep->port, ep->buffer[ev->value], WIRE_BYTES_MAX);
         pool_put(&ep->buffers, (uint32_t)ev->value);
@@ -114,9 +115,6 @@ static bool take_event(struct endpoint *ep, const struct rrdp_event *ev,
 static bool take_room(struct endpoint *ep, struct endpoint_message *out)
 {
     bool buffer = ep->buffers.used < ep->buffers.size;
-    uint64_t left = 0;
-    if (!ep->any_blocked)
-        return false;
     for (uint8_t c = 0; c < WIRE_CLASSES; c++) {
         uint64_t may = ep->blocked[c] & (buffer ? UINT64_MAX : ~ep->no_buffer[c]);
         for (; may != 0; may &= may - 1) {
@@ -128,9 +126,7 @@ static bool take_room(struct endpoint *ep, struct endpoint_message *out)
             *out = (struct endpoint_message){.type = ENDPOINT_ROOM, .peer = n, .cls = c};
             return true;
         }
-        left |= ep->blocked[c];
     }
-    ep->any_blocked = left != 0;
     return false;
 }
 
@@ -151,25 +147,6 @@ bool endpoint_next(struct endpoint *ep, struct endpoint_message *out)
         ep->segment_at = 0;
         rrdp_receive(ep->rrdp, ep->now, f->src, f->data, f->len, &ep->segments);
     }
-}
-
-/* As the engine's (peers.c): two looks in a row, between which what the process sent before its end
- * was taken. */
-static void look_for_gone(struct endpoint *ep)
-{
-    uint64_t gone = 0;
-    if (ep->now < ep->gone_at)
-        return;
-    ep->gone_at = ep->now + GONE_MS * 1000 * US;
-    for (uint8_t n = 0; n < ep->cfg.rrdp.nodes; n++)
-        if (rrdp_peer_up(ep->rrdp, n) &&
-            ep->now - rrdp_peer_last_rx(ep->rrdp, n) > 2 * ep->cfg.rrdp.heartbeat_ns &&
-            port_peer_gone(ep->port, n))
-            gone |= bit64(n);
-    for (uint8_t n = 0; n < ep->cfg.rrdp.nodes; n++)
-        if ((gone & ep->gone & bit64(n)) != 0)
-            rrdp_gone(ep->rrdp, n);
-    ep->gone = gone;
 }
 
 /* Awake, wake_fd costs a system call: not in each round. */
@@ -193,7 +170,11 @@ bool endpoint_poll(struct endpoint *ep)
     ep->segments.n = ep->segment_at = 0;
     ep->frame_at = 0;
     ep->frames = port_rx(ep->port, ep->frame, PORT_BURST);
-    look_for_gone(ep);
+    if (ep->now >= ep->gone_at) {
+        ep->gone_at = ep->now + GONE_MS * 1000 * US;
+        port_tell_gone(ep->port, ep->rrdp, ep->cfg.rrdp.nodes, ep->now,
+                       2 * ep->cfg.rrdp.heartbeat_ns, &ep->gone);
+    }
     rrdp_tick(ep->rrdp, ep->now);
     endpoint_transmit(ep);
     return ep->frames > 0;

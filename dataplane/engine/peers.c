@@ -73,22 +73,6 @@ bool peers_finished(struct engine *e)
     return e->now >= e->deadline;
 }
 
-/* A peer that the fabric has not had a process for in two looks in a row is lost: between them the
- * loop has taken what that process sent before it ended. */
-static void look_for_gone(struct engine *e)
-{
-    uint64_t gone = 0;
-    for (uint8_t n = 0; n < e->nodes; n++)
-        if (n != e->self && rrdp_peer_up(e->rrdp, n) &&
-            e->now - rrdp_peer_last_rx(e->rrdp, n) > 2 * e->cfg->transport.heartbeat_ms * MS &&
-            port_peer_gone(e->port, n))
-            gone |= UINT64_C(1) << n;
-    for (uint8_t n = 0; n < e->nodes; n++)
-        if ((gone & e->gone) >> n & 1)
-            rrdp_gone(e->rrdp, n);
-    e->gone = gone;
-}
-
 /* Of a peer that is silent, half of the time that it has: does its host answer? Only the kernel's
  * answer says more than silence, and only the message about the loss uses it. */
 static void ask_host(struct engine *e, uint8_t n)
@@ -121,7 +105,8 @@ static void look_at_peers(struct engine *e)
         return;
     e->gone_at = e->now + ENGINE_GONE_MS * MS;
     look_at_fabric(e);
-    look_for_gone(e);
+    port_tell_gone(e->port, e->rrdp, e->nodes, e->now, 2 * e->cfg->transport.heartbeat_ms * MS,
+                   &e->gone);
     for (uint8_t n = 0; n < e->nodes; n++)
         if (n != e->self && rrdp_peer_up(e->rrdp, n))
             ask_host(e, n);

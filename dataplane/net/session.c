@@ -201,14 +201,12 @@ int session_receive(struct session *s, uint64_t timeout_ns, bool any_peer,
         int rc = endpoint_receive(s->ep, min_u64(until - now, LOOK_MS * MS), ret_message);
         if (rc == 0)
             rc = look(s, any_peer, ret_message);
-        else if (rc == -EAGAIN && timeout_ns == 0)
-            return rc;
         else
-            rc = 0;
+            rc = 0; /* time, or a signal: looked at above */
         if (rc != 0)
             return rc < 0 ? rc : 0;
-        now = timeout_ns == 0 ? now : endpoint_now();
-        if (now >= until && timeout_ns != 0)
+        now = endpoint_now();
+        if (now >= until)
             return -EAGAIN;
     }
 }

@@ -158,6 +158,12 @@ static inline bool port_peer_gone(struct port *p, uint8_t peer)
     return p->ops->gone != NULL && p->ops->gone(p, peer);
 }
 
+/* Some times a second: tells the transport of peers that are up and have been silent for silent_ns,
+ * whose process has ended (port_peer_gone) in two looks in a row: between them the loop has taken
+ * what that process sent before its end. *seen, 0 at first, is what the last look found. */
+void port_tell_gone(struct port *p, struct rrdp *r, uint8_t nodes, uint64_t now, uint64_t silent_ns,
+                    uint64_t *seen);
+
 /* For some times a second: may cost system calls. Keeps fresh what was learned (next hops), and
  * says why the port will not carry frames again, whatever is waited for; NULL: it may. */
 static inline const char *port_look(struct port *p)
