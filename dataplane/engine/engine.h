@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The engine: one polling thread that joins guest memory (userfaultfd), coherence, transport, port
- * and glue. EDGE.
+ * and glue. APP.
  *
  *   main.c       options, signals
  *   engine.c     start-up table, the poll loop

@@ -58,38 +58,42 @@ static int claimed(int fd, const char *path, char err[FABRIC_TEXT_MAX])
     return -EADDRINUSE;
 }
 
-/* It will be written to: nobody else's file under another name. */
-static bool plain(const struct stat *s)
-{
-    return S_ISREG(s->st_mode) && s->st_nlink == 1 && s->st_uid == geteuid();
-}
-
 static int cannot(const char *path, int rc, char err[FABRIC_TEXT_MAX])
 {
     snprintf(err, FABRIC_TEXT_MAX, "%s: %s", path, strerror(-rc));
     return rc;
 }
 
-/* Its holder removes the file: a lock on one that has lost its name meanwhile is none. */
+/* 0; -EAGAIN: the lock is on a file that has lost its name meanwhile, as its holder removes it. */
+static int lock(int fd, const char *path, char err[FABRIC_TEXT_MAX])
+{
+    struct stat mine, named;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return errno == EWOULDBLOCK ? claimed(fd, path, err) : cannot(path, -errno, err);
+    if (fstat(fd, &mine) != 0 || stat(path, &named) != 0 || mine.st_ino != named.st_ino ||
+        mine.st_dev != named.st_dev) {
+        snprintf(err, FABRIC_TEXT_MAX, "%s: it comes and goes", path);
+        return -EAGAIN;
+    }
+    /* It will be written to: nobody else's file under another name. */
+    if (S_ISREG(mine.st_mode) && mine.st_nlink == 1 && mine.st_uid == geteuid())
+        return 0;
+    snprintf(err, FABRIC_TEXT_MAX, "%s is no ordinary file of this user's: remove it", path);
+    return -EPERM;
+}
+
 int fabric_claim(struct fabric *f, char err[FABRIC_TEXT_MAX])
 {
     char path[CONFIG_PATH_MAX + 24];
-    struct stat mine, named;
     claim_path(f, path, sizeof(path));
     int rc = rendezvous_dir("run_dir", f->cfg->run_dir, err);
-    for (int i = 0; rc == 0 && i < CLAIM_TRIES; i++) {
+    if (rc != 0)
+        return rc;
+    for (unsigned i = 0; i < CLAIM_TRIES; i++) {
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
         if (fd < 0)
             return cannot(path, -errno, err);
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-            rc = errno == EWOULDBLOCK ? claimed(fd, path, err) : cannot(path, -errno, err);
-        else if (fstat(fd, &mine) != 0 || stat(path, &named) != 0 || mine.st_ino != named.st_ino ||
-                 mine.st_dev != named.st_dev)
-            rc = -EAGAIN;
-        else if (!plain(&mine))
-            snprintf(err, FABRIC_TEXT_MAX, "%s is no ordinary file of this user's: remove it",
-                     path),
-                rc = -EPERM;
+        rc = lock(fd, path, err);
         if (rc == 0) {
             f->claim_fd = fd;
             if (ftruncate(fd, 0) == 0) /* for who comes second; nothing depends on these words */
@@ -98,12 +102,9 @@ int fabric_claim(struct fabric *f, char err[FABRIC_TEXT_MAX])
         }
         close(fd);
         if (rc != -EAGAIN)
-            return rc;
-        rc = 0;
+            break;
     }
-    if (rc == 0)
-        snprintf(err, FABRIC_TEXT_MAX, "%s: it comes and goes", path);
-    return rc != 0 ? rc : -EBUSY;
+    return rc;
 }
 
 /* ---- DPDK ---------------------------------------------------------------------------------- */
