@@ -248,6 +248,32 @@ static bool hello(struct engine *e, const struct glue_ctl *m)
     return true;
 }
 
+/* A limit of resident memory needs frames to be given back, which those of a device's cannot be. */
+static void open_to_peers(struct engine *e, uint32_t block)
+{
+    char err[PORT_ERROR_MAX] = "";
+    const struct ram_block *b = &e->ram.block[block];
+    const struct config_node *n = config_node_of(e->cfg, e->self);
+    if (e->port->ops->add_memory == NULL)
+        return;
+    int rc = n->resident_pages > 0
+                 ? -EBUSY
+                 : port_add_memory(e->port, b->base_page, b->pages, b->alias, err);
+    if (rc == 0)
+        ram_keep(&e->ram, block);
+    else if (rc != -EOPNOTSUPP)
+        fprintf(stderr,
+                "pando-dataplane: node %u: pages are copied into guest RAM, not written there by "
+                "their senders: %s\n",
+                e->self, rc == -EBUSY ? "resident_mib needs memory that can be given back" : err);
+}
+
+void control_new_port(struct engine *e)
+{
+    for (uint32_t i = 0; i < e->ram.blocks; i++)
+        open_to_peers(e, i);
+}
+
 static bool take_ram(struct engine *e, const struct glue_ctl *m, int *fds, uint32_t count)
 {
     char text[RAM_ERROR_MAX] = "guest RAM: a memfd and a userfaultfd must come with it";
@@ -271,6 +297,7 @@ static bool take_ram(struct engine *e, const struct glue_ctl *m, int *fds, uint3
     if (e->verbose)
         fprintf(stderr, "pando-dataplane: node %u: %llu pages of guest RAM from page 0x%llx\n",
                 e->self, (unsigned long long)m->pages, (unsigned long long)m->base_page);
+    open_to_peers(e, index);
     send_packet(e, &ok, NULL, 0);
     return true;
 }

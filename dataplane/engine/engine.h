@@ -268,6 +268,8 @@ int control_open(struct engine *e);
 void control_ready(struct engine *e, int fd);
 void control_welcome(struct engine *e); /* all peers are up, the clock is locked */
 void control_stop(struct engine *e);    /* tells the glue */
+void control_new_port(
+    struct engine *e); /* e->port is another one: guest RAM is opened to its peers */
 void control_close(struct engine *e);
 
 /* glue.c */

@@ -92,6 +92,7 @@ static void look_at_fabric(struct engine *e)
         e->port = e->fabric.port;
         e->wait_fd_known = false; /* the old one left the epoll set when it was closed */
         e->count.fabric_changes++;
+        control_new_port(e);
     }
     telemetry_release();
     if (e->fabric.stand_in != NULL)

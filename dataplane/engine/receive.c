@@ -2,7 +2,8 @@
 /*
  * Frames in: port -> RRDP -> segments in order -> messages.
  *
- * A page that is awaited is copied once, from the port's buffer straight into the guest frame;
+ * A page that is awaited is copied once, from the port's buffer straight into the guest frame, or
+ * not at all where the peer's device wrote it there (port.h: pages in place);
  * whether it is awaited is asked again at every segment. An evicted page (PUTM, PUTO) is copied
  * when the core takes it; where it comes in several frames, it is collected aside until then, which
  * is a second copy. A frame that came before its turn is copied by the transport (parked) and goes
@@ -95,10 +96,24 @@ static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32
          * acceptable. */
         return;
     }
+    e->count.page_bytes_in += len;
+    if (data == frame + at)
+        return; /* the peer's device wrote it there */
     thaw(e, rx->msg.page);
     memcpy(frame + at, data, len);
-    e->count.page_bytes_in += len;
     e->count.page_copied_in += len;
+}
+
+/* What a peer wrote into guest memory has happened already. It is right only where this page was
+ * awaited of this peer; anywhere else the guest's memory is no longer what it was. */
+static bool misplaced(struct engine *e, struct engine_rx *rx, const struct rrdp_segment *s)
+{
+    if (rx->mode == RX_IN_PLACE && s->len == WIRE_PAGE_SIZE &&
+        s->data == ram_frame(&e->ram, rx->msg.page) && coh_wants_data(e->coh, s->peer, &rx->msg))
+        return false;
+    engine_stop(e, false, "node %u (%s) wrote into memory of node %u that was not open to it",
+                s->peer, node_name(e, s->peer), e->self);
+    return true;
 }
 
 static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
@@ -172,6 +187,8 @@ static void segment(struct engine *e, const struct rrdp_segment *s)
         len -= WIRE_MSG_HEADER;
         at += WIRE_MSG_HEADER;
     }
+    if (s->placed && misplaced(e, rx, s))
+        return;
     if (rx->mode == RX_STAGED && s->first && s->last && len == WIRE_PAGE_SIZE)
         rx->page = data; /* all of it is here: taken, if it is, from where it lies */
     else if (len > 0)
@@ -191,7 +208,8 @@ bool receive_frames(struct engine *e)
         useful = true;
         e->now = engine_now();
         for (uint32_t i = 0; i < n; i++) {
-            rrdp_receive(e->rrdp, e->now, f[i].src, f[i].data, f[i].len, e->segments);
+            rrdp_receive_parts(e->rrdp, e->now, f[i].src, f[i].data, f[i].len, f[i].ext,
+                               f[i].ext_len, e->segments);
             /* A page often comes back with the acknowledgement of what we sent of it: taken first,
              * that makes its frame free to change, and no copy aside is needed. */
             peers_events(e);

@@ -162,10 +162,16 @@ void ram_zero(const struct ram *r, uint64_t page)
     memset(frame, 0, RAM_PAGE);
 }
 
+void ram_keep(struct ram *r, uint32_t block)
+{
+    PANDO_CHECK(block < r->blocks);
+    r->block[block].kept = true;
+}
+
 int ram_punch(const struct ram *r, uint64_t page)
 {
     const struct ram_block *b = ram_block_of(r, page);
-    if (b == NULL)
+    if (b == NULL || b->kept)
         return 0; /* no block: there is no frame to give back */
     off_t at = (off_t)((page - b->base_page) * RAM_PAGE);
     return fallocate(b->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, RAM_PAGE) == 0

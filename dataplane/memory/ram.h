@@ -36,6 +36,7 @@ struct ram_block {
     uint64_t hva; /* where the VMM mapped it */
     uint8_t *alias;
     int memfd, uffd;
+    bool kept; /* ram_keep */
 };
 
 struct ram {
@@ -70,7 +71,11 @@ int ram_protect(const struct ram *r, uint64_t page);
 /* Makes the frame read as zero, allocated. */
 void ram_zero(const struct ram *r, uint64_t page);
 
-/* Gives the frame back to the host. */
+/* The block's memory is registered with a device, which would go on using frames that were given
+ * back: ram_punch leaves it as it is from now on. */
+void ram_keep(struct ram *r, uint32_t block);
+
+/* Gives the frame back to the host; of a block that is kept, does nothing. */
 int ram_punch(const struct ram *r, uint64_t page);
 
 void ram_close(struct ram *r);

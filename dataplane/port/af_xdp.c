@@ -124,8 +124,7 @@ static uint32_t receive_from(struct af_xdp_port *a, unsigned socket, struct port
             continue;
         }
         struct port_frame *f = &out[n++];
-        f->data = frame.data;
-        f->len = frame.len;
+        *f = (struct port_frame){.data = frame.data, .len = frame.len};
         memcpy(f->src.addr, frame.src, 6);
         a->rx_by_socket[socket]++;
         a->port.counters.rx_bytes += f->len;

@@ -235,8 +235,7 @@ static uint32_t eth_rx(struct port *p, struct port_frame *out, uint32_t max)
         if (!frame_for_us(e, e->in[k], &frame))
             continue;
         struct port_frame *f = &out[n++];
-        f->data = frame.data;
-        f->len = frame.len;
+        *f = (struct port_frame){.data = frame.data, .len = frame.len};
         memcpy(f->src.addr, frame.src, 6);
         p->counters.rx_bytes += f->len;
     }

@@ -52,6 +52,14 @@ static struct faulty_port *self_of(struct port *p)
     return (struct faulty_port *)p;
 }
 
+/* What the filter keeps or spoils is in one piece; what was placed stays where it is. */
+static void flatten(uint8_t *out, const struct port_frame *in)
+{
+    memcpy(out, in->data, in->len);
+    if (in->ext_len > 0)
+        memcpy(out + in->len, in->ext, in->ext_len);
+}
+
 static bool keep(struct faulty_port *f, const struct port_frame *in, uint64_t due, uint32_t behind)
 {
     for (uint32_t i = 0; i < STORE; i++) {
@@ -61,9 +69,9 @@ static bool keep(struct faulty_port *f, const struct port_frame *in, uint64_t du
         s->used = true;
         s->due = due;
         s->behind = behind;
-        s->len = in->len;
+        s->len = in->len + in->ext_len;
         s->src = in->src;
-        memcpy(s->bytes, in->data, in->len);
+        flatten(s->bytes, in);
         f->waiting++;
         return true;
     }
@@ -75,7 +83,7 @@ static bool keep(struct faulty_port *f, const struct port_frame *in, uint64_t du
 static bool judge(struct faulty_port *f, struct port_frame *in, uint64_t now, uint8_t *copy)
 {
     const struct port_faults *o = &f->faults;
-    if (in->len > f->port.mtu || prng_chance(&f->rng, o->drop_ppm)) {
+    if (in->len + in->ext_len > f->port.mtu || prng_chance(&f->rng, o->drop_ppm)) {
         f->counters.dropped++;
         return false;
     }
@@ -84,7 +92,9 @@ static bool judge(struct faulty_port *f, struct port_frame *in, uint64_t now, ui
         keep(f, in, now + REORDER_NS, prng_below(&f->rng, REORDER_MAX));
     }
     if (prng_chance(&f->rng, o->corrupt_ppm)) {
-        memcpy(copy, in->data, in->len);
+        flatten(copy, in);
+        in->len += in->ext_len;
+        in->ext_len = 0;
         uint32_t flips = 1 + prng_below(&f->rng, 8);
         for (uint32_t i = 0; i < flips; i++)
             copy[prng_below(&f->rng, in->len)] ^= (uint8_t)(1u << prng_below(&f->rng, 8));
@@ -174,6 +184,22 @@ static void faulty_tx_commit_ext(struct port *p, uint32_t len, const uint8_t *ex
         f->inner->ops->tx_commit_ext(f->inner, len, ext, ext_len);
 }
 
+static void faulty_tx_commit_placed(struct port *p, uint32_t len, const uint8_t *bytes,
+                                    uint64_t page)
+{
+    struct faulty_port *f = self_of(p);
+    if (f->swallow)
+        f->counters.dropped++;
+    else
+        f->inner->ops->tx_commit_placed(f->inner, len, bytes, page);
+}
+
+static int faulty_add_memory(struct port *p, uint64_t first_page, uint64_t pages, uint8_t *alias,
+                             char err[PORT_ERROR_MAX])
+{
+    return port_add_memory(self_of(p)->inner, first_page, pages, alias, err);
+}
+
 static void faulty_settle(struct port *p, const uint8_t *bytes, size_t len)
 {
     port_settle(self_of(p)->inner, bytes, len);
@@ -184,6 +210,7 @@ static void faulty_flush(struct port *p)
     self_of(p)->inner->ops->flush(self_of(p)->inner);
     p->counters = self_of(p)->inner->counters;
     p->ext = self_of(p)->inner->ext;
+    p->places = self_of(p)->inner->places;
 }
 
 static int faulty_wait_fd(struct port *p)
@@ -228,6 +255,8 @@ static const struct port_ops faulty_ops = {
     .tx_reserve = faulty_tx_reserve,
     .tx_commit = faulty_tx_commit,
     .tx_commit_ext = faulty_tx_commit_ext,
+    .tx_commit_placed = faulty_tx_commit_placed,
+    .add_memory = faulty_add_memory,
     .settle = faulty_settle,
     .flush = faulty_flush,
     .wait_fd = faulty_wait_fd,
@@ -259,7 +288,8 @@ int port_open_faulty(struct port *inner, const struct port_faults *faults, uint6
                             .ext = inner->ext,
                             .ext_min = inner->ext_min,
                             .reaches_all = inner->reaches_all,
-                            .copies = inner->copies};
+                            .copies = inner->copies,
+                            .places = inner->places};
     memcpy(f->port.name, inner->name, sizeof(f->port.name));
     for (uint32_t i = 0; i < STORE; i++, memory += inner->mtu)
         f->store[i].bytes = memory;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "dataplane/transport/freeze.h"
+
 /* A frame of so many bytes is put together aside and copied into the port at once. In a ring its
  * first bytes share a cache line with the word that the receiver polls, who would take the line
  * away between two of our accesses, at a hundred nanoseconds each time. */
@@ -16,7 +18,9 @@ bool port_put_frame(struct port *p, const struct rrdp_frame *f, const uint8_t *p
         return false;
     uint8_t small[SMALL];
     uint32_t len = f->header_len;
-    bool ext = f->payload_len > 0 && port_takes_ext(p, f->payload_len);
+    uint64_t page = 0;
+    bool place = p->places && freeze_places(f, &page);
+    bool ext = place || (f->payload_len > 0 && port_takes_ext(p, f->payload_len));
     bool aside = !ext && len + f->inline_len + f->payload_len <= SMALL;
     uint8_t *at = aside ? small : out;
     memcpy(at, f->header, len);
@@ -25,7 +29,10 @@ bool port_put_frame(struct port *p, const struct rrdp_frame *f, const uint8_t *p
     len += f->inline_len;
     if (ext) {
         wire_rrdp_seal_parts(out, len, payload, f->payload_len);
-        p->ops->tx_commit_ext(p, len, payload, f->payload_len);
+        if (place)
+            p->ops->tx_commit_placed(p, len, payload, page);
+        else
+            p->ops->tx_commit_ext(p, len, payload, f->payload_len);
         *ret_copied = 0;
         return true;
     }

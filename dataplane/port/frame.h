@@ -8,7 +8,8 @@
 
 /* Puts a frame of rrdp_transmit into the port; port flush sends it. payload: f->payload_len bytes,
  * those from f->payload_offset on of what f->payload names; not looked at if payload_len is 0. They
- * leave by reference where the port takes them, under the rules of port.h, else as a copy.
+ * leave by reference, or are offered to be placed, where the port does that, under the rules of
+ * port.h; else as a copy.
  *
  * False: the port has no room now. The frame is lost, and RRDP sends it again. ret_copied: payload
  * bytes that were copied. The polling thread only. */

@@ -29,10 +29,29 @@
  * pin keeps the old physical page when a hole is punched. So for it, as for every driver that is
  * not known to obey rule 2, the bytes are copied into packet memory; ext_refused says why. What the
  * virtual devices here read with memcpy needs no registration.
+ *
+ * Pages in place. An RDMA device can be told where at the peer a page belongs. Then the peer's
+ * device writes it into the guest memory of the node that awaits it, and what arrives is the rest
+ * of the frame with a note of where its end lies (struct port_frame). Such a write obeys nobody: it
+ * does not look at the page's state. What keeps it from meeting a page that is in use:
+ *
+ *   1. A node is written to only where it has asked for a page (DATA) and cannot have it otherwise;
+ *      so it is not mapped there, and nothing else is written to it (coherence/coherence.h). Frames
+ *      of its own that still point there are ones that have arrived: a page has no newer content
+ *      before everybody who was sent the older one has it, as who awaits data keeps whatever would
+ *      take it away waiting.
+ *   2. Each message writes at most once. Only the first transmission of its frame is offered to be
+ *      placed (tx_commit_placed); should it be sent again, it carries its bytes like any frame.
+ *   3. Between two nodes what was written arrives before what is sent later. The port sees to it,
+ *      and when it can no longer (the connection broke, the next port takes over), nothing written
+ *      before can land any more when anything is sent again: port_close, and a new connection to
+ * the same peer, come after the peer's right to write has ended at the device that would do it.
+ *   4. Memory that was registered is not given back to the host while the VM runs (ram_keep).
  */
 #ifndef PANDO_PORT_H
 #define PANDO_PORT_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -77,10 +96,11 @@ enum port_ext { PORT_EXT_LIST(X) PORT_EXTS };
 #undef X
 const char *port_ext_name(enum port_ext e);
 
-/* A received frame; data is valid until the next port_rx. */
+/* A received frame: len bytes at data, valid until the next port_rx; then ext_len bytes at ext, if
+ * there are any: a page that the peer wrote into guest memory. */
 struct port_frame {
-    const uint8_t *data;
-    uint32_t len;
+    const uint8_t *data, *ext;
+    uint32_t len, ext_len;
     struct rrdp_mac src;
 };
 
@@ -100,6 +120,12 @@ struct port_ops {
     /* The same for a frame that ends with ext_len bytes at ext, at least ext_min of them: len bytes
      * are in the buffer, len + ext_len at most port_mtu. See above; NULL where ext is not TAKEN. */
     void (*tx_commit_ext)(struct port *p, uint32_t len, const uint8_t *ext, uint32_t ext_len);
+    /* The same for a frame whose end is WIRE_PAGE_SIZE bytes that the peer awaits as guest page
+     * `page`: they may be written there instead. Where places is set; else NULL. */
+    void (*tx_commit_placed)(struct port *p, uint32_t len, const uint8_t *bytes, uint64_t page);
+    /* Use port_add_memory. */
+    int (*add_memory)(struct port *p, uint64_t first_page, uint64_t pages, uint8_t *alias,
+                      char err[PORT_ERROR_MAX]);
     /* Use port_settle. */
     void (*settle)(struct port *p, const uint8_t *bytes, size_t len);
     /* Pushes out what was committed (doorbells, tx_burst). Called once a loop. */
@@ -130,6 +156,7 @@ struct port {
     bool reaches_all;    /* one frame, to RRDP_GROUP, reaches all peers: port_join_group */
     enum port_ext ext;
     uint32_t ext_min; /* below this a copy is cheaper than a reference */
+    bool places;      /* pages may be written in place: rules above */
     struct port_copies copies;
     struct port_counters counters;
 };
@@ -151,6 +178,18 @@ static inline void port_settle(struct port *p, const uint8_t *bytes, size_t len)
 {
     if (p->ops->settle != NULL)
         p->ops->settle(p, bytes, len);
+}
+
+/* Guest memory from page first_page on lies at alias: peers may write pages into it that this node
+ * asks for. 0: until the port is closed they may, and the memory must stay; else they do not:
+ * -EOPNOTSUPP, no use for it; -errno and why not in err. May take as long as it takes to make all
+ * of it resident. */
+static inline int port_add_memory(struct port *p, uint64_t first_page, uint64_t pages,
+                                  uint8_t *alias, char err[PORT_ERROR_MAX])
+{
+    if (p->ops->add_memory == NULL)
+        return -EOPNOTSUPP;
+    return p->ops->add_memory(p, first_page, pages, alias, err);
 }
 
 static inline bool port_peer_gone(struct port *p, uint8_t peer)

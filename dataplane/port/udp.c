@@ -101,9 +101,8 @@ static uint32_t udp_rx(struct port *p, struct port_frame *out, uint32_t max)
         struct port_frame *f = &out[n++];
         uint8_t ip[16] = {0};
         memcpy(ip, ip_of(&u->from[i]), u->link.kind == LINK_UDP4 ? 4 : 16);
+        *f = (struct port_frame){.data = u->in_part[i].iov_base, .len = u->in[i].msg_len};
         link_ip_mac(u->link.kind, ip, f->src.addr);
-        f->data = u->in_part[i].iov_base;
-        f->len = u->in[i].msg_len;
         p->counters.rx_bytes += f->len;
     }
     p->counters.rx_frames += n;

@@ -115,3 +115,14 @@ const uint8_t *freeze_staged(const struct freeze *f, uint64_t handle)
     PANDO_CHECK(freeze_is_staged(handle));
     return f->staging_page[handle & ~FREEZE_STAGED];
 }
+
+bool freeze_places(const struct rrdp_frame *f, uint64_t *ret_page)
+{
+    struct wire_msg m;
+    if (f->retransmission || f->payload_len != WIRE_PAGE_SIZE || f->payload_offset != 0 ||
+        f->inline_len != WIRE_MSG_HEADER || f->inline_data[0] != WIRE_DATA ||
+        wire_msg_unpack(f->inline_data, WIRE_MSG_HEADER, f->cls, WIRE_PAGE_SIZE, &m) != WIRE_OK)
+        return false;
+    *ret_page = m.page;
+    return true;
+}

@@ -64,4 +64,9 @@ static inline bool freeze_is_staged(uint64_t handle)
 }
 const uint8_t *freeze_staged(const struct freeze *f, uint64_t handle);
 
+/* May the sender's device write the payload of this frame into the receiver's memory (port.h: pages
+ * in place)? Only a whole page that the receiver awaits, at the frame's first transmission; true:
+ * as which page. */
+bool freeze_places(const struct rrdp_frame *f, uint64_t *ret_page);
+
 #endif

@@ -22,24 +22,47 @@ static enum rrdp_drop drop_of(enum wire_error e)
     }
 }
 
-/* False: the peer broke the rules of segmentation. Nothing after this can be trusted. */
-static bool deliver(struct peer *p, unsigned cls, bool first, bool last, const uint8_t *data,
-                    uint32_t len, struct rrdp_segments *out)
+/* The segment bytes of a frame: len at data, then ext_len at ext. */
+struct bytes {
+    const uint8_t *data, *ext;
+    uint32_t len, ext_len;
+};
+
+static void hand_up(const struct peer *p, unsigned cls, bool first, bool last, uint32_t offset,
+                    const struct bytes *b, struct rrdp_segments *out)
 {
-    struct stream *s = &p->stream[cls];
-    uint32_t offset = first ? 0 : s->rx_offset;
-    if (first == s->in_message || offset + len > WIRE_MSG_MAX || (first && len < WIRE_MSG_HEADER))
-        return false;
-    PANDO_CHECK(out->n < RRDP_SEGMENTS_MAX);
-    out->seg[out->n++] = (struct rrdp_segment){
+    struct rrdp_segment s = {
         .peer = p->id,
         .cls = (uint8_t)cls,
         .first = first,
-        .last = last,
+        .last = last && b->ext_len == 0,
         .offset = offset,
-        .len = len,
-        .data = data,
+        .len = b->len,
+        .data = b->data,
     };
+    PANDO_CHECK(out->n + 2 <= RRDP_SEGMENTS_MAX);
+    if (b->len > 0)
+        out->seg[out->n++] = s;
+    if (b->ext_len == 0)
+        return;
+    s.first = first && b->len == 0;
+    s.last = last;
+    s.placed = true;
+    s.offset = offset + b->len;
+    s.len = b->ext_len;
+    s.data = b->ext;
+    out->seg[out->n++] = s;
+}
+
+/* False: the peer broke the rules of segmentation. Nothing after this can be trusted. */
+static bool deliver(struct peer *p, unsigned cls, bool first, bool last, const struct bytes *b,
+                    struct rrdp_segments *out)
+{
+    struct stream *s = &p->stream[cls];
+    uint32_t offset = first ? 0 : s->rx_offset, len = b->len + b->ext_len;
+    if (first == s->in_message || offset + len > WIRE_MSG_MAX || (first && len < WIRE_MSG_HEADER))
+        return false;
+    hand_up(p, cls, first, last, offset, b, out);
     s->slot_parts[s->rcv_nxt % RRDP_WINDOW] = 0;
     s->in_message = !last;
     s->rx_offset = last ? 0 : offset + len;
@@ -64,8 +87,8 @@ static bool deliver_parked(struct peer *p, unsigned cls, struct rrdp_segments *o
         if (!next)
             return true;
         uint32_t i = s->rcv_nxt % RRDP_WINDOW;
-        if (!deliver(p, cls, s->slot_flags[i] & 1, s->slot_flags[i] & 2, slot_of(s, s->rcv_nxt),
-                     s->slot_len[i], out))
+        struct bytes b = {.data = slot_of(s, s->rcv_nxt), .len = s->slot_len[i]};
+        if (!deliver(p, cls, s->slot_flags[i] & 1, s->slot_flags[i] & 2, &b, out))
             return false;
     }
 }
@@ -100,15 +123,17 @@ static bool collect(struct peer *p, unsigned cls, uint64_t seq, const struct wir
     return *have == (1u << (h->part_of + RRDP_PART - 1u) / RRDP_PART) - 1;
 }
 
-/* data: in the frame, or in the slot already. */
+/* b: of the frame, or in the slot already. */
 static void park(struct peer *p, unsigned cls, uint64_t seq, const struct wire_rrdp *h,
-                 const uint8_t *data, uint32_t len)
+                 const struct bytes *b)
 {
     struct stream *s = &p->stream[cls];
-    uint32_t i = seq % RRDP_WINDOW;
+    uint32_t i = seq % RRDP_WINDOW, len = b->len + b->ext_len;
     PANDO_CHECK(len <= s->slot_size);
-    if (data != slot_of(s, seq)) {
-        memcpy(slot_of(s, seq), data, len);
+    if (b->data != slot_of(s, seq)) {
+        memcpy(slot_of(s, seq), b->data, b->len);
+        if (b->ext_len > 0)
+            memcpy(slot_of(s, seq) + b->len, b->ext, b->ext_len);
         p->counters.ooo_copied_bytes += len;
     }
     s->slot_len[i] = (uint16_t)len;
@@ -125,7 +150,7 @@ static void ack_now(struct rrdp *r, struct peer *p, unsigned cls, uint64_t now)
 }
 
 static void receive_data(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h,
-                         const uint8_t *data, struct rrdp_segments *out)
+                         struct bytes b, struct rrdp_segments *out)
 {
     struct stream *s = &p->stream[h->cls];
     int32_t ahead = (int32_t)(h->seq - (uint32_t)s->rcv_nxt);
@@ -153,17 +178,17 @@ static void receive_data(struct rrdp *r, struct peer *p, uint64_t now, const str
         return;
     }
     if (h->part) {
-        if (!collect(p, h->cls, seq, h, data))
+        if (!collect(p, h->cls, seq, h, b.data))
             return;
-        data = slot_of(s, seq);
+        b = (struct bytes){.data = slot_of(s, seq), .len = len};
     }
     if (ahead > 0) {
-        park(p, h->cls, seq, h, data, len);
+        park(p, h->cls, seq, h, &b);
         ack_now(r, p, h->cls, now); /* the gap is news for the sender */
         return;
     }
     bool gap = s->parked != 0;
-    if (!deliver(p, h->cls, h->first, h->last, data, len, out) || !deliver_parked(p, h->cls, out)) {
+    if (!deliver(p, h->cls, h->first, h->last, &b, out) || !deliver_parked(p, h->cls, out)) {
         drop(p, RRDP_DROP_SEGMENT);
         setup_abort(r, p, RRDP_DOWN_RST);
         return;
@@ -177,7 +202,7 @@ static void receive_data(struct rrdp *r, struct peer *p, uint64_t now, const str
 
 /* A frame of the connection that we have. */
 static void receive_known(struct rrdp *r, struct peer *p, uint64_t now, const struct wire_rrdp *h,
-                          const uint8_t *data, struct rrdp_segments *out)
+                          const struct bytes *b, struct rrdp_segments *out)
 {
     if (h->rst) {
         setup_down(r, p, h->nul ? RRDP_DOWN_CLOSED : RRDP_DOWN_RST);
@@ -199,7 +224,7 @@ static void receive_known(struct rrdp *r, struct peer *p, uint64_t now, const st
     if (p->unread > 0)
         drop(p, RRDP_DROP_EVENTS);
     else
-        receive_data(r, p, now, h, data, out);
+        receive_data(r, p, now, h, *b, out);
 }
 
 /* The node's own number, other nodes' frames; false: not for us, and counted. */
@@ -245,17 +270,35 @@ static bool group_member(struct rrdp *r, struct wire_rrdp *h, const uint8_t **da
     }
 }
 
+/* Bytes elsewhere can only be the end of a message's, in a frame of their own. */
+static bool ext_fits(const struct wire_rrdp *h, uint32_t len)
+{
+    return h->dst != WIRE_DST_GROUP && !h->syn && !h->part && (!h->first || len >= WIRE_MSG_HEADER);
+}
+
 void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame,
                   size_t len, struct rrdp_segments *out)
+{
+    rrdp_receive_parts(r, now, mac, frame, len, NULL, 0, out);
+}
+
+void rrdp_receive_parts(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame,
+                        size_t len, const uint8_t *ext, size_t ext_len, struct rrdp_segments *out)
 {
     struct wire_rrdp h;
     const uint8_t *data;
     out->n = 0;
-    enum wire_error e = wire_rrdp_unpack(frame, len, (uint8_t)r->cfg.cluster_id, &h, &data);
+    enum wire_error e =
+        wire_rrdp_unpack_parts(frame, len, ext, ext_len, (uint8_t)r->cfg.cluster_id, &h, &data);
     if (e != WIRE_OK) {
         drop(&r->peer[r->cfg.self], drop_of(e));
         if (e == WIRE_E_VERSION)
             setup_other_version(r, now, frame);
+        return;
+    }
+    uint32_t here = ext_len > 0 ? (uint32_t)(len - (size_t)(data - frame)) : 0;
+    if (ext_len > 0 && !ext_fits(&h, here)) {
+        drop(&r->peer[r->cfg.self], RRDP_DROP_LENGTH);
         return;
     }
     if (h.dst == WIRE_DST_GROUP && !group_member(r, &h, &data))
@@ -276,5 +319,10 @@ void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8
     else if (memcmp(&p->mac, &mac, sizeof(mac)) != 0)
         drop(p, RRDP_DROP_MAC_MOVED);
     else
-        receive_known(r, p, now, &h, data, out);
+        receive_known(r, p, now, &h,
+                      &(struct bytes){.data = data,
+                                      .len = ext_len > 0 ? here : h.data_len,
+                                      .ext = ext,
+                                      .ext_len = (uint32_t)ext_len},
+                      out);
 }

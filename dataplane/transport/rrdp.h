@@ -147,12 +147,13 @@ struct rrdp_segment {
     uint8_t peer;
     uint8_t cls;
     bool first, last;
+    bool placed;     /* data is where rrdp_receive_parts was told, not in a frame */
     uint32_t offset; /* of data within the message, header included */
     uint32_t len;
     const uint8_t *data;
 };
 
-enum { RRDP_SEGMENTS_MAX = RRDP_WINDOW + 1 };
+enum { RRDP_SEGMENTS_MAX = RRDP_WINDOW + 2 };
 
 struct rrdp_segments {
     uint32_t n;
@@ -258,6 +259,12 @@ uint32_t rrdp_rebind(struct rrdp *r, uint64_t from, uint64_t to);
  * changes nothing. */
 void rrdp_receive(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame,
                   size_t len, struct rrdp_segments *out);
+/* The same for a frame whose last ext_len bytes came to rest elsewhere, at ext: a page that the
+ * peer wrote into this node's memory. What lies there is checked as all bytes of a frame are. Only
+ * data of a connection comes so, in whole frames and behind the message's header (else
+ * RRDP_DROP_LENGTH); ext_len 0: all of it is at frame. */
+void rrdp_receive_parts(struct rrdp *r, uint64_t now, struct rrdp_mac mac, const uint8_t *frame,
+                        size_t len, const uint8_t *ext, size_t ext_len, struct rrdp_segments *out);
 
 /* The next frame to send, class 0 first, peers in rotation within a class; false when there is none
  * now. A frame handed out counts as sent: if the port refuses it, that is a loss like any other. */

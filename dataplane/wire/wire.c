@@ -324,8 +324,9 @@ void wire_rrdp_read_common(const uint8_t *frame, struct wire_rrdp *out)
     };
 }
 
-enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
-                                 struct wire_rrdp *out, const uint8_t **data)
+enum wire_error wire_rrdp_unpack_parts(const uint8_t *frame, size_t len, const void *ext,
+                                       size_t ext_len, uint8_t cluster_tag, struct wire_rrdp *out,
+                                       const uint8_t **data)
 {
     if (len < WIRE_RRDP_HEADER)
         return WIRE_E_SHORT;
@@ -334,11 +335,13 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
     uint16_t data_len = get_le16(frame + 4) >> 2;
     bool part = !eack && header == WIRE_RRDP_HEADER_PART;
     if ((!part && header != (eack ? WIRE_RRDP_HEADER_MAX : WIRE_RRDP_HEADER)) ||
-        header + data_len > len)
+        (ext_len == 0 ? header + data_len > len
+                      : header > len || header + data_len != len + ext_len))
         return WIRE_E_LENGTH;
     if (frame[7] != cluster_tag)
         return WIRE_E_CLUSTER;
-    if (get_le32(frame + WIRE_RRDP_CRC_OFFSET) != frame_crc(frame, header + data_len, NULL, 0))
+    size_t covered = ext_len == 0 ? header + data_len : len;
+    if (get_le32(frame + WIRE_RRDP_CRC_OFFSET) != frame_crc(frame, covered, ext, ext_len))
         return WIRE_E_CRC;
     if ((frame[0] & RRDP_VERSION_MASK) != WIRE_VERSION)
         return WIRE_E_VERSION;
@@ -368,6 +371,12 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
     out->part_of = part ? get_le16(frame + WIRE_RRDP_HEADER + 2) : 0;
     *data = frame + header;
     return check_rrdp_ranges(out);
+}
+
+enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
+                                 struct wire_rrdp *out, const uint8_t **data)
+{
+    return wire_rrdp_unpack_parts(frame, len, NULL, 0, cluster_tag, out, data);
 }
 
 /* ---- group frames -------------------------------------------------------------------------- */

@@ -285,6 +285,12 @@ void wire_rrdp_seal_parts(uint8_t *head, size_t head_len, const void *ext, size_
  * looked at. On WIRE_OK *data points into frame; else *out and *data mean nothing. */
 enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t cluster_tag,
                                  struct wire_rrdp *out, const uint8_t **data);
+/* The same for a frame that came in two pieces: ext_len bytes at ext, which may lie anywhere,
+ * follow what is at frame, which has all of the header. Not padded: WIRE_E_LENGTH if the two are
+ * not exactly header and data. */
+enum wire_error wire_rrdp_unpack_parts(const uint8_t *frame, size_t len, const void *ext,
+                                       size_t ext_len, uint8_t cluster_tag, struct wire_rrdp *out,
+                                       const uint8_t **data);
 
 /* The segment bytes of a group frame; msg_len is 22..WIRE_GROUP_MSG_MAX. Returns their length. */
 struct wire_group {

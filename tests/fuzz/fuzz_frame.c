@@ -6,7 +6,8 @@
  *   1  the same, with version, cluster, tag, addresses and CRC made good, so that it gets through
  *   2  the same, and sequence and acknowledgement numbers are relative to the live connection
  *   3  node 0 queues messages, or asks for node 1's host      4  the nodes talk to each other 5
- * time passes After each record the invariants of both nodes are checked.
+ * time passes After each record the invariants of both nodes are checked. The top bit of op: the
+ * second half of the frame lies elsewhere.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ static struct rrdp *node[2];
 static uint64_t now;
 static uint32_t tag, seq[WIRE_CLASSES], ack[WIRE_CLASSES]; /* of node 1's latest frames */
 static volatile uint8_t sink;
+static bool halved; /* frames come in two pieces */
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size);
 
@@ -61,17 +63,21 @@ static void start(void)
 static void receive(uint8_t to, const uint8_t *frame, size_t len)
 {
     static struct rrdp_segments out;
-    /* An exact copy, so that the sanitizer sees each byte read beyond the frame. */
-    uint8_t *copy = malloc(len);
-    if (copy == NULL)
+    /* Exact copies, so that the sanitizer sees each byte read beyond the frame. */
+    size_t head = halved ? len - len / 2 : len;
+    uint8_t *copy = malloc(head), *rest = malloc(len - head);
+    if (copy == NULL || rest == NULL)
         abort();
-    if (len > 0)
-        memcpy(copy, frame, len);
-    rrdp_receive(node[to], now, mac[!to], copy, len, &out);
+    if (len > 0) {
+        memcpy(copy, frame, head);
+        memcpy(rest, frame + head, len - head);
+    }
+    rrdp_receive_parts(node[to], now, mac[!to], copy, head, rest, len - head, &out);
     for (uint32_t i = 0; i < out.n; i++)
         for (uint32_t k = 0; k < out.seg[i].len; k++)
             sink = (uint8_t)(sink ^ out.seg[i].data[k]);
     free(copy);
+    free(rest);
 }
 
 static void talk(uint8_t from)
@@ -169,6 +175,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
 {
     static const uint8_t head[WIRE_MSG_HEADER] = {1};
     start();
+    halved = false;
     for (int i = 0; i < 3; i++) {
         talk(0);
         talk(1);
@@ -178,7 +185,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
         talk(1);
     }
     for (int n = 0; n < RECORDS && size >= 3; n++) {
-        uint8_t op = in[0] % 6;
+        uint8_t op = (in[0] & 0x7F) % 6;
+        halved = (in[0] & 0x80) != 0;
         size_t len = min_u64(get_le16(in + 1), size - 3);
         const uint8_t *data = in + 3;
         in += 3 + len;

@@ -49,6 +49,11 @@ def main():
     (frame / "parts").write_bytes(
         record(2, ahead) + record(2, part) + record(2, part) + record(4) + record(2, other) + record(4)
         + record(2, other) + record(5, b"\xff") + record(4))
+    data = bytearray(files["rrdp_message"])
+    data[8], data[12] = 9, 8
+    (frame / "halved").write_bytes(
+        record(0x82, bytes(data)) + record(0x84) + record(0x82, group) + record(0x80, bytes(data)) + record(3, b"\1")
+        + record(0x84) + record(4))
     by_hand("fuzz_step", STEPS)
     for f in sorted(TRACES.glob("*.txt")):
         try:

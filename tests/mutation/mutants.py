@@ -22,7 +22,14 @@ COH, RRDP, CLOCK, BASE = "dataplane/coherence/", "dataplane/transport/", "datapl
 
 # name, what it breaks, [(file, text, replacement)], simulator options
 MUTANTS = (
-    ("skip-zap", "an UNMAP that does nothing", [], ["--plant-skip-zap"]),
+    ("skip-zap", "an UNMAP that does nothing", [], ["--plant", "zap"]),
+    ("late-write", "a page is written in place after what was sent behind it", [], ["--plant", "late"]),
+    (
+        "placed-twice",
+        "a frame that is sent again is written in place again",
+        [(RRDP + "freeze.c", "f->retransmission || ", "")],
+        [],
+    ),
     (
         "idle-in-a-fault",
         "a vCPU that is blocked in a fault is taken for one that waits",

@@ -293,6 +293,7 @@ uint32_t coverage_missing(char *out, size_t size)
                 {"group-message-again", s->group_lost},
                 {"path-cut", s->mtu_falls},
                 {"part", s->parts},
+                {"page-in-place", s->placed},
                 {"credit-stall", s->credit_stall},
                 {"time-out", s->retransmit_timeout},
                 {"tail-probe", s->retransmit_probe},
@@ -363,18 +364,19 @@ void coverage_print(FILE *f, bool json, double seconds)
             (unsigned long long)s->punches, (unsigned long long)s->evict[0],
             (unsigned long long)s->evict[1], (unsigned long long)s->evict[2],
             (unsigned long long)s->put_stale, (unsigned long long)s->unfreeze);
-    fprintf(
-        f,
-        "retransmitted %llu (probes %llu, by time-out %llu), in group frames %llu, out of "
-        "order %llu, credit stalls "
-        "%llu, paths cut %llu, parts %llu; lies "
-        "told %llu; crashes "
-        "%llu, rejoined %llu; %llu IPIs, %llu "
-        "instructions, %llu events, %.1f virtual s\n",
-        (unsigned long long)s->retransmit, (unsigned long long)s->retransmit_probe,
-        (unsigned long long)s->retransmit_timeout, (unsigned long long)s->group_tx,
-        (unsigned long long)s->out_of_order, (unsigned long long)s->credit_stall,
-        (unsigned long long)s->mtu_falls, (unsigned long long)s->parts, (unsigned long long)s->lies,
-        (unsigned long long)s->crashes, (unsigned long long)s->rejoins, (unsigned long long)s->ipis,
-        (unsigned long long)s->insns, (unsigned long long)s->events, (double)s->virtual_ns / 1e9);
+    fprintf(f,
+            "retransmitted %llu (probes %llu, by time-out %llu), in group frames %llu, out of "
+            "order %llu, credit stalls "
+            "%llu, paths cut %llu, parts %llu, pages in place %llu; lies "
+            "told %llu; crashes "
+            "%llu, rejoined %llu; %llu IPIs, %llu "
+            "instructions, %llu events, %.1f virtual s\n",
+            (unsigned long long)s->retransmit, (unsigned long long)s->retransmit_probe,
+            (unsigned long long)s->retransmit_timeout, (unsigned long long)s->group_tx,
+            (unsigned long long)s->out_of_order, (unsigned long long)s->credit_stall,
+            (unsigned long long)s->mtu_falls, (unsigned long long)s->parts,
+            (unsigned long long)s->placed, (unsigned long long)s->lies,
+            (unsigned long long)s->crashes, (unsigned long long)s->rejoins,
+            (unsigned long long)s->ipis, (unsigned long long)s->insns,
+            (unsigned long long)s->events, (double)s->virtual_ns / 1e9);
 }

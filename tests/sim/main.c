@@ -12,12 +12,13 @@
 #include "dataplane/base/check.h"
 #include "tests/sim/sim.h"
 
-enum { JOBS_MAX = 64, KEY_TRANSITIONS = 0x100, KEY_REACH };
+enum { JOBS_MAX = 64, KEY_TRANSITIONS = 0x100, KEY_REACH, KEY_PLANT };
 
 struct arguments {
     uint64_t seeds, seed;
     uint32_t jobs;
-    bool trace, json, plant_skip_zap, reach_all;
+    bool trace, json, reach_all;
+    enum sim_plant plant;
     const char *transitions;
 };
 
@@ -38,10 +39,28 @@ static double seconds_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static enum sim_plant plant_of(const char *name, struct argp_state *state)
+{
+    static const char *const names[PLANTS] = {
+#define X(ID, text) [PLANT_##ID] = text,
+        SIM_PLANT_LIST(X)
+#undef X
+    };
+    for (unsigned p = 0; p < PLANTS; p++)
+        if (strcmp(name, names[p]) == 0)
+            return (enum sim_plant)p;
+    argp_error(state, "--plant %s: allowed are none, zap, late", name);
+    return PLANT_NONE;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct arguments *a = state->input;
     char *end = NULL;
+    if (key == KEY_PLANT) {
+        a->plant = plant_of(arg, state);
+        return 0;
+    }
     if (key == KEY_TRANSITIONS) {
         a->transitions = arg;
         return 0;
@@ -72,9 +91,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_REACH:
         a->reach_all = true;
         return 0;
-    case 'z':
-        a->plant_skip_zap = true;
-        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -97,7 +113,7 @@ static int run_one(const struct arguments *a, uint64_t seed)
     struct sim_world *w = calloc(1, sizeof(*w));
     w->seed = seed;
     w->trace = a->trace;
-    w->plant_skip_zap = a->plant_skip_zap;
+    w->plant = a->plant;
     w->adjust = transitions != NULL ? as_the_model : NULL;
     current_seed = seed;
     enum sim_result result = sim_run(w);
@@ -217,7 +233,9 @@ int main(int argc, char **argv)
         {"jobs", 'j', "J", 0, "processes (default: one per CPU)", 0},
         {"trace", 't', NULL, 0, "print every event and action (for a single seed)", 0},
         {"json", 'J', NULL, 0, "last line: one JSON object", 0},
-        {"plant-skip-zap", 'z', NULL, 0, "plant a bug: an UNMAP that does nothing; must be caught",
+        {"plant", KEY_PLANT, "BUG", 0,
+         "plant a bug that must be caught: zap (an UNMAP that does nothing), "
+         "late (pages in place: sim.h)",
          0},
         {"reach-all", KEY_REACH, NULL, 0,
          "fail if something that the protocol can do was never reached", 0},

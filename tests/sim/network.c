@@ -9,15 +9,33 @@
 enum { ANCIENT_PPM = 20000 };
 #define ANCIENT_NS UINT64_C(4000000000)
 
+static uint64_t arrival(struct sim_world *w, uint8_t src, uint8_t dst)
+{
+    const struct sim_options *o = &w->opt;
+    uint64_t spread = o->latency_max - o->latency_min;
+    uint64_t when = w->now + o->latency_min + (spread ? prng_next(&w->rng) % spread : 0);
+    bool node = src < SIM_NODES_MAX; /* a lie may come from a number that nobody has */
+    if (!w->healed && node && w->link_clear[src][dst] > when)
+        when = w->link_clear[src][dst] + prng_below(&w->rng, 1000);
+    return when;
+}
+
+/* Where pages are placed, what may carry one arrives in order (port.h: pages in place, 3). */
+static uint64_t in_order(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *frame,
+                         uint32_t len, uint64_t when)
+{
+    bool pages = len > 4 && (frame[4] & 3) == WIRE_CLASS_DATA;
+    if (!w->opt.places || !pages || src >= SIM_NODES_MAX || w->plant == PLANT_LATE)
+        return when;
+    w->link_last[src][dst] = max_u64(when, w->link_last[src][dst] + 1);
+    return w->link_last[src][dst];
+}
+
 static void deliver(struct sim_world *w, uint8_t src, uint8_t dst, const uint8_t *bytes,
                     uint32_t len, uint64_t late)
 {
     const struct sim_options *o = &w->opt;
-    uint64_t spread = o->latency_max - o->latency_min;
-    uint64_t when = w->now + late + o->latency_min + (spread ? prng_next(&w->rng) % spread : 0);
-    bool node = src < SIM_NODES_MAX; /* a lie may come from a number that nobody has */
-    if (!w->healed && node && w->link_clear[src][dst] > when)
-        when = w->link_clear[src][dst] + prng_below(&w->rng, 1000);
+    uint64_t when = late + in_order(w, src, dst, bytes, len, arrival(w, src, dst));
     uint8_t *copy = malloc(len + 64);
     memcpy(copy, bytes, len);
     /* Ethernet pads short frames: the receiver must cut the tail off itself. */
@@ -75,13 +93,49 @@ static void send_to(struct sim_world *w, uint8_t src, uint8_t dst, uint8_t *byte
     deliver(w, src, dst, bytes, len, 0);
 }
 
+/* As an RDMA device would: the page into the receiver's memory, then the rest of the frame. The
+ * device repeats and spoils nothing. Loss is that of a node that has no room: for all, or for what
+ * came behind the write. */
+static void send_placed(struct sim_world *w, uint8_t src, uint8_t dst, uint32_t page,
+                        const uint8_t *bytes, uint32_t len)
+{
+    bool lost = !w->healed && prng_chance(&w->rng, w->opt.loss_ppm);
+    uint32_t head = len - WIRE_PAGE_SIZE;
+    if (w->node[dst].dead || (lost && prng_below(&w->rng, 2)))
+        return;
+    uint64_t last = w->link_last[src][dst];
+    uint64_t when = in_order(w, src, dst, bytes, len, arrival(w, src, dst));
+    uint64_t from = max_u64(last + 1, w->now), write = from;
+    if (w->plant == PLANT_LATE)
+        write = when + prng_next(&w->rng) % (w->opt.latency_max * 4);
+    else if (when > from)
+        write = from + prng_next(&w->rng) % (when - from);
+    struct sim_event ev = {
+        .time = write, .type = EV_PLACE, .node = dst, .src = src, .page = page, .len = len};
+    ev.bytes = malloc(WIRE_PAGE_SIZE);
+    memcpy(ev.bytes, bytes + head, WIRE_PAGE_SIZE);
+    sim_push(w, ev);
+    if (lost)
+        return;
+    ev.time = when;
+    ev.type = EV_FRAME;
+    ev.flag = true;
+    ev.len = head;
+    ev.bytes = malloc(head);
+    memcpy(ev.bytes, bytes, head);
+    sim_push(w, ev);
+}
+
 void net_send(struct sim_world *w, uint8_t src, const struct rrdp_frame *f, uint8_t *bytes,
               uint32_t len)
 {
     for (uint8_t n = 0; f->members != 0 && n < w->opt.nodes; n++) /* it reaches all of them */
         if (n != src)
             send_to(w, src, n, bytes, len);
-    if (f->members == 0)
+    uint64_t page;
+    if (f->members == 0 && w->opt.places && freeze_places(f, &page))
+        send_placed(w, src, f->peer, (uint32_t)page, bytes, len);
+    else if (f->members == 0)
         send_to(w, src, f->peer, bytes, len);
 }
 

@@ -176,7 +176,7 @@ void node_effect(struct sim_world *w, struct sim_node *n, uint32_t page, enum co
         n->map[page] = writable ? MAP_RW : MAP_RO;
     else if (type == COH_ACT_PROTECT && n->map[page] == MAP_RW)
         n->map[page] = MAP_RO;
-    else if (type == COH_ACT_UNMAP && !(w->plant_skip_zap && w->seed % 7 == 0))
+    else if (type == COH_ACT_UNMAP && !(w->plant == PLANT_ZAP && w->seed % 7 == 0))
         n->map[page] = MAP_NONE;
     check_mapping(w, page, n->life);
     if (type == COH_ACT_MAP)
@@ -293,8 +293,13 @@ static void begin_message(struct sim_world *w, struct sim_node *n, const struct 
         rx->mode = RX_STAGED;
     else
         rx->mode = coh_wants_data(n->coh, s->peer, &rx->msg) ? RX_IN_PLACE : RX_REFUSED;
-    if (rx->mode == RX_IN_PLACE)
-        thaw(n, rx->msg.page);
+}
+
+static void fill(struct sim_node *n, const struct sim_rx *rx, uint32_t at, const uint8_t *data,
+                 uint32_t len)
+{
+    thaw(n, rx->msg.page);
+    memcpy(n->frame[rx->msg.page] + at, data, len);
 }
 
 static void segment(struct sim_world *w, struct sim_node *n, const struct rrdp_segment *s)
@@ -310,8 +315,12 @@ static void segment(struct sim_world *w, struct sim_node *n, const struct rrdp_s
         at += skip;
     }
     if (len > 0 && at + len <= WIRE_MSG_HEADER + WIRE_PAGE_SIZE) {
-        if (rx->mode == RX_IN_PLACE)
-            memcpy(n->frame[rx->msg.page] + at - WIRE_MSG_HEADER, data, len);
+        if (s->placed && (rx->mode != RX_IN_PLACE || data != n->frame[rx->msg.page]))
+            check_fail(w, SIM_SAFETY, "node %u wrote into memory of node %u", s->peer, n->id);
+        else if (s->placed)
+            sim_coverage.placed++;
+        else if (rx->mode == RX_IN_PLACE)
+            fill(n, rx, at - WIRE_MSG_HEADER, data, len);
         else if (rx->mode == RX_STAGED)
             memcpy(rx->staged + at - WIRE_MSG_HEADER, data, len);
     }
@@ -334,11 +343,17 @@ static void segment(struct sim_world *w, struct sim_node *n, const struct rrdp_s
     liar_after(w, n, &ev);
 }
 
-void node_frame(struct sim_world *w, struct sim_node *n, uint8_t src, const uint8_t *bytes,
-                uint32_t len)
+void node_place(struct sim_node *n, uint32_t page, const uint8_t *bytes)
 {
-    struct rrdp_mac mac = {.addr = {2, 0, 0, 0, 0, src}};
-    rrdp_receive(n->rrdp, w->now, mac, bytes, len, &w->segments);
+    memcpy(n->frame[page], bytes, WIRE_PAGE_SIZE);
+}
+
+void node_frame(struct sim_world *w, struct sim_node *n, const struct sim_event *ev)
+{
+    struct rrdp_mac mac = {.addr = {2, 0, 0, 0, 0, ev->src}};
+    const uint8_t *placed = ev->flag ? n->frame[ev->page] : NULL;
+    rrdp_receive_parts(n->rrdp, w->now, mac, ev->bytes, ev->len, placed,
+                       placed != NULL ? WIRE_PAGE_SIZE : 0, &w->segments);
     for (uint32_t i = 0; i < w->segments.n && w->result == SIM_PASS; i++)
         segment(w, n, &w->segments.seg[i]);
 }

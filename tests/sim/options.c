@@ -87,6 +87,7 @@ void sim_draw_options(struct sim_world *w)
         o->rejoin = prng_below(r, 2) == 0;
     }
     o->cut_at = o->path_mtu < o->mtu && prng_below(r, 2) ? (1 + prng_below(r, 10)) * ms : 0;
+    o->places = o->path_mtu == o->mtu && prng_below(r, 3) == 0;
 }
 
 void sim_print_options(const struct sim_world *w, FILE *f)
@@ -103,7 +104,7 @@ void sim_print_options(const struct sim_world *w, FILE *f)
         "credit %u "
         "%s txn %u "
         "ipi %u "
-        "ppm crash_at %llu%s\n",
+        "ppm crash_at %llu%s%s\n",
         (unsigned long long)w->seed, o->nodes, o->vcpus, o->pages, o->insns, o->insn_pages_max,
         o->write_pct, o->loss_ppm, o->dup_ppm, o->corrupt_ppm, o->junk_ppm, o->lies_ppm,
         o->ping_ppm, (unsigned long long)o->latency_min, (unsigned long long)o->latency_max,
@@ -112,5 +113,6 @@ void sim_print_options(const struct sim_world *w, FILE *f)
         (unsigned long long)o->hold_max, o->spurious_ppm, o->resident_pct, o->mtu, o->path_mtu,
         (unsigned long long)o->cut_at, o->group_min, o->credit,
         o->range_homes ? "range" : "interleave", o->txn_max, o->ipi_ppm,
-        (unsigned long long)o->crash_at, o->rejoin ? ", rejoin" : "");
+        (unsigned long long)o->crash_at, o->rejoin ? ", rejoin" : "",
+        o->places ? ", pages in place" : "");
 }

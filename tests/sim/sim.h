@@ -68,6 +68,7 @@ struct sim_options {
     uint8_t group_min; /* rrdp_config */
     uint32_t path_mtu; /* of the network: longer frames vanish */
     uint64_t cut_at;   /* until then it carries mtu; 0: never did */
+    bool places;       /* pages of whole frames are written into the receiver's memory */
     uint8_t credit;
     bool range_homes;
     uint32_t txn_max;
@@ -141,7 +142,8 @@ struct sim_node {
 };
 
 enum sim_event_type {
-    EV_FRAME,
+    EV_FRAME, /* flag: its last bytes were placed, as page */
+    EV_PLACE, /* a page that a peer's device writes */
     EV_EFFECT,
     EV_DONE,
     EV_WAKE,
@@ -164,16 +166,29 @@ struct sim_event {
     uint8_t *bytes;
 };
 
+/* Mistakes that the checks must find: --plant. */
+/* clang-format off */
+#define SIM_PLANT_LIST(X) \
+    X(NONE, "none") \
+    X(ZAP, "zap")        /* in some seeds no page is ever unmapped */ \
+    X(LATE, "late")      /* what is written in place may come later than what was sent behind it */
+/* clang-format on */
+#define X(ID, name) PLANT_##ID,
+enum sim_plant { SIM_PLANT_LIST(X) PLANTS };
+#undef X
+
 struct sim_world {
     uint64_t seed, now, order, events, hash;
     struct prng rng;
     struct sim_options opt;
-    bool healed, trace, plant_skip_zap;
+    bool healed, trace;
+    enum sim_plant plant;
     struct sim_node node[SIM_NODES_MAX];
     struct sim_event *heap;
     uint32_t heap_n, heap_size;
     uint64_t link_clear[SIM_NODES_MAX][SIM_NODES_MAX]; /* clogged until */
     uint64_t link_cut[SIM_NODES_MAX][SIM_NODES_MAX];   /* cut until */
+    uint64_t link_last[SIM_NODES_MAX][SIM_NODES_MAX];  /* places: arrival of the last page frame */
     uint8_t life;                                      /* that the VM is in */
     bool running;                                      /* the vCPUs are */
     uint64_t running_at, retired_at;                   /* since; the last instruction */
@@ -198,7 +213,7 @@ struct sim_coverage {
     uint64_t faults[COH_FAULT_KINDS];
     uint64_t retransmit, retransmit_probe, retransmit_timeout, out_of_order, credit_stall;
     uint64_t deferred, held, hold_expired, hold_wounded, punches, put_stale, evict[3];
-    uint64_t group_tx, group_rx, group_lost, mtu_falls, parts;
+    uint64_t group_tx, group_rx, group_lost, mtu_falls, parts, placed;
     uint64_t unfreeze, pongs, lies, events, virtual_ns, insns, crashes, rejoins, ipis, passed,
         failed;
     struct hist fault_ns;
@@ -218,8 +233,8 @@ void sim_trace(struct sim_world *w, const char *fmt, ...) __attribute__((format(
 void node_create(struct sim_world *w, uint8_t id);
 void node_destroy(struct sim_node *n);
 void node_step(struct sim_world *w, struct sim_node *n, struct coh_event *ev);
-void node_frame(struct sim_world *w, struct sim_node *n, uint8_t src, const uint8_t *bytes,
-                uint32_t len);
+void node_frame(struct sim_world *w, struct sim_node *n, const struct sim_event *ev);
+void node_place(struct sim_node *n, uint32_t page, const uint8_t *bytes);
 void node_pump(struct sim_world *w, struct sim_node *n);
 void node_effect(struct sim_world *w, struct sim_node *n, uint32_t page, enum coh_action_type type,
                  bool writable);

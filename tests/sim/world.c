@@ -86,7 +86,7 @@ static void node_event(struct sim_world *w, struct sim_node *n, const struct sim
                               .vcpu = ev->arg};
     switch (ev->type) {
     case EV_FRAME:
-        node_frame(w, n, ev->src, ev->bytes, ev->len);
+        node_frame(w, n, ev);
         break;
     case EV_DONE:
         edge_done(w, n, ev);
@@ -145,6 +145,8 @@ static void dispatch(struct sim_world *w, struct sim_event *ev)
     } else if (n->dead || n->stopped || (ev->type != EV_FRAME && ev->life != n->life)) {
         /* A dead node neither computes nor answers; a stopped one only keeps still. Frames outlive
          * who sent them, and whom they were for. */
+    } else if (ev->type == EV_PLACE) {
+        node_place(n, ev->page, ev->bytes); /* by the device, however busy the node is */
     } else if (ev->type == EV_EFFECT) {
         node_effect(w, n, ev->page, (enum coh_action_type)ev->arg, ev->flag);
     } else if (ev->type == EV_VCPU) {

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "dataplane/base/bits.h"
+#include "dataplane/port/frame.h"
 #include "dataplane/port/port.h"
 
 static uint64_t now_value;
@@ -259,6 +260,157 @@ static void a_filter_hides_nothing_of_what_is_below(void **state)
     port_close(g);
 }
 
+/* ---- pages in place ------------------------------------------------------------------------ */
+
+enum { HEAD = 46 };
+
+static struct {
+    struct port port;
+    struct port_frame next; /* what the fake receives, again and again */
+    uint64_t placed, other; /* frames that it sent */
+    uint64_t page, pages;
+    uint8_t frame[9000];
+} below;
+
+static uint32_t below_rx(struct port *p, struct port_frame *out, uint32_t max)
+{
+    (void)p;
+    if (max == 0 || below.next.data == NULL)
+        return 0;
+    out[0] = below.next;
+    return 1;
+}
+
+static uint8_t *below_reserve(struct port *p, uint8_t peer, const struct rrdp_mac *mac)
+{
+    (void)p;
+    (void)peer;
+    (void)mac;
+    return below.frame;
+}
+
+static void below_commit(struct port *p, uint32_t len)
+{
+    (void)p;
+    (void)len;
+    below.other++;
+}
+
+static void below_placed(struct port *p, uint32_t len, const uint8_t *bytes, uint64_t page)
+{
+    (void)p;
+    assert_int_equal(len, HEAD);
+    assert_int_equal(bytes[0], 0x77);
+    below.placed++;
+    below.page = page;
+}
+
+static int below_memory(struct port *p, uint64_t first, uint64_t pages, uint8_t *alias,
+                        char err[PORT_ERROR_MAX])
+{
+    (void)p;
+    (void)first;
+    (void)alias;
+    (void)err;
+    below.pages = pages;
+    return 0;
+}
+
+static void below_flush(struct port *p)
+{
+    (void)p;
+}
+
+static const struct port_ops below_ops = {.name = "below",
+                                          .rx = below_rx,
+                                          .tx_reserve = below_reserve,
+                                          .tx_commit = below_commit,
+                                          .tx_commit_placed = below_placed,
+                                          .add_memory = below_memory,
+                                          .flush = below_flush,
+                                          .close = below_flush};
+
+static struct port *faulty_above(const struct port_faults *faults)
+{
+    struct port *f;
+    memset(&below, 0, sizeof(below));
+    below.port = (struct port){.ops = &below_ops, .mtu = 9000, .places = true};
+    assert_int_equal(port_open_faulty(&below.port, faults, fake_now, &f), 0);
+    return f;
+}
+
+/* Which frames are offered to be placed: the page that is awaited, whole, the first time. */
+static void what_is_placed(void **state)
+{
+    (void)state;
+    static uint8_t page[WIRE_PAGE_SIZE] = {0x77};
+    uint8_t head[WIRE_MSG_HEADER], other[WIRE_MSG_HEADER];
+    struct wire_msg m = {.kind = WIRE_DATA, .page = 0x123456789, .txn = 1, .version = 1};
+    struct port *f = faulty_above(&(struct port_faults){0});
+    uint32_t copied;
+    wire_msg_pack(&m, head);
+    m.kind = WIRE_PUTM; /* the home takes it or not: never placed */
+    wire_msg_pack(&m, other);
+    const struct rrdp_frame first = {.cls = WIRE_CLASS_DATA,
+                                     .header_len = WIRE_RRDP_HEADER,
+                                     .inline_data = head,
+                                     .inline_len = sizeof(head),
+                                     .payload_len = sizeof(page)};
+    struct rrdp_frame again = first, part = first, put = first, tail = first;
+    again.retransmission = true;
+    part.payload_len--;
+    put.inline_data = other;
+    tail.inline_len = 0;
+    assert_true(f->places);
+    assert_true(port_put_frame(f, &first, page, &copied));
+    assert_int_equal(copied, 0);
+    assert_int_equal(below.placed, 1);
+    assert_int_equal(below.page, 0x123456789);
+    const struct rrdp_frame *others[] = {&again, &part, &put, &tail};
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(port_put_frame(f, others[i], page, &copied));
+    below.port.places = false;
+    f->ops->flush(f);
+    assert_true(port_put_frame(f, &first, page, &copied));
+    assert_int_equal(below.placed, 1);
+    assert_int_equal(below.other, 5);
+    assert_int_equal(port_add_memory(f, 0, 99, page, NULL), 0);
+    assert_int_equal(below.pages, 99);
+    port_close(f);
+}
+
+/* What a filter spoils or keeps is a copy: the page stays as it was written. */
+static void a_placed_page_is_not_spoiled(void **state)
+{
+    (void)state;
+    static uint8_t head[HEAD] = {1}, page[WIRE_PAGE_SIZE], before[WIRE_PAGE_SIZE];
+    struct port_frame out[PORT_BURST];
+    const struct port_faults each[] = {
+        {.corrupt_ppm = 1000000}, {.delay_ppm = 1000000, .delay_max_us = 5}, {0}};
+    for (size_t i = 0; i < sizeof(page); i++)
+        page[i] = before[i] = (uint8_t)i;
+    for (unsigned i = 0; i < 3; i++) {
+        struct port *f = faulty_above(&each[i]);
+        below.next =
+            (struct port_frame){.data = head, .len = HEAD, .ext = page, .ext_len = sizeof(page)};
+        uint32_t n = port_rx(f, out, PORT_BURST);
+        below.next.data = NULL;
+        now_value += 10000;
+        if (n == 0)
+            n = port_rx(f, out, PORT_BURST);
+        assert_int_equal(n, 1);
+        assert_memory_equal(page, before, sizeof(page));
+        assert_int_equal(out[0].ext_len, i == 2 ? sizeof(page) : 0);
+        if (i == 1)
+            assert_memory_equal(out[0].data + HEAD, page, sizeof(page));
+        if (i == 1)
+            assert_int_equal(out[0].len, HEAD + sizeof(page));
+        if (i == 2)
+            assert_ptr_equal(out[0].ext, page);
+        port_close(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +421,8 @@ int main(void)
         cmocka_unit_test(a_full_store_loses_and_counts),
         cmocka_unit_test(one_way_block_drops_what_is_sent_only),
         cmocka_unit_test(a_filter_hides_nothing_of_what_is_below),
+        cmocka_unit_test(what_is_placed),
+        cmocka_unit_test(a_placed_page_is_not_spoiled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

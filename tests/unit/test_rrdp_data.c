@@ -472,9 +472,106 @@ static void events_not_taken(void **state)
     world_free(w);
 }
 
+/* The end of a frame came to rest elsewhere: the same bytes in one segment more, and elsewhere they
+ * stay. What is not a whole frame of data is refused. */
+static void the_end_lies_elsewhere(void **state)
+{
+    (void)state;
+    struct world *w = connected(2, 9000, 16);
+    struct rrdp *b = w->node[1].r;
+    struct rrdp_mac mac = w->node[0].mac;
+    struct rrdp_frame f;
+    uint8_t bytes[W_FRAME], page[WIRE_PAGE_SIZE];
+    const uint64_t *drop = rrdp_counters(b, 1)->drop; /* before a frame has a sender: own node's */
+    send_some(w, 0, 1, 2, WIRE_PAGE_SIZE, 2);
+    size_t len = world_take(w, 0, bytes, &f), head = len - sizeof(page);
+    memcpy(page, bytes + head, sizeof(page));
+    page[7] ^= 1;
+    rrdp_receive_parts(b, w->now, mac, bytes, head, page, sizeof(page), &w->segments);
+    assert_int_equal(w->segments.n, 0);
+    assert_int_equal(drop[RRDP_DROP_CRC], 1);
+    page[7] ^= 1;
+    rrdp_receive_parts(b, w->now, mac, bytes, head + 1, page, sizeof(page), &w->segments);
+    rrdp_receive_parts(b, w->now, mac, bytes, head, page, sizeof(page) - 1, &w->segments);
+    rrdp_receive_parts(b, w->now, mac, bytes, WIRE_RRDP_HEADER - 1, page, 9, &w->segments);
+    assert_int_equal(drop[RRDP_DROP_LENGTH], 2);
+    assert_int_equal(drop[RRDP_DROP_SHORT], 1);
+    /* The message's header has to be in front. */
+    uint8_t *rest = bytes + WIRE_RRDP_HEADER + WIRE_MSG_HEADER - 1;
+    rrdp_receive_parts(b, w->now, mac, bytes, (size_t)(rest - bytes), rest,
+                       len - (size_t)(rest - bytes), &w->segments);
+    assert_int_equal(drop[RRDP_DROP_LENGTH], 3);
+    rrdp_receive_parts(b, w->now, mac, bytes, head, page, sizeof(page), &w->segments);
+    const struct rrdp_segment *s = w->segments.seg;
+    assert_int_equal(w->segments.n, 2);
+    assert_true(s[0].first && !s[0].last && !s[0].placed && s[0].len == WIRE_MSG_HEADER);
+    assert_true(!s[1].first && s[1].last && s[1].placed && s[1].len == sizeof(page));
+    assert_int_equal(s[1].offset, WIRE_MSG_HEADER);
+    assert_ptr_equal(s[1].data, page);
+    rrdp_receive_parts(b, w->now, mac, bytes, head, page, sizeof(page), &w->segments);
+    assert_int_equal(w->segments.n, 0);
+    assert_int_equal(rrdp_counters(b, 0)->drop[RRDP_DROP_DUPLICATE], 1);
+    rrdp_check(b);
+    world_free(w);
+}
+
+/* One that came too early is kept, its end with it: the memory elsewhere may change. */
+static void the_end_is_kept_with_the_rest(void **state)
+{
+    (void)state;
+    struct world *w = connected(2, 9000, 17);
+    struct rrdp *b = w->node[1].r;
+    struct rrdp_mac mac = w->node[0].mac;
+    struct rrdp_frame f;
+    uint8_t bytes[2][W_FRAME], page[WIRE_PAGE_SIZE], *end;
+    send_some(w, 0, 1, 2, WIRE_PAGE_SIZE, 2);
+    size_t len = world_take(w, 0, bytes[0], &f), head = len - sizeof(page);
+    assert_int_equal(world_take(w, 0, bytes[1], &f), len);
+    end = bytes[1] + head;
+    memcpy(page, end, sizeof(page));
+    rrdp_receive_parts(b, w->now, mac, bytes[1], head, page, sizeof(page), &w->segments);
+    assert_int_equal(w->segments.n, 0);
+    memset(page, 0, sizeof(page));
+    rrdp_receive(b, w->now, mac, bytes[0], len, &w->segments);
+    assert_int_equal(w->segments.n, 2);
+    const struct rrdp_segment *s = &w->segments.seg[1];
+    assert_true(s->first && s->last && !s->placed);
+    assert_memory_equal(s->data + WIRE_MSG_HEADER, end, sizeof(page));
+    world_free(w);
+}
+
+/* A set-up frame, a HOST-PING and a group frame have no end elsewhere. */
+static void only_data_lies_elsewhere(void **state)
+{
+    (void)state;
+    struct world *w = connected(2, 1500, 18);
+    struct rrdp *b = w->node[1].r;
+    const uint64_t *drop = rrdp_counters(b, 1)->drop;
+    const struct wire_rrdp h[] = {
+        {.syn = true, .dst = 1, .data_len = RRDP_SYN_BYTES},
+        {.first = true, .last = true, .dst = WIRE_DST_GROUP, .data_len = 8 + 8 + WIRE_MSG_HEADER},
+    };
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t bytes[128] = {0};
+        struct wire_rrdp head = h[i];
+        head.cluster_tag = (uint8_t)w->node[0].cfg.cluster_id;
+        size_t at = wire_rrdp_pack(&head, bytes), len = at + head.data_len;
+        bytes[at] = 2; /* of a group frame: members */
+        wire_rrdp_seal(bytes, len);
+        rrdp_receive_parts(b, w->now, w->node[0].mac, bytes, len - 8, bytes + len - 8, 8,
+                           &w->segments);
+        assert_int_equal(w->segments.n, 0);
+        assert_int_equal(drop[RRDP_DROP_LENGTH], i + 1);
+    }
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_end_lies_elsewhere),
+        cmocka_unit_test(the_end_is_kept_with_the_rest),
+        cmocka_unit_test(only_data_lies_elsewhere),
         cmocka_unit_test(urgent_passes_pages),
         cmocka_unit_test(peers_take_turns),
         cmocka_unit_test(frames_of_a_message),
