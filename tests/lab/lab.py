@@ -9,6 +9,15 @@ come back in a directory.
 
     lab.py [--seconds N] SCRIPT [FILE...]     runs a script; FILEs lie beside it in $OUT
 
+    --modules NAME,...   loads these modules of the lab's kernel before the script starts; modprobe, and
+                         what the kernel loads by itself (tc's classifiers, ip link's types), then work.
+    --nics KIND,KIND,... adds network cards behind an IOMMU, the first joined to the second by a wire, the
+                         third to the fourth, ... They are 0000:01:00.0, 0000:02:00.0, ..., with addresses
+                         52:54:00:00:00:01, :02, ...; tests/lab/nic_bind.sh hands one to vfio-pci. There
+                         are huge pages then (2 MiB each), and modprobe works.
+
+A test calls run_job(), where these are nics= and modules=.
+
 Times in the lab are not measurements: an exit from a guest costs some 300 us there.
 """
 import argparse
@@ -67,6 +76,27 @@ OWN = ("/tmp/", "/var/tmp/", "/run/")  # tests/lab/init
 # undone: that there are nested page tables, that it runs a guest, that interrupts are on. Only
 # virtualisation changes those flags, so no guest runs on the first one.
 MEMORY_MIB, CPUS = 3072, 3
+# What a card's model is called, and its words besides. A virtio device passes by the IOMMU unless it
+# is told, and its wire (hubport) has one queue. Each card has a bus of its own: an igb wants room there
+# for what it can be split into.
+NICS = {
+    "e1000e": "e1000e",
+    "igb": "igb",
+    "virtio-net-pci": "virtio-net-pci,disable-legacy=on,iommu_platform=on",
+}
+NIC_MAX = 8
+NIC_HUGEPAGES = 128
+NIC_MODULES = ("vfio-pci", "vfio_iommu_type1")
+IOMMU = "intel-iommu,intremap=on,caching-mode=on"
+# modprobe with the lab kernel's modules: by the job, and by the kernel, which runs a program of the
+# initramfs.
+MODPROBE = """
+export MODPROBE_OPTIONS='-d {kernel}'
+printf '#!/bin/busybox sh\nexec chroot /host /sbin/modprobe -d {kernel} "$@"\n' >/run/modprobe
+chmod 755 /run/modprobe
+echo /host/run/modprobe >/proc/sys/kernel/modprobe
+modprobe -a {modules} || exit
+"""
 # 48-bit addresses: a walk of nested page tables has a fifth less to do.
 CPU = "max,la57=off"
 
@@ -86,13 +116,17 @@ def check_programs():
         raise LabError(f"the lab VM needs packages: apt-get install {' '.join(sorted(set(missing)))}")
 
 
+def check_path(path):
+    if not re.fullmatch(r"[-+.,/\w]+", path):
+        raise LabError(f"{path}: allowed in the path of what the lab VM runs are letters, digits and -+.,_/")
+
+
 def kept(build):
     """The lab sees this machine's directories, but for those that it needs to write to: of these, what it
     is to see all the same."""
     paths = sorted({path for path in (ROOT, os.path.abspath(build), os.path.abspath(CACHE)) if path.startswith(OWN)})
     for path in paths:
-        if not re.fullmatch(r"[-+.,/\w]+", path):
-            raise LabError(f"{path}: allowed in the path of what the lab VM runs are letters, digits and -+.,_/")
+        check_path(path)
     return [path for path in paths if not any(path.startswith(other + "/") for other in paths)]
 
 
@@ -133,7 +167,43 @@ def lab_initramfs(kernel):
     return target
 
 
-def qemu_argv(kernel, initrd, out, keep=()):
+def known_modules(kernel):
+    """Names of the modules of an unpacked kernel, with _ for -."""
+    with open(os.path.join(kernel, "version"), encoding="ascii") as f:
+        base = os.path.join(kernel, "lib/modules", f.read())
+    names = set()
+    for name in ("modules.dep", "modules.builtin"):
+        with open(os.path.join(base, name), encoding="ascii") as f:
+            names.update(re.findall(r"^\S*/([^/\s]+)\.ko\b", f.read(), re.M))
+    return {name.replace("-", "_") for name in names}
+
+
+def check_options(kernel, nics, modules):
+    if nics or modules:
+        check_path(kernel)  # stands unquoted in MODPROBE
+    known = known_modules(kernel) if modules else ()
+    for kind in nics:
+        if kind not in NICS:
+            raise LabError(f"network card {kind}: allowed are {', '.join(NICS)}")
+    if len(nics) % 2 or len(nics) > NIC_MAX:
+        raise LabError(f"{len(nics)} network cards: allowed are pairs, up to {NIC_MAX} cards")
+    for name in modules:
+        if name.replace("-", "_") not in known:
+            raise LabError(f"module {name}: allowed are those of {META}, which has none of that name")
+
+
+def nic_argv(nics):
+    """The emulator's words for network cards, two to a wire; the IOMMU comes before what it is for."""
+    words = ["-device", IOMMU] if nics else []
+    for i, kind in enumerate(nics, 1):
+        words += ["-netdev", f"hubport,id=wire{i},hubid={(i - 1) // 2}"]
+        words += ["-device", f"pcie-root-port,id=bus{i},chassis={i}"]
+        words += ["-device", f"{NICS[kind]},netdev=wire{i},bus=bus{i},mac=52:54:00:00:00:{i:02x},romfile="]
+    return words
+
+
+def qemu_argv(kernel, initrd, out, keep=(), nics=()):
+    kernel_words = KERNEL_WORDS + (f" intel_iommu=on hugepages={NIC_HUGEPAGES}" if nics else "")
     share = "local,path={},mount_tag={},security_model=none,multidevs=remap{}"
     return [
         "-machine", "q35,hpet=off", "-accel", "tcg,thread=multi", "-cpu", CPU,
@@ -141,9 +211,10 @@ def qemu_argv(kernel, initrd, out, keep=()):
         "-display", "none", "-vga", "none", "-monitor", "none",
         "-serial", "stdio", "-serial", "file:" + os.path.join(out, "heartbeat"),
         "-kernel", os.path.join(kernel, "vmlinuz"), "-initrd", initrd,
+        *nic_argv(nics),
         "-virtfs", share.format("/", "host", ",readonly=on"),
         "-virtfs", share.format(out, "out", ""),
-        "-append", f"{KERNEL_WORDS} lab.keep={':'.join(keep)}",
+        "-append", f"{kernel_words} lab.keep={':'.join(keep)}",
     ]  # fmt: skip
 
 
@@ -220,29 +291,38 @@ class Attempt:
         return "the lab ended without a word"
 
 
-def run_job(script, out, seconds=600, on_line=None, files=(), build="build"):
-    """Runs a shell script in the lab; OUT is where its files come and go. Returns its exit status;
-    LabError if the lab itself did not get that far."""
+def write_job(path, kernel, script, build, modules):
+    others = range(1, CPUS)
+    prepare = PREPARE.format(
+        heartbeat=f"{build}/tests/lab/lab-heartbeat", others=" ".join(map(str, others)), first=others[0], last=others[-1]
+    )
+    if modules:
+        prepare += MODPROBE.format(kernel=kernel, modules=" ".join(modules))
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"export OUT=/run/out\ncd {shlex.quote(ROOT)} || exit\n{prepare}\n{script}")
+
+
+def run_job(script, out, seconds=600, on_line=None, files=(), build="build", nics=(), modules=()):
+    """Runs a shell script in the lab; OUT is where its files come and go. NICS are names of network
+    cards, in pairs; MODULES are loaded first (the head of this file says more). Returns its exit
+    status; LabError if the lab itself did not get that far."""
     check_programs()
     keep = kept(build)
     on_line = on_line or (lambda line: print(line, flush=True))
     os.makedirs(CACHE, exist_ok=True)
     os.makedirs(out, exist_ok=True)
-    kernel = fetch_kernel(META)
+    kernel = os.path.abspath(fetch_kernel(META))
+    check_options(kernel, nics, modules)
     initrd = lab_initramfs(kernel)
     for name in files:
         shutil.copy(name, out)
-    with open(os.path.join(out, "job.sh"), "w", encoding="utf-8") as f:
-        others = range(1, CPUS)
-        prepare = PREPARE.format(
-            heartbeat=f"{build}/tests/lab/lab-heartbeat", others=" ".join(map(str, others)), first=others[0], last=others[-1]
-        )
-        f.write(f"export OUT=/run/out\ncd {shlex.quote(ROOT)} || exit\n{prepare}\n{script}")
+    modules = [*modules, *(NIC_MODULES if nics else ())]
+    write_job(os.path.join(out, "job.sh"), kernel, script, build, modules)
     words, env = emulator()
     for number in range(1, ATTEMPTS + 1):
         attempt = Attempt(out, seconds, on_line)
         open(os.path.join(out, "heartbeat"), "w", encoding="ascii").close()
-        status = attempt.run(words + qemu_argv(kernel, initrd, out, keep), env)
+        status = attempt.run(words + qemu_argv(kernel, initrd, out, keep, nics), env)
         with open(os.path.join(out, f"lab{number}.log"), "w", encoding="utf-8") as f:
             f.write("\n".join(attempt.log) + "\n")
         if status is not None:
@@ -254,10 +334,16 @@ def run_job(script, out, seconds=600, on_line=None, files=(), build="build"):
     raise LabError(f"the lab VM: {why}; its log is {out}/lab{number}.log")
 
 
+def names(text):
+    return [name for name in text.split(",") if name]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--out", default=os.path.join(CACHE, "job"))
+    parser.add_argument("--nics", type=names, default=[], metavar="KIND,KIND[,...]", help=f"of {', '.join(NICS)}")
+    parser.add_argument("--modules", type=names, default=[], metavar="NAME[,...]", help="of the lab's kernel")
     parser.add_argument("script")
     parser.add_argument("files", nargs="*")
     args = parser.parse_args()
@@ -265,7 +351,9 @@ def main():
     with open(args.script, encoding="utf-8") as f:
         script = f.read()
     try:
-        status = run_job(script, os.path.abspath(args.out), args.seconds, files=args.files)
+        status = run_job(
+            script, os.path.abspath(args.out), args.seconds, files=args.files, nics=args.nics, modules=args.modules
+        )
     except LabError as e:
         say(str(e))
         return 4
