@@ -78,7 +78,7 @@ void rtt_fabrics_open(struct rtt_side *s, uint32_t wanted, struct rtt_port *ret_
 {
     char err[PORT_ERROR_MAX] = "", prefix[64];
     snprintf(prefix, sizeof(prefix), "pando-rtt-%d-%u", getppid(), s->side);
-    if (port_eal_init(s->options->huge, PORT_EAL_ANY_CORE, prefix, false, err) != 0)
+    if (port_eal_init(s->options->huge, PORT_EAL_ANY_CORE, NULL, prefix, false, err) != 0)
         rtt_fail(s, err);
     for (unsigned i = 0; i < RTT_FABRICS; i++)
         ret_ports[i] = wanted & 1u << i ? open_fabric(s, i) : NULL;

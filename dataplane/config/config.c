@@ -136,7 +136,7 @@ int config_glue_socket(const struct pando_config *cfg, uint8_t node, char *buf, 
 
 const char *config_fabric_name(enum config_fabric f)
 {
-    static const char *const names[CONFIG_FABRICS] = {"shm",    "memif", "af_packet",
-                                                      "af_xdp", "udp",   "auto"};
+    static const char *const names[CONFIG_FABRICS] = {"shm", "memif", "af_packet", "af_xdp",
+                                                      "udp", "dpdk",  "auto"};
     return f < CONFIG_FABRICS ? names[f] : "?";
 }

@@ -23,6 +23,7 @@ enum config_fabric {
     CONFIG_FABRIC_AF_PACKET,
     CONFIG_FABRIC_AF_XDP,
     CONFIG_FABRIC_UDP,
+    CONFIG_FABRIC_DPDK, /* a NIC of our own */
     CONFIG_FABRIC_AUTO, /* the first of fabric.ladder that works here */
     CONFIG_FABRICS
 };
@@ -51,7 +52,7 @@ struct config_node {
     uint32_t vcpu_core_count;     /* 0: vCPU threads not pinned */
     uint64_t resident_pages;      /* from resident_mib; 0: no limit */
     uint64_t range_pages;         /* homes: range -> pages homed here */
-    char device[CONFIG_PATH_MAX]; /* af_packet: the interface */
+    char device[CONFIG_PATH_MAX]; /* the interface; dpdk: config_is_pci, or device arguments */
     uint32_t queue;               /* of device, for AF_XDP */
     char address[46];             /* udp: as it was written; ip is the same */
     uint8_t ip[16];               /* IPv4: the first four */
@@ -146,6 +147,9 @@ static inline const struct config_node *config_node_of(const struct pando_config
 
 /* Prints the reference table (Markdown) to a stream. */
 void config_print_reference(int fd);
+
+/* "0000:03:00.0": domain, bus, device, function of a PCI device. */
+bool config_is_pci(const char *device);
 
 /* Path of a node's glue socket. */
 int config_glue_socket(const struct pando_config *cfg, uint8_t node, char *buf, size_t size);

@@ -52,7 +52,8 @@ static uint64_t hash_key(uint64_t hash, const struct config_key *k, unsigned ind
 
     for (size_t i = 0; i < count; i++) {
         int n;
-        if (k->type == CONFIG_WORD || k->type == CONFIG_PATH || k->type == CONFIG_ADDRESS)
+        if (k->type == CONFIG_WORD || k->type == CONFIG_PATH || k->type == CONFIG_ADDRESS ||
+            k->type == CONFIG_DEVICE)
             n = snprintf(line, sizeof(line), "%s[%u].%s=%s\n", config_section_name(k->section),
                          index, k->key, (const char *)at);
         else

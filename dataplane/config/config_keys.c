@@ -22,6 +22,7 @@
 #define SIZE_BOOL SIZE_SCALAR
 #define SIZE_WORD SIZE_SCALAR
 #define SIZE_ADDRESS SIZE_SCALAR
+#define SIZE_DEVICE SIZE_SCALAR
 #define SIZE_PATH SIZE_SCALAR
 #define SIZE_ENUM SIZE_SCALAR
 #define SIZE_LIST(t, m) sizeof(MEMBER(t, m)[0]), sizeof(MEMBER(t, m)) / sizeof(MEMBER(t, m)[0])
@@ -87,6 +88,8 @@ static void key_path(const struct config_key *k, unsigned index, char *buf, size
         snprintf(buf, size, "%s.%s", config_section_name(k->section), k->key);
 }
 
+static const char device_marks[] = "._-:,=/@"; /* besides letters and digits */
+
 /* What is allowed, for messages and for the reference. */
 static void key_allowed(const struct config_key *k, char *buf, size_t size)
 {
@@ -117,6 +120,10 @@ static void key_allowed(const struct config_key *k, char *buf, size_t size)
         break;
     case CONFIG_ADDRESS:
         snprintf(buf, size, "an IPv4 or IPv6 address");
+        break;
+    case CONFIG_DEVICE:
+        snprintf(buf, size, "%lld to %lld letters, digits or any of %s", (long long)k->min,
+                 (long long)k->max, device_marks);
         break;
     case CONFIG_PATH:
         snprintf(buf, size, "an absolute path of up to %lld bytes", (long long)k->max);
@@ -193,7 +200,8 @@ static bool valid_text(const struct config_key *k, const char *text)
     if (k->type == CONFIG_PATH && text[0] != '/')
         return false;
     for (const char *c = text; *c; c++) {
-        bool word = isalnum((unsigned char)*c) || strchr("._-", *c);
+        bool word = isalnum((unsigned char)*c) ||
+                    strchr(k->type == CONFIG_DEVICE ? device_marks : "._-", *c);
         if (!word && !(k->type == CONFIG_PATH && isgraph((unsigned char)*c)))
             return false;
     }
@@ -254,6 +262,7 @@ static bool store_scalar(const struct config_key *k, const char *text, uint8_t *
     case CONFIG_WORD:
     case CONFIG_PATH:
     case CONFIG_ADDRESS:
+    case CONFIG_DEVICE:
         if (!valid_text(k, text))
             return false;
         memcpy(at, text, strlen(text) + 1);

@@ -8,10 +8,10 @@
  * configs/REFERENCE.md (`pando-config reference`).
  *
  * X(key, TYPE, unit, min, max, default, COMMON or LOCAL, scale, target, sentence)
- *   TYPE     UINT INT BOOL WORD PATH ADDRESS (of IP) ENUM LIST (of numbers) CHOICES (a list of
- *            those of an ENUM)
+ *   TYPE     UINT INT BOOL WORD PATH ADDRESS (of IP) DEVICE ENUM LIST (of numbers) CHOICES (a list
+ *            of those of an ENUM)
  *   unit     what the number counts; for ENUM and CHOICES the choices, "a|b|c", in C's order
- *   min,max  of the number; of the length for WORD and PATH; of each entry for LIST
+ *   min,max  of the number; of the length for WORD, PATH and DEVICE; of each entry for LIST
  *   default  as it would be written in the file; NULL: the key must be given; "": see the sentence
  *   COMMON   must be equal on every node: part of the hash. LOCAL: may differ between hosts
  *   scale    stored value = written value * scale (MiB to pages: 256)
@@ -79,8 +79,10 @@ enum {
     X(range_mib, UINT, "MiB", 0, CONFIG_RAM_MIB_MAX, "0", COMMON, CONFIG_PAGES_PER_MIB,            \
       range_pages,                                                                                 \
       "homes: range: how much of the guest RAM has its home here. The nodes' sum is vm.ram_mib.")  \
-    X(device, WORD, "", 0, CONFIG_IFNAME_MAX, "", LOCAL, 1, device,                                \
-      "fabric.type: af_packet, af_xdp, auto: the network interface.")                              \
+    X(device, DEVICE, "", 0, CONFIG_PATH_MAX - 1, "", LOCAL, 1, device,                            \
+      "fabric.type: af_packet, af_xdp, auto: the network interface (0 to 15 letters, digits, '.', " \
+      "'_' or '-'). dpdk: a NIC's PCI address, 0000:03:00.0, bound to vfio-pci (mlx5: left with "   \
+      "its kernel driver), or the arguments of a virtual device, net_tap0,iface=pando0.")          \
     X(queue, UINT, "", 0, CONFIG_QUEUE_MAX, "0", LOCAL, 1, queue,                                  \
       "AF_XDP: the receive queue of device whose frames of Pando's are taken; the NIC must put "   \
       "them there (one queue: ethtool -L DEVICE combined 1).")                                     \
@@ -94,11 +96,12 @@ enum {
       "For tests: ... and to be faster by this.")
 
 #define CONFIG_KEYS_FABRIC(X)                                                                      \
-    X(type, ENUM, "shm|memif|af_packet|af_xdp|udp|auto", 0, 0, "shm", COMMON, 1, fabric.type,          \
+    X(type, ENUM, "shm|memif|af_packet|af_xdp|udp|dpdk|auto", 0, 0, "shm", COMMON, 1, fabric.type,          \
       "shm and memif join processes of one machine; af_packet takes any kernel network "           \
       "interface, and so does af_xdp, past most of the kernel; auto: the first of ladder that "    \
-      "works on a host. The frames of af_packet and af_xdp are the same. udp: sockets of the "      \
-      "kernel's, over any network that routes, without privileges.")                         \
+      "works on a host. udp: sockets of the kernel's, over any network that routes, without "       \
+      "privileges. dpdk: a whole NIC, driven by DPDK without the kernel. The frames of af_packet, " \
+      "af_xdp and dpdk are the same.")                                                             \
     X(ladder, CHOICES, "af_xdp|af_packet|udp", 0, 0, "", LOCAL, 1, fabric.ladder,                      \
       "type: auto: what is tried, in this order. Left out: all, as named here; udp only with "      \
       "encapsulation: udp.")                                                                       \
@@ -107,14 +110,15 @@ enum {
     X(ethertype, UINT, "", 0x0600, 0xFFFF, "0x88B5", COMMON, 1, fabric.ethertype,                  \
       "EtherType of the frames; 0x88B5 is IEEE's for local experiments.")                          \
     X(encapsulation, ENUM, "ethernet|udp", 0, 0, "ethernet", COMMON, 1, fabric.encapsulation,      \
-      "af_packet, af_xdp, auto: frames of Ethernet on one segment, or inside UDP between "         \
+      "af_packet, af_xdp, dpdk, auto: frames of Ethernet on one segment, or inside UDP between "   \
       "nodes[].address, which any network carries that routes. fabric.mtu does not count the 28 "  \
-      "bytes of IPv4 and UDP, or 48 of IPv6.")                                                     \
+      "bytes of IPv4 and UDP, or 48 of IPv6. dpdk: udp only with devices that have an interface "  \
+      "of the kernel's too (mlx5, net_tap), which finds the next hops.")                           \
     X(udp_port, UINT, "", 1, 65535, "34997", COMMON, 1, fabric.udp_port,                           \
       "UDP: the port at each address. Firewalls must let it through both ways.")                   \
     X(hugepages, ENUM, "auto|on|off", 0, 0, "auto", LOCAL, 1, fabric.hugepages,                    \
-      "Packet memory of memif and af_packet. auto: hugepages if there are some, else said "        \
-      "and done without.")
+      "Packet memory of memif, af_packet and dpdk. auto: hugepages if there are some, else said "  \
+      "and done without; a NIC on PCI needs them.")
 
 #define CONFIG_KEYS_FAULTS(X)                                                                      \
     X(seed, UINT, "", 0, INT64_MAX, "1", LOCAL, 1, fabric.faults.seed,                             \
@@ -149,7 +153,7 @@ enum {
       "Frames that a node takes in flight, for each class and peer.")                              \
     X(group_min, UINT, "nodes", 0, WIRE_NODES_MAX, "2", LOCAL, 1, transport.group_min,             \
       "An invalidation for so many nodes or more, 2 at least, leaves as one frame, where one frame "  \
-      "reaches them all (af_packet, af_xdp). 0: never.")
+      "reaches them all (af_packet, af_xdp, dpdk). 0: never.")
 
 #define CONFIG_KEYS_COHERENCE(X)                                                                   \
     X(txn_max, UINT, "", 1, 65536, "256", COMMON, 1, coherence.txn_max,                            \
@@ -208,6 +212,7 @@ enum config_type {
     CONFIG_BOOL,
     CONFIG_WORD,
     CONFIG_ADDRESS,
+    CONFIG_DEVICE,
     CONFIG_PATH,
     CONFIG_ENUM,
     CONFIG_LIST,
@@ -222,6 +227,7 @@ enum config_type {
 #define RAW_BOOL RAW_SCALAR
 #define RAW_WORD RAW_SCALAR
 #define RAW_ADDRESS RAW_SCALAR
+#define RAW_DEVICE RAW_SCALAR
 #define RAW_PATH RAW_SCALAR
 #define RAW_ENUM RAW_SCALAR
 #define RAW_LIST(key)                                                                              \

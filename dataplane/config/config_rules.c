@@ -4,6 +4,7 @@
 #include "dataplane/config/config_keys.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -175,6 +176,26 @@ static int rule_zero_ahead(const struct rule_input *in, struct pando_config *cfg
                        "coherence.zero_ahead: %u; allowed: 0, 1, 2, 4, 8, 16, 32 or 64", n);
 }
 
+/* Hexadecimal digits and marks as in the pattern, where x stands for a digit. */
+bool config_is_pci(const char *device)
+{
+    static const char pattern[] = "xxxx:xx:xx.x";
+    size_t i;
+    for (i = 0; pattern[i] != '\0' && device[i] != '\0'; i++)
+        if (pattern[i] == 'x' ? !isxdigit((unsigned char)device[i]) : device[i] != pattern[i])
+            return false;
+    return i == sizeof(pattern) - 1 && device[i] == '\0' && device[i - 1] < '8';
+}
+
+/* A device's name has to be what the fabric takes; without a fabric that takes one, an interface's.
+ */
+static bool valid_device(enum config_fabric type, const char *device)
+{
+    if (type == CONFIG_FABRIC_DPDK)
+        return config_is_pci(device) || strncmp(device, "net_", 4) == 0;
+    return strlen(device) <= CONFIG_IFNAME_MAX && strpbrk(device, ":,=/@") == NULL;
+}
+
 static int rule_device(const struct rule_input *in, struct pando_config *cfg)
 {
     for (unsigned n = 0; n < cfg->node_count; n++) {
@@ -186,6 +207,13 @@ static int rule_device(const struct rule_input *in, struct pando_config *cfg)
                 "nodes: device of node %u ('%s') is missing; allowed: a network interface, which "
                 "fabric.type: %s needs on every node",
                 n, cfg->node[n].name, config_fabric_name(cfg->fabric.type));
+        if (given && !valid_device(cfg->fabric.type, cfg->node[n].device))
+            return config_fail(
+                in->ctx, -EINVAL, "nodes[%u].device: '%s'; allowed: %s", n, cfg->node[n].device,
+                cfg->fabric.type == CONFIG_FABRIC_DPDK
+                    ? "the PCI address of a NIC, as 0000:03:00.0, or a virtual device of DPDK's "
+                      "with its arguments, as net_tap0,iface=pando0"
+                    : "a network interface's name, 0 to 15 letters, digits, '.', '_' or '-'");
     }
     return 0;
 }
@@ -278,7 +306,7 @@ static int rule_address(const struct rule_input *in, struct pando_config *cfg)
         return config_fail(
             in->ctx, -EINVAL,
             "fabric.encapsulation: udp; allowed with fabric.type: af_packet, af_xdp, "
-            "auto or udp; it is %s",
+            "dpdk, auto or udp; it is %s",
             config_fabric_name(cfg->fabric.type));
     if (cfg->fabric.type != CONFIG_FABRIC_UDP && !wrapped)
         return 0;

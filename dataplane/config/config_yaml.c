@@ -28,6 +28,7 @@ static const cyaml_schema_value_t list_entry = {
 #define FIELD_BOOL FIELD_SCALAR
 #define FIELD_WORD FIELD_SCALAR
 #define FIELD_ADDRESS FIELD_SCALAR
+#define FIELD_DEVICE FIELD_SCALAR
 #define FIELD_PATH FIELD_SCALAR
 #define FIELD_ENUM FIELD_SCALAR
 #define FIELD_LIST(s, k) CYAML_FIELD_SEQUENCE(#k, OPTIONAL, s, k, &list_entry, 0, CONFIG_LIST_MAX),

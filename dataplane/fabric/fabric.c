@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dataplane/port/dpdk.h"
 #include "dataplane/port/eal.h"
 #include "dataplane/port/rendezvous.h"
 
@@ -112,7 +113,8 @@ int fabric_claim(struct fabric *f, char err[FABRIC_TEXT_MAX])
 static bool may_need_dpdk(const struct fabric *f)
 {
     enum config_fabric t = f->cfg->fabric.type;
-    return t == CONFIG_FABRIC_MEMIF || t == CONFIG_FABRIC_AF_PACKET || t == CONFIG_FABRIC_AUTO;
+    return t == CONFIG_FABRIC_MEMIF || t == CONFIG_FABRIC_AF_PACKET || t == CONFIG_FABRIC_DPDK ||
+           t == CONFIG_FABRIC_AUTO;
 }
 
 /* What EAL takes for packet memory, should a fabric need any: hugepages where there are some. */
@@ -121,15 +123,30 @@ static bool choose_memory(const struct fabric *f)
     return may_need_dpdk(f) && f->cfg->fabric.hugepages != CONFIG_HUGE_OFF && port_eal_hugepages();
 }
 
-/* memif and af_packet need packet memory; the other fabrics have their own. */
+/* The NIC on PCI that the fabric is; NULL: none. */
+static const char *pci_of(const struct fabric *f)
+{
+    const struct config_node *n = own_node(f);
+    bool pci = f->cfg->fabric.type == CONFIG_FABRIC_DPDK && n != NULL && config_is_pci(n->device);
+    return pci ? n->device : NULL;
+}
+
+/* memif, af_packet and dpdk need packet memory; the other fabrics have their own. */
 static int packet_memory(const struct fabric *f, char err[FABRIC_TEXT_MAX])
 {
-    if (f->huge || f->cfg->fabric.hugepages == CONFIG_HUGE_OFF)
+    if (f->huge || (f->cfg->fabric.hugepages == CONFIG_HUGE_OFF && pci_of(f) == NULL))
         return 0;
     if (f->cfg->fabric.hugepages == CONFIG_HUGE_ON) {
         snprintf(err, FABRIC_TEXT_MAX,
                  "fabric.hugepages is on, and 64 MiB of hugepages are not free: sysctl "
                  "vm.nr_hugepages=64, or set it to auto");
+        return -ENOMEM;
+    }
+    if (pci_of(f) != NULL) {
+        snprintf(err, FABRIC_TEXT_MAX,
+                 "a NIC on PCI (%s) needs 64 MiB of free hugepages: sysctl vm.nr_hugepages=64, and "
+                 "fabric.hugepages: auto",
+                 pci_of(f));
         return -ENOMEM;
     }
     fprintf(stderr,
@@ -165,8 +182,8 @@ int fabric_start_eal(struct fabric *f, bool always, char err[FABRIC_TEXT_MAX])
     setenv("RUNTIME_DIRECTORY", f->cfg->run_dir, 1);
     snprintf(prefix, sizeof(prefix), "node%u", f->self);
     f->huge = choose_memory(f);
-    int rc =
-        port_eal_init(f->huge, core >= 0 ? (unsigned)core : PORT_EAL_ANY_CORE, prefix, always, err);
+    int rc = port_eal_init(f->huge, core >= 0 ? (unsigned)core : PORT_EAL_ANY_CORE,
+                           f->huge ? pci_of(f) : NULL, prefix, always, err);
     f->eal = rc == 0;
     return rc;
 }
@@ -218,6 +235,21 @@ static int open_af_packet(struct fabric *f, char err[FABRIC_TEXT_MAX])
                                f->cfg->fabric.mtu, &f->port, err);
 }
 
+static int open_dpdk(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+    struct link_config link;
+    struct port_dpdk c = {
+        .device = own_node(f)->device,
+        .pci = pci_of(f) != NULL,
+        .queues = WIRE_CLASSES, /* one each */
+        .ethertype = f->cfg->fabric.ethertype,
+        .mtu = f->cfg->fabric.mtu,
+        .link = link_of(f, &link),
+    };
+    int rc = packet_memory(f, err);
+    return rc != 0 ? rc : port_open_dpdk(&c, &f->port, err);
+}
+
 static int open_af_xdp(struct fabric *f, char err[FABRIC_TEXT_MAX])
 {
 #ifdef PANDO_HAVE_AF_XDP
@@ -261,6 +293,7 @@ static int (*const openers[CONFIG_FABRICS])(struct fabric *, char *) = {
     [CONFIG_FABRIC_AF_PACKET] = open_af_packet,
     [CONFIG_FABRIC_AF_XDP] = open_af_xdp,
     [CONFIG_FABRIC_UDP] = open_udp,
+    [CONFIG_FABRIC_DPDK] = open_dpdk,
     [CONFIG_FABRIC_AUTO] = open_ladder,
 };
 
@@ -347,6 +380,14 @@ static void join_group(struct fabric *f)
     struct rrdp_mac group = port_group_mac(f->cfg->cluster_id);
     if (!f->port->reaches_all)
         return;
+    if (f->cfg->fabric.type == CONFIG_FABRIC_DPDK) {
+        const char *how = port_dpdk_join_group(f->port, &group);
+        if (how == NULL || f->verbose)
+            fprintf(stderr, "%s: %s takes the cluster's group frames %s\n", f->who,
+                    own_node(f)->device,
+                    how != NULL ? how : "not at all: invalidations are sent one by one");
+        return;
+    }
     f->group_fd = port_join_group(own_node(f)->device, &group);
     if (f->group_fd < 0)
         fprintf(stderr,
@@ -392,6 +433,11 @@ static void say(struct fabric *f)
     const char *name = config_fabric_name(f->cfg->fabric.type);
     if (f->text[0] == '\0')
         append(f, "%s", name);
+    if (f->cfg->fabric.type == CONFIG_FABRIC_DPDK) {
+        char text[PORT_ERROR_MAX];
+        port_dpdk_text(f->port, text, sizeof(text));
+        append(f, " on %s: %s", own_node(f)->device, text);
+    }
     if (mode_of(f) != NULL)
         append(f, ": %s", mode_of(f));
     if (f->verbose || strcmp(f->text, name) != 0)

@@ -34,7 +34,7 @@ static int lcores(unsigned core, char *buf, size_t size)
     return 0;
 }
 
-int port_eal_init(bool huge, unsigned core, const char *prefix, bool telemetry,
+int port_eal_init(bool huge, unsigned core, const char *pci, const char *prefix, bool telemetry,
                   char err[PORT_ERROR_MAX])
 {
     static char arg[EAL_ARGS][64], cores[EAL_LCORES]; /* EAL keeps pointers into its arguments */
@@ -46,7 +46,12 @@ int port_eal_init(bool huge, unsigned core, const char *prefix, bool telemetry,
     ARG("pando");
     ARG("--lcores");
     argv[argc++] = cores;
-    ARG("--no-pci");
+    if (pci == NULL) {
+        ARG("--no-pci");
+    } else { /* nothing else on the bus is touched */
+        ARG("-a");
+        ARG("%s", pci);
+    }
     /* The first match counts. memif complains about having no secondary processes and, each time a
      * client looks, about a server that has not started. */
     ARG("--log-level=pmd.net.memif:critical");

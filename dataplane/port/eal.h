@@ -12,14 +12,18 @@
 
 /* Once a process, by the thread that will poll, before the ports are opened.
  *   huge       packet memory in hugepages, without files (--in-memory); else ordinary memory
- * (--no-huge), which serves every virtual device, but no NIC that does DMA. Are there any?
- * port_eal_hugepages. core       the calling thread is pinned to it; PORT_EAL_ANY_CORE leaves the
- * affinity as it is. prefix     names the directory under /run/dpdk: unlike for all processes of a
- * machine, alike for all starts of one node, which thereby takes over what a killed predecessor
- * left. telemetry  DPDK's telemetry thread and its socket in that directory; without it nothing is
- * there. PCI is never scanned: real NICs are given as devices later. 0, or -errno and what to do in
- * err. */
-int port_eal_init(bool huge, unsigned core, const char *prefix, bool telemetry,
+ *              (--no-huge), which serves every virtual device, but no NIC that does DMA. Are there
+ *              any? port_eal_hugepages.
+ *   core       the calling thread is pinned to it; PORT_EAL_ANY_CORE leaves the affinity as it is.
+ *   pci        the address of a NIC on PCI, which is looked for at once, since the kind of DMA
+ *              addresses is chosen by it; NULL: PCI is not scanned.
+ *   prefix     names the directory under /run/dpdk: unlike for all processes of a machine, alike
+ *              for all starts of one node, which thereby takes over what a killed predecessor left.
+ *   telemetry  DPDK's telemetry thread and its socket in that directory; without it nothing is
+ *              there.
+ * 0, or -errno and what to do in err. A NIC that no driver takes is no error yet (port_open_dpdk).
+ */
+int port_eal_init(bool huge, unsigned core, const char *pci, const char *prefix, bool telemetry,
                   char err[PORT_ERROR_MAX]);
 /* Removes what it put under /run/dpdk; for a process that is about to end. */
 void port_eal_close(void);

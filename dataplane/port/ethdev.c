@@ -34,13 +34,13 @@
 
 #include "dataplane/base/bits.h"
 #include "dataplane/port/ethdev.h"
+#include "dataplane/port/ethdev_device.h"
 #include "dataplane/port/ethdev_ext.h"
 #include "dataplane/port/neighbour.h"
 
 enum {
     ETH_DEVICES = WIRE_NODES_MAX,
-    ETH_RING = 512, /* descriptors, where the device asks */
-    ETH_OUT = 64,   /* frames that wait for flush, per device */
+    ETH_OUT = 64, /* frames that wait for flush, per device */
     ETH_MBUFS_DEVICE = ETH_OUT + PORT_BURST * 2,
     ETH_MBUFS = 1023, /* a power of two less one: what the mempool stores best */
     ETH_CACHE = 128,
@@ -54,7 +54,8 @@ enum {
 };
 
 struct eth_device {
-    uint16_t id;
+    uint16_t id, rx_queues, next_queue;
+    const char *bus;
     char name[RTE_DEV_NAME_MAX_LEN];
     bool started, up, once_up;
     bool client; /* of memif: it connects when it is started, and only then */
@@ -73,6 +74,7 @@ struct eth_port {
     struct rte_mempool *pool;
     struct eth_ext ext;
     uint32_t devices, rotor, polls;
+    uint16_t urgent_queue; /* of each device: looked at before the others */
     bool one_per_peer;
     int8_t device_of[WIRE_NODES_MAX]; /* -1: none */
     struct rte_mbuf *reserved;
@@ -107,10 +109,20 @@ static bool is_dummy(const struct eth_port *e, const uint8_t *bytes)
     return e->one_per_peer && memcmp(bytes, none, sizeof(none)) == 0;
 }
 
+/* NICs whose buffers have a size of their own choice (e1000: a power of two) put a long frame into
+ * two; a buffer of ours has room for all of it. */
+static bool in_one_piece(struct eth_port *e, struct rte_mbuf *m)
+{
+    if (m->nb_segs == 1)
+        return true;
+    e->port.counters.rx_copied_bytes += m->pkt_len - m->data_len;
+    return rte_pktmbuf_linearize(m) == 0;
+}
+
 static bool frame_for_us(struct eth_port *e, struct rte_mbuf *m, struct link_frame *ret_frame)
 {
     enum link_verdict v =
-        m->nb_segs == 1 ? link_read(&e->link, bytes_of(m), m->data_len, ret_frame) : LINK_LENGTH;
+        in_one_piece(e, m) ? link_read(&e->link, bytes_of(m), m->data_len, ret_frame) : LINK_LENGTH;
     if (v == LINK_OK)
         return true;
     if (v == LINK_MAC && is_dummy(e, bytes_of(m)))
@@ -161,8 +173,7 @@ static void take_down(struct eth_device *d)
     if (d->started)
         rte_eth_dev_stop(d->id);
     d->started = false;
-    rte_eth_dev_close(d->id);
-    rte_eal_hotplug_remove("vdev", d->name); /* also removes the socket of a memif server */
+    ethdev_detach(d->bus, d->name, d->id);
 }
 
 static uint64_t now_ms(void)
@@ -205,6 +216,21 @@ static void look_at_links(struct eth_port *e)
     }
 }
 
+/* The urgent queue at each look, and first; of the others one after the other goes on where room
+ * ended. */
+static void take_from(struct eth_port *e, struct eth_device *d, uint32_t max)
+{
+    uint16_t urgent = e->urgent_queue < d->rx_queues ? e->urgent_queue : 0;
+    e->held += rte_eth_rx_burst(d->id, urgent, e->in + e->held, (uint16_t)(max - e->held));
+    for (uint16_t i = 1; i < d->rx_queues && e->held < max; i++) {
+        d->next_queue = (uint16_t)((d->next_queue + 1) % d->rx_queues);
+        if (d->next_queue == urgent)
+            d->next_queue = (uint16_t)((d->next_queue + 1) % d->rx_queues);
+        e->held +=
+            rte_eth_rx_burst(d->id, d->next_queue, e->in + e->held, (uint16_t)(max - e->held));
+    }
+}
+
 /* Takes frames from the devices, each in turn first. */
 static void take(struct eth_port *e, uint32_t max)
 {
@@ -214,7 +240,7 @@ static void take(struct eth_port *e, uint32_t max)
     for (uint32_t i = 0; i < e->devices && e->held < max; i++) {
         struct eth_device *d = &e->dev[(e->rotor + i) % e->devices];
         if (d->started)
-            e->held += rte_eth_rx_burst(d->id, 0, e->in + e->held, (uint16_t)(max - e->held));
+            take_from(e, d, max);
     }
     e->rotor++;
 }
@@ -488,6 +514,22 @@ static bool eth_gone(struct port *p, uint8_t peer)
     return !e->dev[i].up;
 }
 
+static const struct port_ops eth_ops;
+
+int ethdev_info(const struct port *p, struct ethdev_info *ret_info)
+{
+    const struct eth_port *e = (const struct eth_port *)p;
+    if (p == NULL || p->ops != &eth_ops || e->one_per_peer)
+        return -EOPNOTSUPP;
+    *ret_info = (struct ethdev_info){e->dev[0].id, e->dev[0].rx_queues};
+    return 0;
+}
+
+void ethdev_urgent_queue(struct port *p, uint16_t queue)
+{
+    self_of(p)->urgent_queue = queue;
+}
+
 static const struct port_ops eth_ops = {
     .name = "ethdev",
     .rx = eth_rx,
@@ -504,45 +546,20 @@ static const struct port_ops eth_ops = {
     .close = eth_close,
 };
 
-static int start_device(struct eth_port *e, struct eth_device *d, const char *devargs,
-                        char err[PORT_ERROR_MAX])
+static int start_device(struct eth_port *e, struct eth_device *d, const struct ethdev_wish *w,
+                        const char *devargs, char err[PORT_ERROR_MAX])
 {
-    struct rte_eth_conf conf = {0};
-    struct rte_eth_dev_info info = {0};
-    uint16_t rx = ETH_RING, tx = ETH_RING;
-    const char *comma = strchr(devargs, ',');
-    size_t len = comma != NULL ? (size_t)(comma - devargs) : strlen(devargs);
-    if (len >= sizeof(d->name))
-        return -EINVAL;
-    memcpy(d->name, devargs, len);
-    int rc = rte_eal_hotplug_add("vdev", d->name, comma != NULL ? comma + 1 : "");
-    if (rc == 0)
-        rc = rte_eth_dev_get_port_by_name(d->name, &d->id);
-    if (rc != 0) {
-        snprintf(err, PORT_ERROR_MAX,
-                 "device %s: DPDK cannot make it (%s); DPDK's own message is above", devargs,
-                 strerror(-rc));
+    enum port_ext ext;
+    int rc = ethdev_attach(w, devargs, d->name, &d->id, err);
+    if (rc != 0)
         return rc;
-    }
+    d->bus = w->bus;
     e->devices++; /* from here on eth_close undoes it */
-    rc = rte_eth_dev_info_get(d->id, &info);
-    enum port_ext ext = rc == 0 ? eth_ext_of(&info) : PORT_EXT_DRIVER;
-    if (ext == PORT_EXT_TAKEN)
-        conf.txmode.offloads = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-    else
-        e->port.ext = ext; /* one device that does not, and the port does not */
-    if (rc == 0)
-        rc = rte_eth_dev_configure(d->id, 1, 1, &conf);
-    if (rc == 0)
-        rc = rte_eth_dev_adjust_nb_rx_tx_desc(d->id, &rx, &tx);
-    if (rc == 0)
-        rc = rte_eth_rx_queue_setup(d->id, 0, rx, SOCKET_ID_ANY, NULL, e->pool);
-    if (rc == 0)
-        rc = rte_eth_tx_queue_setup(d->id, 0, tx, SOCKET_ID_ANY, NULL);
-    if (rc != 0) {
-        snprintf(err, PORT_ERROR_MAX, "device %s cannot be set up: %s", devargs, strerror(-rc));
+    rc = ethdev_set_up(w, devargs, d->id, e->pool, &d->rx_queues, &ext, err);
+    if (rc != 0)
         return rc;
-    }
+    if (ext != PORT_EXT_TAKEN)
+        e->port.ext = ext; /* one device that does not, and the port does not */
     d->client = strstr(devargs, "role=client") != NULL;
     in_interrupt_thread(start, d);
     d->next_try_ms = now_ms() + ETH_RETRY_MS;
@@ -589,12 +606,31 @@ static int begin_link(struct eth_port *e, const struct link_config *link, uint16
     return 0;
 }
 
-int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *peer_of,
-                     const struct link_config *link, uint16_t ethertype, uint16_t mtu,
-                     struct port **ret_port, char err[PORT_ERROR_MAX])
+/* Packet memory: for what waits here, and for what a NIC holds in its rings. */
+static int open_pool(struct eth_port *e, const struct ethdev_wish *w, uint32_t count,
+                     char err[PORT_ERROR_MAX])
 {
     static unsigned pools;
     char name[RTE_MEMPOOL_NAMESIZE];
+    unsigned mbufs = ETH_MBUFS + ETH_CACHE + count * ETH_MBUFS_DEVICE;
+    if (w->mtu != 0) /* a device that carries frames itself */
+        mbufs += count * (w->rx_queues + 1u) * ETH_RING;
+    snprintf(name, sizeof(name), "pando%u", pools++);
+    e->pool = rte_pktmbuf_pool_create(name, mbufs, ETH_CACHE, 0, ETH_DATA_ROOM, SOCKET_ID_ANY);
+    int rc = e->pool == NULL ? -rte_errno : 0;
+    snprintf(name, sizeof(name), "pandox%u", pools++);
+    if (rc == 0)
+        rc = eth_ext_open(&e->ext, name, count * ETH_OUT);
+    if (rc != 0)
+        snprintf(err, PORT_ERROR_MAX, "packet memory: %u buffers of %d bytes: %s", mbufs,
+                 ETH_DATA_ROOM, strerror(-rc));
+    return rc;
+}
+
+int ethdev_open(const struct ethdev_wish *wish, const char *const *devargs, uint32_t count,
+                const uint8_t *peer_of, const struct link_config *link, uint16_t ethertype,
+                uint16_t mtu, struct port **ret_port, char err[PORT_ERROR_MAX])
+{
     if (check_arguments(count, peer_of, link, mtu, err) != 0)
         return -EINVAL;
     struct eth_port *e = calloc(1, sizeof(*e) + count * sizeof(e->dev[0]));
@@ -607,19 +643,10 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
                             .ext_min = ETH_EXT_MIN};
     e->one_per_peer = peer_of != NULL;
     e->wait_fd = -1;
-    snprintf(name, sizeof(name), "pando%u", pools++);
-    unsigned mbufs = ETH_MBUFS + ETH_CACHE + count * ETH_MBUFS_DEVICE;
-    e->pool = rte_pktmbuf_pool_create(name, mbufs, ETH_CACHE, 0, ETH_DATA_ROOM, SOCKET_ID_ANY);
-    int rc = e->pool == NULL ? -rte_errno : 0;
-    snprintf(name, sizeof(name), "pandox%u", pools++);
-    if (rc == 0)
-        rc = eth_ext_open(&e->ext, name, count * ETH_OUT);
-    if (rc != 0)
-        snprintf(err, PORT_ERROR_MAX, "packet memory: %u buffers of %d bytes: %s", mbufs,
-                 ETH_DATA_ROOM, strerror(-rc));
+    int rc = open_pool(e, wish, count, err);
     memset(e->device_of, -1, sizeof(e->device_of));
     for (uint32_t i = 0; i < count && rc == 0; i++) {
-        rc = start_device(e, &e->dev[i], devargs[i], err);
+        rc = start_device(e, &e->dev[i], wish, devargs[i], err);
         if (rc == 0 && peer_of != NULL && peer_of[i] < WIRE_NODES_MAX) {
             e->device_of[peer_of[i]] = (int8_t)i;
             e->dev[i].peer = peer_of[i];
@@ -634,4 +661,12 @@ int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *
     }
     eth_close(&e->port);
     return rc;
+}
+
+int port_open_ethdev(const char *const *devargs, uint32_t count, const uint8_t *peer_of,
+                     const struct link_config *link, uint16_t ethertype, uint16_t mtu,
+                     struct port **ret_port, char err[PORT_ERROR_MAX])
+{
+    static const struct ethdev_wish virtual_one = {.bus = "vdev", .rx_queues = 1};
+    return ethdev_open(&virtual_one, devargs, count, peer_of, link, ethertype, mtu, ret_port, err);
 }

@@ -18,4 +18,21 @@ void ethdev_own_bell(struct port *p, struct bell *b);
  * 0, or -errno and a sentence: neighbours_open. */
 int ethdev_resolve_over(struct port *p, const char *interface, char err[PORT_ERROR_MAX]);
 
+struct ethdev_wish;
+
+/* As port_open_ethdev, with what is asked of each device. */
+int ethdev_open(const struct ethdev_wish *wish, const char *const *devargs, uint32_t count,
+                const uint8_t *peer_of, const struct link_config *link, uint16_t ethertype,
+                uint16_t mtu, struct port **ret_port, char err[PORT_ERROR_MAX]);
+
+/* A port on one device that leads to all peers; DPDK's number of it. -EOPNOTSUPP: another port. */
+struct ethdev_info {
+    uint16_t id, rx_queues;
+};
+int ethdev_info(const struct port *p, struct ethdev_info *ret_info);
+
+/* Of the device's receive queues the one that is looked at first and each time; 0 at first. A
+ * number that the device has not counts as 0. Only for ports of which ethdev_info is 0. */
+void ethdev_urgent_queue(struct port *p, uint16_t queue);
+
 #endif

@@ -267,6 +267,25 @@ static const struct bad bad_inputs[] = {
     {"queue beyond all NICs",
      TOP "nodes:\n- {id: 0, name: a, queue: 64}\n- {id: 1, name: b}\n",
      {"nodes[0].queue", "'64'", "0..63"}},
+    {"a NIC that is no PCI address",
+     TOP "nodes:\n- {id: 0, name: a, device: '0000:03:00.0'}\n- {id: 1, name: b, device: eth0}\n"
+         "fabric: {type: dpdk}\n",
+     {"nodes[1].device", "'eth0'", "PCI address"}},
+    {"a PCI address with a digit too many",
+     TOP "nodes:\n- {id: 0, name: a, device: '0000:03:00.00'}\n- {id: 1, name: b}\n"
+         "fabric: {type: dpdk}\n",
+     {"nodes[0].device", "'0000:03:00.00'", "PCI address"}},
+    {"a PCI address as an interface",
+     TOP "nodes:\n- {id: 0, name: a, device: '0000:03:00.0'}\n- {id: 1, name: b, device: eth0}\n"
+         "fabric: {type: af_packet}\n",
+     {"nodes[0].device", "0000:03:00.0", "a network interface's name"}},
+    {"dpdk without device",
+     TOP "nodes:\n- {id: 0, name: a}\n- {id: 1, name: b}\nfabric: {type: dpdk}\n",
+     {"device", "node 0", "'a'", "dpdk"}},
+    {"a device with a blank",
+     TOP "nodes:\n- {id: 0, name: a, device: 'net_tap0, iface=x'}\n- {id: 1, name: b}\n"
+         "fabric: {type: dpdk}\n",
+     {"nodes[0].device", "net_tap0, iface=x", "0 to 95"}},
     {"device name too long",
      TOP "nodes:\n- {id: 0, name: a, device: aaaaaaaaaaaaaaaa}\n- {id: 1, name: b}\n",
      {"nodes[0].device", "0 to 15"}},
@@ -427,6 +446,23 @@ static void test_defaults(void **state)
     assert_int_equal(c.poll.empty_polls, 16);
     assert_false(c.coherence.check);
     assert_int_equal(c.node[0].resident_pages, 0);
+}
+
+static void test_devices_of_dpdk(void **state)
+{
+    static const char text[] =
+        TOP "nodes:\n- {id: 0, name: a, device: '0000:af:1d.7'}\n"
+            "- {id: 1, name: b, device: 'net_tap0,iface=pando0,mac=02:00:00:00:00:01'}\n"
+            "fabric: {type: dpdk}\n";
+    struct pando_config c;
+
+    (void)state;
+    load_good(text, &c);
+    assert_int_equal(c.fabric.type, CONFIG_FABRIC_DPDK);
+    assert_true(config_on_the_wire(c.fabric.type));
+    assert_true(config_is_pci(c.node[0].device) && !config_is_pci(c.node[1].device));
+    assert_false(config_is_pci("0000:af:1d.8") || config_is_pci("0000:af:1d") || config_is_pci(""));
+    assert_string_equal(c.node[1].device, "net_tap0,iface=pando0,mac=02:00:00:00:00:01");
 }
 
 static void test_ladder(void **state)
@@ -638,21 +674,14 @@ enum { BAD = sizeof(bad_inputs) / sizeof(bad_inputs[0]) };
 int main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_bytes_zero),
-        cmocka_unit_test(test_too_many_nodes),
-        cmocka_unit_test(test_no_file),
-        cmocka_unit_test(test_mangled),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_ladder),
-        cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_homes_dealt_out),
-        cmocka_unit_test(test_warning),
-        cmocka_unit_test(test_find_node),
-        cmocka_unit_test(test_hash_same),
-        cmocka_unit_test(test_hash_differs),
-        cmocka_unit_test(test_examples),
-        cmocka_unit_test(test_reference_current),
+        cmocka_unit_test(test_bytes_zero),      cmocka_unit_test(test_too_many_nodes),
+        cmocka_unit_test(test_no_file),         cmocka_unit_test(test_mangled),
+        cmocka_unit_test(test_values),          cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_devices_of_dpdk), cmocka_unit_test(test_ladder),
+        cmocka_unit_test(test_addresses),       cmocka_unit_test(test_homes_dealt_out),
+        cmocka_unit_test(test_warning),         cmocka_unit_test(test_find_node),
+        cmocka_unit_test(test_hash_same),       cmocka_unit_test(test_hash_differs),
+        cmocka_unit_test(test_examples),        cmocka_unit_test(test_reference_current),
     };
     enum { OTHERS = sizeof(others) / sizeof(others[0]) };
     struct CMUnitTest tests[BAD + OTHERS];

@@ -253,7 +253,7 @@ static struct port *open_side(uint8_t side)
     bool huge =
         port_eal_hugepages() && side == 1; /* both kinds of memory, if there are hugepages */
     if (is_dpdk())
-        REQUIRE(port_eal_init(huge, PORT_EAL_ANY_CORE, prefix, side == 1, err) == 0);
+        REQUIRE(port_eal_init(huge, PORT_EAL_ANY_CORE, NULL, prefix, side == 1, err) == 0);
     if (strncmp(fabric, "memif", 5) == 0) {
         if (strcmp(fabric, "memif") == 0)
             check_directory(side);
