@@ -121,11 +121,16 @@ bool link_reaches(const struct link *l, uint8_t peer)
 
 /* ---- write --------------------------------------------------------------------------------- */
 
+uint16_t link_source_port(uint8_t to, uint8_t cls)
+{
+    const uint8_t flow[2] = {to, cls};
+    uint32_t h = fnv1a(flow, sizeof(flow));
+    return (uint16_t)(LINK_SOURCE_PORT + ((h ^ h >> 14) & 0x3FFF));
+}
+
 static void write_udp(const struct link *l, uint8_t peer, uint8_t cls, uint32_t len, uint8_t *udp)
 {
-    const uint8_t flow[2] = {peer, cls};
-    uint32_t h = fnv1a(flow, sizeof(flow));
-    put_be16(udp, LINK_SOURCE_PORT + ((h ^ h >> 14) & 0x3FFF));
+    put_be16(udp, link_source_port(peer, cls));
     put_be16(udp + 2, l->cfg.udp_port);
     put_be16(udp + 4, UDP_BYTES + len);
     put_be16(udp + 6, 0); /* no checksum */

@@ -13,7 +13,8 @@
  *
  * The destination port is Pando's, at all nodes the same. The source port only spreads flows over
  * paths and receive queues: it follows from the destination node and the traffic class, so one
- * class to one node stays in order. It is not looked at.
+ * class to one node stays in order, and a NIC can tell classes apart by it (offload). Software does
+ * not look at it: a UDP socket's is another one.
  *
  * The address that RRDP sees of a sender is its MAC over plain Ethernet. Behind a router that would
  * be the router's, so over UDP it is made from the IP address (link_ip_mac). What such a frame is
@@ -104,6 +105,9 @@ static inline uint32_t link_ip_bytes(enum link_kind kind)
 {
     return link_header_bytes(kind) - LINK_ETHERNET_BYTES;
 }
+
+/* UDP source port of frames of this class to this node. Two classes to one node have two ports. */
+uint16_t link_source_port(uint8_t to, uint8_t cls);
 
 /* A 6-byte stand-in for an IP address, locally administered: 02:04 and the IPv4 address, or 02:06
  * and 32 bits of FNV-1a over the IPv6 address, high byte first. Not for LINK_ETHERNET. */

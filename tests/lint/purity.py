@@ -13,9 +13,11 @@ import sys
 import tempfile
 
 PURE = ["dataplane/base", "dataplane/wire", "dataplane/coherence", "dataplane/transport",
-        "dataplane/interrupt", "dataplane/clock", "hypervisor-glue/lapic"]
-EDGE = ["dataplane/port", "dataplane/endpoint", "dataplane/host", "dataplane/memory", "hypervisor-glue/link", "bpf"]
-APP = ["dataplane/config", "dataplane/fabric", "dataplane/engine", "dataplane/net", "hypervisor-glue/run"]
+        "dataplane/interrupt", "dataplane/clock", "hypervisor-glue/lapic", "offload/plan", "offload/nic"]
+EDGE = ["dataplane/port", "dataplane/endpoint", "dataplane/host", "dataplane/memory", "hypervisor-glue/link", "bpf",
+        "offload/flow"]
+APP = ["dataplane/config", "dataplane/fabric", "dataplane/engine", "dataplane/net", "hypervisor-glue/run",
+       "offload/show"]
 PURE_HEADERS = {"stdint.h", "stdbool.h", "stddef.h", "string.h", "limits.h", "errno.h"}
 # Colour BPF: what runs in the kernel (NAME.bpf.c), and the one header that it shares with its user side.
 BPF_SYSTEM = re.compile(r"stddef\.h|linux/\w+\.h|bpf/bpf_(helpers|endian)\.h")

@@ -151,7 +151,7 @@ static void round_trips(void **state)
             if (k == LINK_ETHERNET)
                 continue;
             unsigned port = (unsigned)b[header - 8] << 8 | b[header - 7];
-            assert_true(port >= LINK_SOURCE_PORT);
+            assert_int_equal(port, link_source_port(to.cfg.self, len > 4 ? len & 3 : 0));
             ports += port != last_port;
             last_port = port;
             assert_int_equal(read_exact(&to, b, header + len - 1, &f), LINK_LENGTH);
@@ -160,6 +160,18 @@ static void round_trips(void **state)
         }
         assert_true(k == LINK_ETHERNET || ports > 20);
     }
+}
+
+/* What a NIC tells classes apart by. */
+static void source_ports(void **state)
+{
+    (void)state;
+    for (uint8_t n = 0; n < WIRE_NODES_MAX; n++)
+        for (uint8_t c = 0; c < WIRE_CLASSES; c++) {
+            assert_true(link_source_port(n, c) >= LINK_SOURCE_PORT);
+            for (uint8_t d = 0; d < c; d++)
+                assert_int_not_equal(link_source_port(n, c), link_source_port(n, d));
+        }
 }
 
 /* Whether a changed byte there may leave the frame as it was to us; anywhere else it must not. */
@@ -357,9 +369,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_headers), cmocka_unit_test(same_as_pcap),
-        cmocka_unit_test(round_trips),    cmocka_unit_test(every_byte),
-        cmocka_unit_test(named),          cmocka_unit_test(lengths),
-        cmocka_unit_test(setting_up),
+        cmocka_unit_test(round_trips),    cmocka_unit_test(source_ports),
+        cmocka_unit_test(every_byte),     cmocka_unit_test(named),
+        cmocka_unit_test(lengths),        cmocka_unit_test(setting_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
