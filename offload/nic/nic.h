@@ -13,9 +13,10 @@
 
 enum { NIC_TEMPLATES_MAX = 8, NIC_RULES_UNKNOWN = 0 };
 
-/* How our own header is matched: by an item RAW relative to the header before it, or by an item
- * FLEX, which has to be created first (rte_flow_flex_item_create). */
-enum nic_flex { NIC_FLEX_NONE, NIC_FLEX_RAW, NIC_FLEX_ITEM };
+/* How our own header is matched: by an item RAW relative to the header before it; by a RAW alone,
+ * the whole frame as hexadecimal digits, spec and mask; or by an item FLEX, which has to be created
+ * first (rte_flow_flex_item_create). */
+enum nic_flex { NIC_FLEX_NONE, NIC_FLEX_RAW, NIC_FLEX_FRAME, NIC_FLEX_ITEM };
 
 /* A shape of rule: what must be matched, what may be besides, which actions it can have. */
 struct nic_template {
@@ -45,7 +46,6 @@ struct nic {
     bool async;      /* rte_flow's template and asynchronous API */
     bool mac_filter; /* multicast addresses: rte_eth_dev_set_mc_addr_list */
     bool checksum;   /* IPv4 header checksum, both ways */
-    bool crypto;     /* frames as Pando would encrypt them */
     uint16_t queues; /* receive queues, at most */
     enum nic_flex flex;
     uint32_t templates;

@@ -39,16 +39,17 @@ struct nic;
 /* ---- rules --------------------------------------------------------------------------------- */
 
 /* What a pattern can match: enumerator, name, bytes of the value. The mask follows from the field:
- * all bits, but of RRDP_CLASS the low two. Items are there for every header up to the last field,
- * at least eth for LINK_ETHERNET and eth / ipv4 or ipv6 / udp for the others, so those imply
- * EtherType and protocol. ETH_TYPE behind a tag is its inner type. RRDP_... lie in the header
- * behind the link header (wire.h), at RULE_RRDP_..._AT: a NIC matches them by a flexible item or
- * not at all. */
+ * all bits, but of RRDP_CLASS the low two. A pattern has an item for every header: eth for
+ * LINK_ETHERNET, eth / ipv4 or ipv6 / udp for the others, so those imply EtherType and protocol
+ * (IP_PROTO: where a driver wants it said). ETH_TYPE behind a tag is its inner type. RRDP_... lie
+ * in the header behind the link header (wire.h), at RULE_RRDP_..._AT: a NIC matches them by a
+ * flexible item or not at all. */
 /* clang-format off */
 #define RULE_FIELD_LIST(X) \
     X(ETH_SRC, "eth src", 6) X(ETH_DST, "eth dst", 6) X(ETH_TYPE, "eth type", 2) \
     X(VLAN_PCP, "vlan pcp", 1) \
-    X(IP_SRC, "ip src", 16) X(IP_DST, "ip dst", 16) X(UDP_SRC, "udp src", 2) X(UDP_DST, "udp dst", 2) \
+    X(IP_SRC, "ip src", 16) X(IP_DST, "ip dst", 16) X(IP_PROTO, "ip proto", 1) \
+    X(UDP_SRC, "udp src", 2) X(UDP_DST, "udp dst", 2) \
     X(RRDP_SOURCE, "rrdp source", 1) X(RRDP_CLASS, "rrdp class", 1) X(RRDP_TAG, "rrdp tag", 4)
 #define RULE_ACTION_LIST(X) \
     X(QUEUE, "queue") \
@@ -77,6 +78,7 @@ enum {
     PLAN_QUEUES_MAX = 16,
     PLAN_EPOCHS_MAX = 64,
     PLAN_REASON_MAX = 160,
+    PLAN_TEXT_MAX = 512, /* a rule in words, with its end */
 };
 
 struct rule {
@@ -192,11 +194,13 @@ bool plan_serves(const struct rule *r, const struct intent *i);
 
 /* ---- changes ------------------------------------------------------------------------------- */
 
-/* The fewest changes that make `to` of `from`, both for this NIC: a rule that is the same (pattern,
- * actions, group, priority) stays. In an order in which no frame that both plans drop comes
- * through: first the DROP rules that are new, then what is removed, then the rest of what is new. A
- * DROP that has to be replaced by another over the same frames is removed last. Returns how many.
- */
+/* The fewest changes that make `to` of `from`, both for one NIC: a rule that is the same
+ * (plan_same_rule) stays. In an order in which nothing comes through that both plans drop: DROP
+ * rules that are new; others that go; others that are new; DROP rules that go. No pattern is ever
+ * there twice: a rule with the pattern of one that goes comes directly behind the removal of that,
+ * so that only a DROP that is replaced by another DROP with the same pattern leaves a gap of one
+ * step. Before what goes is gone there may be more rules than plan_make allows for: what finds no
+ * room is tried again at the end. Returns how many. */
 enum plan_op { PLAN_ADD, PLAN_REMOVE };
 struct plan_change {
     enum plan_op op;
@@ -219,15 +223,17 @@ int32_t plan_apply(const struct plan *p, enum link_kind kind, const uint8_t *fra
 
 /* ---- words --------------------------------------------------------------------------------- */
 
-/* A rule as dpdk-testpmd takes it behind "flow create 0": "ingress pattern eth type is 0x88b5 / end
- * actions queue index 1 / end". What a rule needs beforehand (a flex item, sample actions) is
- * plan_prelude_text. Cut at size (1 or more), always terminated; returns the length that is there.
- */
+/* In words of dpdk-testpmd, cut at size (1 or more), always terminated; they return the length that
+ * is there. A rule, behind "flow create 0 ": "ingress pattern eth type is 0x88b5 / end actions
+ * queue index 1 / end". Before it, where it needs that, a line of its own: a pattern of the flex
+ * item, or what a sample does; else "". Before all rules, lines: how the flex item is made; else
+ * "". */
 size_t plan_rule_text(const struct nic *nic, const struct plan_input *in, const struct rule *r,
                       char *out, size_t size);
-/* Lines that testpmd must be told before the rules; "" if none. */
-size_t plan_prelude_text(const struct nic *nic, const struct plan_input *in, const struct plan *p,
-                         char *out, size_t size);
+size_t plan_before_rule_text(const struct nic *nic, const struct plan_input *in,
+                             const struct rule *r, char *out, size_t size);
+size_t plan_before_all_text(const struct nic *nic, const struct plan_input *in,
+                            const struct plan *p, char *out, size_t size);
 /* "steer urgent to queue 1", "fence node 3", "fence epoch 0x1a2b3c4d of node 3". */
 size_t plan_intent_text(const struct intent *i, char *out, size_t size);
 const char *plan_backend_name(enum backend b);
