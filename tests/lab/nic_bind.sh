@@ -14,10 +14,13 @@ for pci; do
     [ ! -e "$device/driver" ] || echo "$pci" >"$device/driver/unbind"
     if [ "$driver" = kernel ]; then
         echo >"$device/driver_override"
-        modprobe "$(cat "$device/modalias")"
+        modprobe -q "$(cat "$device/modalias")" || true # a driver that is built in is no module
     else
         echo "$driver" >"$device/driver_override"
     fi
     echo "$pci" >/sys/bus/pci/drivers_probe
     [ -e "$device/driver" ] || { echo "${0##*/}: $pci: $driver does not take it" >&2; exit 1; }
+    for inner in "$device"/virtio*/modalias; do # what makes a network card of a virtio device
+        [ ! -e "$inner" ] || modprobe "$(cat "$inner")"
+    done
 done
