@@ -87,7 +87,7 @@ struct rule {
     /* As in the frame, so in network byte order (RRDP_TAG: little-endian); IPv4 in the first four
      * bytes, VLAN_PCP 0..7. What is not matched is 0. */
     uint8_t value[RULE_FIELDS][RULE_VALUE_MAX];
-    bool tagged;              /* the pattern has a VLAN item behind eth */
+    bool tagged;              /* behind eth is a VLAN item, of VID 0: a priority tag */
     bool transfer;            /* in the embedded switch, not in the port's receive path */
     uint16_t group, priority; /* of rte_flow: 0 comes first */
     uint16_t queue;           /* QUEUE, RSS */
@@ -167,7 +167,7 @@ struct plan_input {
     } epoch[PLAN_EPOCHS_MAX];            /* old connections; no two the same */
     uint64_t local;                      /* nodes behind the same embedded switch: not this one */
     uint16_t local_port[WIRE_NODES_MAX]; /* DPDK's port number of their representor */
-    uint16_t wire_port;                  /* ... and of the uplink */
+    uint16_t own_port, wire_port;        /* ... of this node's, and of the uplink */
     bool xdp; /* the port has an XDP program of ours: what it does comes before software */
     /* What the device said no to, whatever its table promises: bits of enum intent_type, and of the
      * index of the NIC's templates. */
