@@ -29,7 +29,7 @@ static struct text reason_of(struct intent_plan *p)
     return text_begin(p->reason, sizeof(p->reason));
 }
 
-static void not_by_hardware(struct intent_plan *p, enum backend by, enum why why)
+static void say(struct intent_plan *p, enum backend by, enum why why)
 {
     struct text t = reason_of(p);
     p->by = by;
@@ -59,20 +59,33 @@ static bool has_rule(const struct maker *m, enum intent_type type, uint8_t cls, 
 
 /* ---- fences -------------------------------------------------------------------------------- */
 
+/* Rules that have to name a class hold back what says one of the four in front of our header. */
+static void by_class_only(const struct maker *m, struct intent_plan *p, int shape)
+{
+    const struct ability *a = &m->ability[shape];
+    bool ports = (a->cls & FIELD(UDP_SRC)) != 0, tags = (a->cls & FIELD(VLAN_PCP)) != 0;
+    if (!a->every_cls || !(ports || tags))
+        return;
+    say(p, BACKEND_HARDWARE, ports ? WHY_OTHER_PORTS : WHY_OTHER_TAGS);
+    p->partly = true;
+}
+
 static void explain_fence(const struct maker *m, struct intent_plan *p, int shape, enum why why)
 {
     const struct intent *i = &p->intent;
     bool node = i->type == INTENT_FENCE_NODE;
     enum backend next = node && m->in->xdp ? BACKEND_XDP : BACKEND_SOFTWARE;
     if (shape == SHAPE_NONE) {
-        not_by_hardware(p, next, why);
+        say(p, next, why);
         return;
     }
     uint32_t have = 0;
     for (uint8_t c = 0; c < WIRE_CLASSES; c++)
         have += has_rule(m, i->type, c, i->node, i->tag);
-    if (have == WIRE_CLASSES)
+    if (have == WIRE_CLASSES) {
+        by_class_only(m, p, shape);
         return;
+    }
     if (have == 0)
         p->by = next;
     p->partly = have > 0;
@@ -103,16 +116,21 @@ static void explain_fences(const struct maker *m)
 
 /* ---- steering ------------------------------------------------------------------------------ */
 
-/* Without rules of their own frames come to queue 0; those of a fenced node are not missed. */
-static uint32_t peers_without(const struct maker *m, uint8_t cls)
+/* Peers, and those of them whose frames come to queue 0 for want of a rule. One whose frames are
+ * dropped is not missed. */
+struct reach {
+    uint32_t peers, missing;
+};
+
+static struct reach reach(const struct maker *m, uint8_t cls)
 {
-    uint32_t n = 0;
-    if (plan_queue(m, cls) == 0)
-        return 0;
+    struct reach n = {0, 0};
     for (uint64_t p = plan_peers(m->in); p != 0; p &= p - 1) {
         uint8_t node = (uint8_t)bit64_first(p);
-        n += !has_rule(m, INTENT_STEER, cls, node, 0) &&
-             !has_rule(m, INTENT_FENCE_NODE, cls, node, 0);
+        if (has_rule(m, INTENT_FENCE_NODE, cls, node, 0))
+            continue;
+        n.peers++;
+        n.missing += plan_queue(m, cls) != 0 && !has_rule(m, INTENT_STEER, cls, node, 0);
     }
     return n;
 }
@@ -129,35 +147,35 @@ static void explain_steer(const struct maker *m, struct intent_plan *p)
 {
     uint8_t cls = p->intent.cls;
     if (m->in->queues == 1) {
-        not_by_hardware(p, BACKEND_NONE, WHY_ONE_QUEUE);
+        say(p, BACKEND_NONE, WHY_ONE_QUEUE);
         return;
     }
     if (m->steer == SHAPE_NONE) {
-        not_by_hardware(p, m->in->xdp ? BACKEND_XDP : BACKEND_SOFTWARE, m->no_steer);
+        say(p, m->in->xdp ? BACKEND_XDP : BACKEND_SOFTWARE, m->no_steer);
         p->partly = m->in->xdp;
         return;
     }
     const struct ability *a = &m->ability[m->steer];
-    uint32_t peers = bit64_count(plan_peers(m->in)), missing = peers_without(m, cls);
+    struct reach n = reach(m, cls);
     struct text t = reason_of(p);
     if (a->cls == 0 && !wants_one_queue(m->in)) {
         p->partly = true;
         text_str(&t, why_text(WHY_NO_CLASS));
         text_str(&t, ": all come to queue ");
         text_dec(&t, plan_queue(m, cls));
-        text_str(&t, missing > 0 ? "; " : "");
+        text_str(&t, n.missing > 0 ? "; " : "");
     }
-    if (missing == 0)
+    if (n.missing == 0)
         return;
-    if (missing == peers) {
+    if (n.missing == n.peers) {
         p->by = BACKEND_SOFTWARE;
         p->partly = false;
     } else {
         p->partly = true;
     }
-    text_dec(&t, missing);
+    text_dec(&t, n.missing);
     text_str(&t, " of ");
-    text_dec(&t, peers);
+    text_dec(&t, n.peers);
     text_str(&t, " nodes come to queue 0: ");
     if ((a->peer & FIELD(ETH_SRC)) != 0 && m->wanted[m->steer] == m->made[m->steer])
         text_str(&t, "no MAC address is known of them");
@@ -173,11 +191,11 @@ static void explain_cell(const struct maker *m, struct intent_plan *p, enum why 
     if (has_rule(m, i->type, i->cls, i->node, 0))
         return;
     if (has_rule(m, INTENT_FENCE_NODE, i->cls, i->node, 0)) {
-        not_by_hardware(p, BACKEND_NONE, WHY_FENCED);
+        say(p, BACKEND_NONE, WHY_FENCED);
         return;
     }
     /* It would have been counted, but nothing names the node. */
-    not_by_hardware(p, BACKEND_SOFTWARE, why == WHY_FULL ? WHY_ADDRESS : why);
+    say(p, BACKEND_SOFTWARE, why == WHY_FULL ? WHY_ADDRESS : why);
     if (why == WHY_ROOM) {
         struct text t = reason_of(p);
         say_room(m, &t, m->steer, m->cells_wanted);
@@ -203,9 +221,9 @@ static void explain_group(const struct maker *m)
     struct intent_plan *p =
         add(m, (struct intent){.type = INTENT_GROUP, .cls = RULE_ANY, .node = RULE_ANY});
     if (!m->nic->mac_filter)
-        not_by_hardware(p, BACKEND_SOFTWARE, WHY_NO_LIST);
+        say(p, BACKEND_SOFTWARE, WHY_NO_LIST);
     else if (m->in->refused_intents & WANT(GROUP))
-        not_by_hardware(p, BACKEND_SOFTWARE, WHY_REFUSED);
+        say(p, BACKEND_SOFTWARE, WHY_REFUSED);
 }
 
 static void explain_replicate(const struct maker *m)
@@ -221,13 +239,13 @@ static void explain_replicate(const struct maker *m)
         if (m->nic->shape[s].transfer && m->nic->shape[s].copies > most)
             most = m->nic->shape[s].copies;
     if (in->link.kind != LINK_ETHERNET || memcmp(in->group_mac, none, 6) == 0) {
-        not_by_hardware(p, BACKEND_NONE, WHY_NO_GROUPS);
+        say(p, BACKEND_NONE, WHY_NO_GROUPS);
     } else if (in->local == 0) {
-        not_by_hardware(p, BACKEND_NONE, WHY_NOBODY_LOCAL);
+        say(p, BACKEND_NONE, WHY_NOBODY_LOCAL);
     } else if (most == 0) {
-        not_by_hardware(p, BACKEND_SOFTWARE, WHY_NO_MIRROR);
+        say(p, BACKEND_SOFTWARE, WHY_NO_MIRROR);
     } else if (most >= bit64_count(in->local)) {
-        not_by_hardware(p, BACKEND_SOFTWARE, WHY_REFUSED);
+        say(p, BACKEND_SOFTWARE, WHY_REFUSED);
     } else {
         struct text t = reason_of(p);
         p->by = BACKEND_SOFTWARE;
@@ -242,11 +260,11 @@ static void explain_checksum(const struct maker *m)
     struct intent_plan *p =
         add(m, (struct intent){.type = INTENT_CHECKSUM, .cls = RULE_ANY, .node = RULE_ANY});
     if (m->in->link.kind != LINK_UDP4)
-        not_by_hardware(p, BACKEND_NONE, WHY_NO_IPV4);
+        say(p, BACKEND_NONE, WHY_NO_IPV4);
     else if (!m->nic->checksum)
-        not_by_hardware(p, BACKEND_SOFTWARE, WHY_NO_CHECKSUM);
+        say(p, BACKEND_SOFTWARE, WHY_NO_CHECKSUM);
     else if (m->in->refused_intents & WANT(CHECKSUM))
-        not_by_hardware(p, BACKEND_SOFTWARE, WHY_REFUSED);
+        say(p, BACKEND_SOFTWARE, WHY_REFUSED);
 }
 
 void plan_intents(const struct maker *m)
@@ -268,7 +286,6 @@ void plan_intents(const struct maker *m)
     if (in->checksum)
         explain_checksum(m);
     if (in->crypto)
-        not_by_hardware(
-            add(m, (struct intent){.type = INTENT_CRYPTO, .cls = RULE_ANY, .node = RULE_ANY}),
+        say(add(m, (struct intent){.type = INTENT_CRYPTO, .cls = RULE_ANY, .node = RULE_ANY}),
             BACKEND_NONE, WHY_NO_CRYPTO);
 }

@@ -28,17 +28,19 @@ struct ability {
     bool every_peer; /* ... a source */
 };
 
-/* Why an intent is not all in hardware. */
+/* Why an intent is not all in hardware. NO_RULES to NO_TAG: the later, the nearer to it. */
 /* clang-format off */
 #define WHY_LIST(X) \
     X(FULL, "")                 /* it is */ \
-    X(NO_RULES, "this port takes no rules for this link") \
+    X(NO_RULES, "no rules are known for this port and link") \
+    X(NO_DROP, "its rules cannot drop") \
+    X(NO_PEER, "its rules do not see the source node") \
+    X(NO_TAG, "its rules do not see the connection tag") \
     X(REFUSED, "the device refused its rules") \
     X(ONE_QUEUE, "one receive queue") \
-    X(NO_CLASS, "its rules cannot tell classes apart here") \
-    X(NO_PEER, "its rules cannot tell nodes apart here") \
-    X(NO_DROP, "its rules cannot drop") \
-    X(NO_TAG, "its rules cannot see the connection tag") \
+    X(NO_CLASS, "its rules do not see the class") \
+    X(OTHER_PORTS, "what it sends from another UDP port, as a socket does, comes through") \
+    X(OTHER_TAGS, "what it sends with another priority comes through") \
     X(NO_ACTION, "its rules do not have this action") \
     X(NO_PRIORITY, "its rules have no priorities and a drop would overlap with steering") \
     X(ADDRESS, "no MAC address is known of the node") \

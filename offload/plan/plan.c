@@ -158,23 +158,29 @@ static void choose_steer(struct maker *m)
     }
 }
 
-/* The shape that steers, if it can do this too; else the first. */
-static int droppers(const struct maker *m, bool tag, enum why *why)
+static enum why no_drop(const struct maker *m, int shape, bool tag)
+{
+    const struct ability *a = &m->ability[shape];
+    if (!a->usable)
+        return WHY_NO_RULES;
+    if ((m->nic->shape[shape].fates & DO(DROP)) == 0)
+        return WHY_NO_DROP;
+    if (a->peer == 0)
+        return WHY_NO_PEER;
+    return tag && a->tag == 0 ? WHY_NO_TAG : WHY_FULL;
+}
+
+/* The shape that steers, if it can do this too; else the first that can. *why: what the nearest to
+ * it lacks. */
+static int dropper(const struct maker *m, bool tag, enum why *why)
 {
     int found = SHAPE_NONE;
     *why = WHY_NO_RULES;
     for (int s = 0; s < (int)m->nic->templates; s++) {
-        const struct ability *a = &m->ability[s];
-        if (!a->usable)
-            continue;
-        if ((m->nic->shape[s].fates & DO(DROP)) == 0)
-            *why = *why == WHY_NO_RULES ? WHY_NO_DROP : *why;
-        else if (a->peer == 0)
-            *why = WHY_NO_PEER;
-        else if (tag && a->tag == 0)
-            *why = WHY_NO_TAG;
-        else if (found == SHAPE_NONE || s == m->steer)
+        enum why lacks = no_drop(m, s, tag);
+        if (lacks == WHY_FULL && (found == SHAPE_NONE || s == m->steer))
             found = s;
+        *why = lacks > *why ? lacks : *why;
     }
     return found;
 }
@@ -182,12 +188,12 @@ static int droppers(const struct maker *m, bool tag, enum why *why)
 static void choose_fence(struct maker *m)
 {
     bool steers = m->steer != SHAPE_NONE, order = has_priorities(m->nic);
-    m->fence = droppers(m, false, &m->no_fence);
+    m->fence = dropper(m, false, &m->no_fence);
     if (m->fence != SHAPE_NONE && !order && steers && m->fence != m->steer) {
         m->fence = SHAPE_NONE;
         m->no_fence = WHY_NO_PRIORITY;
     }
-    m->epoch = droppers(m, true, &m->no_epoch);
+    m->epoch = dropper(m, true, &m->no_epoch);
     if (m->epoch != SHAPE_NONE && !order && steers) {
         m->epoch = SHAPE_NONE;
         m->no_epoch = WHY_NO_PRIORITY;

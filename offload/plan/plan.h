@@ -234,6 +234,11 @@ size_t plan_before_rule_text(const struct nic *nic, const struct plan_input *in,
                              const struct rule *r, char *out, size_t size);
 size_t plan_before_all_text(const struct nic *nic, const struct plan_input *in,
                             const struct plan *p, char *out, size_t size);
+/* All of a plan, line by line: intents behind '#', which testpmd skips, so that it can be pasted.
+ */
+typedef void plan_line(void *arg, const char *line);
+void plan_print(const struct nic *nic, const struct plan_input *in, const struct plan *plan,
+                plan_line *line, void *arg);
 /* "steer urgent to queue 1", "fence node 3", "fence epoch 0x1a2b3c4d of node 3". */
 size_t plan_intent_text(const struct intent *i, char *out, size_t size);
 const char *plan_backend_name(enum backend b);
