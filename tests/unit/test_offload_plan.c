@@ -433,11 +433,32 @@ static void check_rule(const struct rule *r, uint32_t made[NIC_TEMPLATES_MAX])
                 assert_int_equal(r->value[f][b], 0);
 }
 
+/* Our header is matched as far as the NIC sees it. */
+static void check_flex(const struct rule *r)
+{
+    const struct nic_template *t = &w.nic->shape[r->shape];
+    static const struct {
+        enum rule_field field;
+        uint8_t at, bytes;
+    } in[] = {{RULE_RRDP_SOURCE, 2, 1}, {RULE_RRDP_CLASS, 4, 1}, {RULE_RRDP_TAG, 16, 4}};
+    uint32_t bytes = 0;
+    for (unsigned i = 0; i < PANDO_ARRAY_LEN(in); i++) {
+        if ((r->fields >> in[i].field & 1) == 0)
+            continue;
+        bytes += in[i].bytes;
+        assert_true(in[i].at + in[i].bytes <= t->flex_until);
+        assert_true(in[i].field != RULE_RRDP_CLASS || t->flex_bits);
+    }
+    assert_true(bytes <= t->flex_bytes);
+}
+
 static void check_plan(void)
 {
     uint32_t a = 0, b = 0, made[NIC_TEMPLATES_MAX] = {0};
     for (uint32_t i = 0; i < w.plan.rules; i++)
         check_rule(&w.plan.rule[i], made);
+    for (uint32_t i = 0; i < w.plan.rules; i++)
+        check_flex(&w.plan.rule[i]);
     for (unsigned s = 0; s < w.nic->templates; s++)
         if (w.nic->shape[s].capacity != NIC_RULES_UNKNOWN)
             assert_true(made[s] <= w.nic->shape[s].capacity);
