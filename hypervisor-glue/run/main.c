@@ -14,14 +14,18 @@ const char *argp_program_version = "pando 0.1.0";
 static const struct {
     const char *name;
     char *title;                        /* argv[0] of the command, for its messages */
-    int (*main)(int argc, char **argv); /* NULL: a command of the program pando-net */
-    const char *doc;
+    int (*main)(int argc, char **argv); /* NULL: a command of another program */
+    const char *doc, *program;
 } commands[] = {
     {"run", (char[]){"pando run"}, run_main, "start a virtual machine on all nodes of a cluster"},
     {"ping", (char[]){"pando ping"}, NULL,
-     "is a node's host there, and does the transport reach it"},
-    {"echo", (char[]){"pando echo"}, NULL, "the far end of ping and bench, in a dataplane's place"},
-    {"bench", (char[]){"pando bench"}, NULL, "measure the transport between two nodes"},
+     "is a node's host there, and does the transport reach it", "pando-net"},
+    {"echo", (char[]){"pando echo"}, NULL, "the far end of ping and bench, in a dataplane's place",
+     "pando-net"},
+    {"bench", (char[]){"pando bench"}, NULL, "measure the transport between two nodes",
+     "pando-net"},
+    {"offload", (char[]){"pando offload"}, NULL,
+     "what NICs can do for it, and what they do for running dataplanes", "pando-offload"},
 };
 
 static int help(FILE *to, int status)
@@ -33,11 +37,12 @@ static int help(FILE *to, int status)
     return status;
 }
 
-/* What uses a fabric needs DPDK, which nothing else of pando does: a program of its own. */
-static int net_main(const char *title, char **argv)
+/* What uses a fabric needs DPDK, and what speaks of NICs their tables, which nothing else of pando
+ * does: programs of their own. */
+static int other_main(const char *title, const char *program, char **argv)
 {
     char path[PROGRAM_PATH_MAX];
-    if (!program_find(path, title, "pando-net"))
+    if (!program_find(path, title, program))
         return 1;
     execv(path, argv);
     fprintf(stderr, "%s: %s: %s\n", title, path, strerror(errno));
@@ -52,7 +57,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (strcmp(argv[1], commands[i].name) == 0) {
             if (commands[i].main == NULL)
-                return net_main(commands[i].title, argv);
+                return other_main(commands[i].title, commands[i].program, argv);
             argv[1] = commands[i].title;
             return commands[i].main(argc - 1, argv + 1);
         }

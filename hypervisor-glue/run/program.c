@@ -24,8 +24,12 @@ static bool find_in(char ret[PROGRAM_PATH_MAX], const char *base, const char *di
 bool program_find(char ret_path[PROGRAM_PATH_MAX], const char *command, const char *name)
 {
     /* Installed: pando in bin, the others in libexec/pando. Built: each in its source's folder. */
-    static const char *const dirs[] = {"", "../libexec/pando", "../vkvm", "../../dataplane/engine",
-                                       "../../dataplane/net"};
+    static const char *const dirs[] = {"",
+                                       "../libexec/pando",
+                                       "../vkvm",
+                                       "../../dataplane/engine",
+                                       "../../dataplane/net",
+                                       "../../offload/show"};
     char self[PROGRAM_PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     self[n > 0 ? n : 0] = '\0';
