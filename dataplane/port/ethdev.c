@@ -525,9 +525,9 @@ int ethdev_info(const struct port *p, struct ethdev_info *ret_info)
     return 0;
 }
 
-void ethdev_urgent_queue(struct port *p, uint16_t queue)
+void ethdev_urgent_queue(const struct port *p, uint16_t queue)
 {
-    self_of(p)->urgent_queue = queue;
+    self_of((struct port *)(uintptr_t)p)->urgent_queue = queue;
 }
 
 static const struct port_ops eth_ops = {

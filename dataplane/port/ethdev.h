@@ -32,7 +32,8 @@ struct ethdev_info {
 int ethdev_info(const struct port *p, struct ethdev_info *ret_info);
 
 /* Of the device's receive queues the one that is looked at first and each time; 0 at first. A
- * number that the device has not counts as 0. Only for ports of which ethdev_info is 0. */
-void ethdev_urgent_queue(struct port *p, uint16_t queue);
+ * number that the device has not counts as 0. (const: as port_below gives it.) Only for ports of
+ * which ethdev_info is 0. */
+void ethdev_urgent_queue(const struct port *p, uint16_t queue);
 
 #endif

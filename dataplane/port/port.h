@@ -148,8 +148,15 @@ struct port_ops {
         struct port *p); /* leaves nothing behind: no file, socket, segment. Use port_close */
 };
 
+/* Looks at received frames before the caller of port_rx does (offload/flow): keeps those that are
+ * handed on, in their new order, at the head of frame[], and returns how many. */
+struct port_sieve {
+    uint32_t (*run)(struct port_sieve *s, struct port_frame *frame, uint32_t n);
+};
+
 struct port {
     const struct port_ops *ops;
+    struct port_sieve *sieve; /* NULL: none */
     char name[PORT_NAME_MAX];
     uint16_t mtu;        /* frame bytes without link header: 1500, 9000, ... */
     struct rrdp_mac mac; /* as peers see it in struct port_frame: link_own_mac */
@@ -163,7 +170,8 @@ struct port {
 
 static inline uint32_t port_rx(struct port *p, struct port_frame *out, uint32_t max)
 {
-    return p->ops->rx(p, out, max);
+    uint32_t n = p->ops->rx(p, out, max);
+    return p->sieve == NULL || n == 0 ? n : p->sieve->run(p->sieve, out, n);
 }
 
 /* True if the last len bytes of a frame may be committed by reference. */

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Private to offload/flow. */
+#ifndef PANDO_OFFLOAD_INTERNAL_H
+#define PANDO_OFFLOAD_INTERNAL_H
+
+#include <pthread.h>
+
+#include "offload/flow/install.h"
+#include "offload/flow/offload.h"
+#include "offload/flow/sieve.h"
+
+struct offload {
+    struct port *port;
+    const struct nic *nic;
+    char driver[32]; /* "": no device of DPDK's */
+    uint16_t queues;
+    struct flow_device *device; /* NULL: none that takes rules */
+    struct flow_device_rte rte;
+    struct install *install;
+    struct plan_input in;
+    struct plan plan;    /* what is wanted now */
+    struct plan scratch; /* of the probe */
+    /* Shapes of rules that the device does not take, and its words. */
+    char shape_why[NIC_TEMPLATES_MAX][FLOW_WHY_MAX];
+    struct sieve sieve;
+    bool count;
+    /* The plan and what is installed, between the polling thread, which writes, and the one that
+     * asks. Counters are read without. */
+    pthread_mutex_t lock;
+};
+
+#endif

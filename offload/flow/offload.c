@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "offload/flow/offload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#pragma GCC diagnostic ignored "-Wundef" /* DPDK's headers ask for GCC_VERSION under clang */
+#include <rte_ethdev.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/port/ethdev.h"
+#include "offload/flow/internal.h"
+
+#define US UINT64_C(1000)
+
+static uint64_t clock_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+/* The device below the port, if it is one of DPDK's, and what is known of its family. */
+static void find_nic(struct offload *o, const struct offload_config *cfg)
+{
+    struct ethdev_info info;
+    struct rte_eth_dev_info dev = {0};
+    o->nic = cfg->nic != NULL ? cfg->nic : &nic_none;
+    o->device = cfg->device;
+    o->queues = 1;
+    if (ethdev_info(port_below(cfg->port), &info) != 0 ||
+        rte_eth_dev_info_get(info.id, &dev) != 0 || dev.driver_name == NULL)
+        return;
+    snprintf(o->driver, sizeof(o->driver), "%s", dev.driver_name);
+    o->queues = info.rx_queues;
+    const struct nic *known = nic_by_driver(dev.driver_name);
+    if (cfg->nic == NULL && known != NULL)
+        o->nic = known;
+    if (o->device == NULL && o->nic->templates > 0) {
+        flow_device_rte_init(&o->rte, info.id, cfg->link.kind, o->nic->flex);
+        o->device = &o->rte.device;
+    }
+}
+
+static bool has_xdp(const struct port *p)
+{
+#ifdef PANDO_HAVE_AF_XDP
+    return port_af_xdp_mode(p) != NULL;
+#else
+    (void)p;
+    return false;
+#endif
+}
+
+static void begin_input(struct offload *o, const struct offload_config *cfg)
+{
+    o->in = (struct plan_input){
+        .link = cfg->link,
+        .ethertype = cfg->ethertype,
+        .queues = o->queues <= PLAN_QUEUES_MAX ? o->queues : PLAN_QUEUES_MAX,
+        .count = cfg->count,
+        .mark = cfg->mark,
+        .xdp = has_xdp(cfg->port),
+    };
+    memcpy(o->in.group_mac, cfg->group_mac, sizeof(o->in.group_mac));
+    plan_class_queues(o->in.queues, o->in.class_queue);
+}
+
+/* An input that needs a rule of each kind that may come: all peers and a connection of each are
+ * fenced. Over plain Ethernet any address does to ask with. */
+static void worst_case(const struct offload *o, struct plan_input *out)
+{
+    *out = o->in;
+    for (uint8_t n = 0; n < o->in.link.nodes; n++) {
+        if (n == o->in.link.self)
+            continue;
+        const uint8_t mac[6] = {2, 'P', 'A', 'N', 'D', n};
+        memcpy(out->peer_mac[n], mac, sizeof(mac));
+        out->fenced |= bit64(n);
+    }
+    out->epochs = 1;
+    out->epoch[0].node = o->in.link.self == 0 ? 1 : 0;
+    out->epoch[0].tag = 1;
+}
+
+/* What the device takes of what its family's table promises, first of what is wanted now, then of
+ * what may come. What it takes nothing of is planned without, until nothing changes. */
+static int probe(struct offload *o)
+{
+    struct plan_input *worst = malloc(sizeof(*worst));
+    if (worst == NULL)
+        return -ENOMEM;
+    uint32_t before;
+    int rc = 0;
+    do {
+        before = o->in.refused_shapes;
+        for (unsigned i = 0; i < 2 && rc == 0; i++) {
+            uint32_t refused = 0;
+            worst_case(o, worst);
+            rc = plan_make(o->nic, i == 0 ? &o->in : worst, &o->scratch);
+            if (rc == 0)
+                install_probe(o->device, &o->scratch, &refused, o->shape_why);
+            o->in.refused_shapes |= refused;
+        }
+    } while (rc == 0 && o->in.refused_shapes != before);
+    free(worst);
+    return rc;
+}
+
+/* Plans anew, and tells everybody but the NIC: the sieve, and by install_want what is left to do.
+ */
+static int replan(struct offload *o)
+{
+    pthread_mutex_lock(&o->lock);
+    int rc = plan_make(o->nic, &o->in, &o->plan);
+    if (rc == 0) {
+        classify_init(&o->sieve.rules, &o->in);
+        if (o->install != NULL)
+            install_want(o->install, &o->plan);
+    }
+    pthread_mutex_unlock(&o->lock);
+    return rc;
+}
+
+static void step(struct offload *o, uint64_t budget_ns)
+{
+    if (o->install == NULL)
+        return;
+    pthread_mutex_lock(&o->lock);
+    install_step(o->install, budget_ns);
+    pthread_mutex_unlock(&o->lock);
+}
+
+/* Without a fence and without anything to count or to order nobody need look at each frame. */
+static void attach_if_needed(struct offload *o)
+{
+    if (o->count || o->sieve.order || o->in.fenced != 0 || o->in.epochs > 0)
+        sieve_attach(&o->sieve, o->port);
+    else
+        sieve_detach(&o->sieve, o->port);
+}
+
+int offload_open(const struct offload_config *cfg, struct offload **ret_offload)
+{
+    struct offload *o = calloc(1, sizeof(*o));
+    if (o == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&o->lock, NULL);
+    o->port = cfg->port;
+    o->count = cfg->count;
+    o->sieve.order = cfg->order;
+    find_nic(o, cfg);
+    begin_input(o, cfg);
+    int rc = o->device != NULL ? probe(o) : 0;
+    if (rc == 0 && o->device != NULL)
+        rc = install_open(o->device, clock_ns, &o->install);
+    if (rc == 0)
+        rc = replan(o);
+    if (rc != 0) {
+        offload_close(o);
+        return rc;
+    }
+    step(o, OFFLOAD_OPEN_MS * 1000 * US);
+    if (o->driver[0] != '\0')
+        ethdev_urgent_queue(port_below(o->port), o->in.class_queue[WIRE_CLASS_URGENT]);
+    attach_if_needed(o);
+    *ret_offload = o;
+    return 0;
+}
+
+void offload_close(struct offload *o)
+{
+    if (o == NULL)
+        return;
+    sieve_detach(&o->sieve, o->port);
+#ifdef PANDO_HAVE_AF_XDP
+    for (uint64_t n = o->in.fenced; n != 0; n &= n - 1)
+        port_af_xdp_fence(o->port, (uint8_t)bit64_first(n), false);
+#endif
+    install_close(o->install);
+    pthread_mutex_destroy(&o->lock);
+    free(o);
+}
+
+/* ---- changes ------------------------------------------------------------------------------- */
+
+static int check_node(const struct offload *o, uint8_t node)
+{
+    return node < o->in.link.nodes && node != o->in.link.self ? 0 : -EINVAL;
+}
+
+/* The input has changed. In software it holds when this returns; in the NIC as far as the budget
+ * goes. An input that cannot be planned is taken back. */
+static int changed(struct offload *o, const struct plan_input *before)
+{
+    int rc = replan(o);
+    if (rc != 0) {
+        o->in = *before;
+        return rc;
+    }
+    attach_if_needed(o);
+    step(o, OFFLOAD_FENCE_US * US);
+    return 0;
+}
+
+int offload_peer(struct offload *o, uint8_t node, const uint8_t mac[6])
+{
+    struct plan_input before = o->in;
+    if (check_node(o, node) != 0)
+        return -EINVAL;
+    if (o->in.link.kind != LINK_ETHERNET || memcmp(o->in.peer_mac[node], mac, 6) == 0)
+        return 0;
+    memcpy(o->in.peer_mac[node], mac, 6);
+    return changed(o, &before);
+}
+
+int offload_fence(struct offload *o, uint8_t node, bool on)
+{
+    struct plan_input before = o->in;
+    if (check_node(o, node) != 0)
+        return -EINVAL;
+    o->in.fenced = on ? o->in.fenced | bit64(node) : o->in.fenced & ~bit64(node);
+    if (o->in.fenced == before.fenced)
+        return 0;
+    if (on)
+        o->sieve.fenced_node[node] = 0;
+    int rc = changed(o, &before);
+#ifdef PANDO_HAVE_AF_XDP
+    if (rc == 0 && o->in.xdp)
+        rc = port_af_xdp_fence(o->port, node, on);
+#endif
+    return rc;
+}
+
+int offload_fence_epoch(struct offload *o, uint8_t node, uint32_t tag, bool on)
+{
+    struct plan_input before = o->in;
+    uint32_t k = 0;
+    if (check_node(o, node) != 0)
+        return -EINVAL;
+    while (k < o->in.epochs && (o->in.epoch[k].node != node || o->in.epoch[k].tag != tag))
+        k++;
+    if (on == (k < o->in.epochs))
+        return 0;
+    if (on && k == PLAN_EPOCHS_MAX)
+        return -ENOSPC;
+    if (on) {
+        o->in.epoch[k].node = node;
+        o->in.epoch[k].tag = tag;
+        o->in.epochs++;
+        o->sieve.fenced_epoch[k] = 0;
+    } else { /* the last one takes its place, with its counter */
+        o->in.epochs--;
+        o->in.epoch[k] = o->in.epoch[o->in.epochs];
+        o->sieve.fenced_epoch[k] = o->sieve.fenced_epoch[o->in.epochs];
+    }
+    return changed(o, &before);
+}
+
+void offload_tick(struct offload *o)
+{
+    if (o->install == NULL || pthread_mutex_trylock(&o->lock) != 0)
+        return; /* somebody reads: later */
+    if (install_step(o->install, OFFLOAD_TICK_US * US))
+        install_count(o->install);
+    pthread_mutex_unlock(&o->lock);
+}
+
+bool offload_settled(const struct offload *o)
+{
+    return o->install == NULL || install_done(o->install);
+}
+
+uint64_t offload_dropped(const struct offload *o)
+{
+    return o->sieve.dropped;
+}

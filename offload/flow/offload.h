@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What is wanted of the network under a port, and who does it: the NIC by rules, the port's XDP
+ * program, or the poll loop. EDGE.
+ *
+ * Nothing depends on the NIC. Each intent is served in software from the moment it is wanted
+ * (sieve.h), and once more below where that is possible; offload_text says for each which, and why
+ * not the NIC, in the driver's own words where it refused. So a rule may come late, and a driver
+ * may be slow: its calls are made at open and at a fence, and what did not fit into the budget of
+ * that, in offload_tick. A single call has no bound; the longest is shown.
+ *
+ * A fence cuts off a node that was given up and goes on sending, not one that writes another number
+ * into its frames (bpf/contract.h). A fence by epoch takes the frames of one old connection, by its
+ * tag, and lets the node's new one pass.
+ *
+ * All functions are called by the polling thread, but offload_text: any thread.
+ *
+ * Planned, not written: rte_flow's template and asynchronous API (nic.h: async), flex items, and
+ * copies in the embedded switch.
+ */
+#ifndef PANDO_OFFLOAD_H
+#define PANDO_OFFLOAD_H
+
+#include "dataplane/port/port.h"
+#include "offload/flow/device.h"
+
+struct offload;
+
+enum {
+    OFFLOAD_TEXT_MAX = 8192, /* what one answer of DPDK's telemetry holds */
+    OFFLOAD_OPEN_MS = 2000,  /* budgets of the driver's calls: at open, ... */
+    OFFLOAD_FENCE_US = 2000, /* ... when something changes, ... */
+    OFFLOAD_TICK_US = 200,   /* ... and now and then, until all is done */
+};
+
+struct offload_config {
+    struct port *port;       /* as it is polled; a fault filter in front is looked through */
+    struct link_config link; /* over plain Ethernet kind, self and nodes */
+    uint16_t ethertype;
+    uint8_t group_mac[6]; /* all 0: no group frames, or the port takes them not */
+    bool order;           /* urgent frames of a burst first, where no rule has told them apart */
+    bool count;           /* frames by source and class */
+    bool mark;            /* by the NIC; nobody here reads it yet */
+    /* For tests: takes the rules instead of the port's NIC, whose abilities are nic. */
+    const struct nic *nic;
+    struct flow_device *device;
+};
+
+/* 0; -EINVAL: nodes out of range; -ENOMEM. Where there is no NIC of ours, or it refuses all, that
+ * is no error. Takes up to OFFLOAD_OPEN_MS and one call. */
+int offload_open(const struct offload_config *cfg, struct offload **ret_offload);
+/* Removes all rules and lifts the fences; the port is still open. NULL is fine. */
+void offload_close(struct offload *o);
+
+/* The address of a node's frames, as port_frame.src has it and as the transport believes it:
+ * over plain Ethernet a NIC tells nodes apart by nothing else. Other links know addresses. */
+int offload_peer(struct offload *o, uint8_t node, const uint8_t mac[6]);
+
+/* From the next port_rx on (on: false: no longer) nothing of this node is handed on. 0; -EINVAL:
+ * itself, or no such node. */
+int offload_fence(struct offload *o, uint8_t node, bool on);
+/* ... nothing of the connection with this tag; another one of the node's passes. -ENOSPC: there are
+ * PLAN_EPOCHS_MAX of them. */
+int offload_fence_epoch(struct offload *o, uint8_t node, uint32_t tag, bool on);
+
+/* Goes on with what is left to do, asks for the counters of a rule. Some times a second. */
+void offload_tick(struct offload *o);
+
+/* True: the NIC has all rules that it takes. */
+bool offload_settled(const struct offload *o);
+
+/* The intents and rules as JSON, from number `from` on as many as fit (intents first); "next" in it
+ * is the number to go on with, 0 behind the last. node: shown as this. Returns its length. */
+size_t offload_text(struct offload *o, uint32_t from, char out[OFFLOAD_TEXT_MAX]);
+
+/* For tests: frames that were dropped here, in software, by all fences. */
+uint64_t offload_dropped(const struct offload *o);
+
+#endif
