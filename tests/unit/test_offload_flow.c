@@ -1,0 +1,694 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * offload/flow without a NIC: rules in rte_flow's words; how rules come into a device that refuses,
+ * is slow, is full, or does not let go; fences, counters and the text over a pair of ports; and all
+ * NICs of the tables as a model in front of the port (plan_apply): with the NIC, without it and
+ * with a NIC that takes some rules only, the same frames are handed on.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/base/prng.h"
+#include "offload/flow/install.h"
+#include "offload/flow/offload.h"
+#include "offload/flow/pattern.h"
+#include "offload/plan/classify.h"
+
+enum { SELF = 0, NODES = 5, MTU = 1400, OLD = 0x0DD, NEW = 0x4EE, MS = 1000000 };
+
+#define F(field)   (1u << RULE_##field)
+#define DO(action) (1u << RULE_DO_##action)
+
+/* ---- a device ------------------------------------------------------------------------------ */
+
+struct fake {
+    struct flow_device device;
+    struct plan has; /* what it was given, gaps closed */
+    uintptr_t handle[PLAN_RULES_MAX], last;
+    uint32_t capacity, calls;
+    uint64_t clock_ns, cost_ns;
+    bool stuck;     /* removes nothing */
+    uint32_t never; /* actions that it takes no rule of */
+    uint32_t lies;  /* ... that it validates, and does not create */
+    uint64_t frames_a_rule;
+};
+
+static struct fake fake;
+
+static uint64_t fake_clock(void)
+{
+    return fake.clock_ns;
+}
+
+static int fake_validate(struct flow_device *d, const struct rule *r, char why[FLOW_WHY_MAX])
+{
+    struct fake *f = (struct fake *)d;
+    if ((r->actions & f->never) == 0)
+        return 0;
+    snprintf(why, FLOW_WHY_MAX, "action not supported");
+    return -ENOTSUP;
+}
+
+static int fake_create(struct flow_device *d, const struct rule *r, void **ret_handle,
+                       char why[FLOW_WHY_MAX])
+{
+    struct fake *f = (struct fake *)d;
+    f->calls++;
+    f->clock_ns += f->cost_ns;
+    if ((r->actions & f->lies) != 0) {
+        snprintf(why, FLOW_WHY_MAX, "no room in \"TCAM\" \\ %u", f->has.rules);
+        return -EINVAL;
+    }
+    if (fake_validate(d, r, why) != 0)
+        return -ENOTSUP;
+    if (f->has.rules == f->capacity) {
+        snprintf(why, FLOW_WHY_MAX, "table full");
+        return -ENOSPC;
+    }
+    for (uint32_t k = 0; k < f->has.rules; k++) { /* as drivers do: one rule a pattern */
+        struct rule same = f->has.rule[k];
+        same.actions = r->actions;
+        same.queue = r->queue;
+        same.mark = r->mark;
+        assert_false(plan_same_rule(&same, r));
+    }
+    f->has.rule[f->has.rules] = *r;
+    f->handle[f->has.rules++] = ++f->last;
+    *ret_handle = (void *)f->last;
+    return 0;
+}
+
+static int fake_destroy(struct flow_device *d, void *handle, char why[FLOW_WHY_MAX])
+{
+    struct fake *f = (struct fake *)d;
+    f->calls++;
+    f->clock_ns += f->cost_ns;
+    if (f->stuck) {
+        snprintf(why, FLOW_WHY_MAX, "busy");
+        return -EBUSY;
+    }
+    for (uint32_t k = 0; k < f->has.rules; k++)
+        if (f->handle[k] == (uintptr_t)handle) {
+            f->has.rules--;
+            memmove(&f->has.rule[k], &f->has.rule[k + 1],
+                    (f->has.rules - k) * sizeof(f->has.rule[0]));
+            memmove(&f->handle[k], &f->handle[k + 1], (f->has.rules - k) * sizeof(f->handle[0]));
+            return 0;
+        }
+    fail_msg("a rule is removed twice");
+    return -ENOENT;
+}
+
+static int fake_count(struct flow_device *d, void *handle, uint64_t *ret_frames,
+                      uint64_t *ret_bytes)
+{
+    struct fake *f = (struct fake *)d;
+    (void)handle;
+    f->calls++;
+    *ret_frames = f->frames_a_rule;
+    *ret_bytes = f->frames_a_rule * 100;
+    return 0;
+}
+
+static void fake_reset(void)
+{
+    static const struct flow_device_ops ops = {fake_validate, fake_create, fake_destroy,
+                                               fake_count};
+    memset(&fake, 0, sizeof(fake));
+    fake.device.ops = &ops;
+    fake.capacity = PLAN_RULES_MAX;
+}
+
+/* ---- patterns ------------------------------------------------------------------------------ */
+
+static void make(const struct rule *r, enum link_kind kind, enum nic_flex flex,
+                 struct flow_rule *out)
+{
+    const char *why;
+    assert_int_equal(flow_rule_make(r, kind, flex, out, &why), 0);
+}
+
+static void test_pattern_ethernet(void **state)
+{
+    struct rule r = {.fields = F(ETH_SRC) | F(ETH_TYPE),
+                     .actions = DO(QUEUE) | DO(COUNT) | DO(MARK),
+                     .queue = 3,
+                     .mark = plan_mark(1, 2),
+                     .priority = 4,
+                     .group = 1};
+    struct flow_rule f;
+    (void)state;
+    memcpy(r.value[RULE_ETH_SRC], "\x02\x00\x00\x00\x00\x09", 6);
+    memcpy(r.value[RULE_ETH_TYPE], "\x88\xb5", 2);
+    make(&r, LINK_ETHERNET, NIC_FLEX_NONE, &f);
+    assert_true(f.attr.ingress && !f.attr.transfer && f.attr.priority == 4 && f.attr.group == 1);
+    const struct rte_flow_item_eth *spec = f.item[0].spec, *mask = f.item[0].mask;
+    assert_int_equal(f.item[0].type, RTE_FLOW_ITEM_TYPE_ETH);
+    assert_memory_equal(&spec->hdr.src_addr, "\x02\x00\x00\x00\x00\x09", 6);
+    assert_memory_equal(&spec->hdr.ether_type, "\x88\xb5", 2);
+    assert_memory_equal(mask, "\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", 14);
+    assert_int_equal(f.item[1].type, RTE_FLOW_ITEM_TYPE_END);
+    assert_int_equal(f.action[0].type, RTE_FLOW_ACTION_TYPE_COUNT);
+    assert_int_equal(((const struct rte_flow_action_mark *)f.action[1].conf)->id, plan_mark(1, 2));
+    assert_int_equal(((const struct rte_flow_action_queue *)f.action[2].conf)->index, 3);
+    assert_int_equal(f.action[3].type, RTE_FLOW_ACTION_TYPE_END);
+
+    r.tagged = true; /* the type then is the tag's */
+    r.fields |= F(VLAN_PCP);
+    r.value[RULE_VLAN_PCP][0] = 6;
+    make(&r, LINK_ETHERNET, NIC_FLEX_NONE, &f);
+    const struct rte_flow_item_vlan *tag = f.item[1].spec, *tag_mask = f.item[1].mask;
+    assert_int_equal(f.item[1].type, RTE_FLOW_ITEM_TYPE_VLAN);
+    assert_memory_equal(tag, "\xc0\x00\x88\xb5", 4);
+    assert_memory_equal(tag_mask, "\xe0\x00\xff\xff", 4);
+    mask = f.item[0].mask;
+    assert_memory_equal(mask, "\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\0\0", 14);
+}
+
+static void test_pattern_udp(void **state)
+{
+    struct rule r = {.fields = F(IP_SRC) | F(UDP_SRC) | F(UDP_DST), .actions = DO(DROP)};
+    struct flow_rule f;
+    (void)state;
+    memcpy(r.value[RULE_IP_SRC], "\xc0\x00\x02\x09", 4);
+    memcpy(r.value[RULE_UDP_SRC], "\xc0\x01", 2);
+    memcpy(r.value[RULE_UDP_DST], "\x88\xb5", 2);
+    make(&r, LINK_UDP4, NIC_FLEX_NONE, &f);
+    assert_null(f.item[0].spec); /* any Ethernet header */
+    const struct rte_flow_item_ipv4 *ip = f.item[1].spec, *ip_mask = f.item[1].mask;
+    assert_memory_equal(&ip->hdr.src_addr, "\xc0\x00\x02\x09", 4);
+    assert_true(ip_mask->hdr.src_addr == UINT32_MAX && ip_mask->hdr.dst_addr == 0 &&
+                ip_mask->hdr.next_proto_id == 0);
+    const struct rte_flow_item_udp *udp = f.item[2].spec;
+    assert_memory_equal(udp, "\xc0\x01\x88\xb5", 4);
+    assert_int_equal(f.action[0].type, RTE_FLOW_ACTION_TYPE_DROP);
+    r.actions = DO(RSS);
+    r.queue = 2;
+    make(&r, LINK_UDP6, NIC_FLEX_NONE, &f);
+    assert_int_equal(f.item[1].type, RTE_FLOW_ITEM_TYPE_IPV6);
+    const struct rte_flow_action_rss *rss = f.action[0].conf;
+    assert_true(rss->queue_num == 1 && rss->queue[0] == 2);
+}
+
+static void test_pattern_own_header(void **state)
+{
+    struct rule r = {.fields = F(ETH_TYPE) | F(RRDP_SOURCE) | F(RRDP_CLASS), .actions = DO(DROP)};
+    struct flow_rule f;
+    const char *why;
+    (void)state;
+    memcpy(r.value[RULE_ETH_TYPE], "\x88\xb5", 2);
+    r.value[RULE_RRDP_SOURCE][0] = 7;
+    r.value[RULE_RRDP_CLASS][0] = 2;
+    make(&r, LINK_ETHERNET, NIC_FLEX_RAW, &f);
+    const struct rte_flow_item_raw *raw = f.item[1].spec, *mask = f.item[1].mask;
+    assert_true(raw->relative && raw->offset == 2 && raw->length == 3);
+    assert_memory_equal(raw->pattern, "\x07\x00\x02", 3);
+    assert_memory_equal(mask->pattern, "\xff\x00\x03", 3);
+    r.fields = F(ETH_TYPE) | F(RRDP_TAG);
+    memcpy(r.value[RULE_RRDP_TAG], "\x11\x22\x33\x44", 4);
+    make(&r, LINK_ETHERNET, NIC_FLEX_RAW, &f);
+    assert_true(raw->offset == 16 && raw->length == 4);
+    make(&r, LINK_ETHERNET, NIC_FLEX_FRAME, &f); /* 14 + 20 bytes, in digits; nothing besides */
+    raw = f.item[0].spec;
+    assert_true(f.item[1].type == RTE_FLOW_ITEM_TYPE_END && raw->length == 2 * (14 + 20));
+    assert_memory_equal(raw->pattern + 2 * 12, "88B5", 4);
+    assert_memory_equal(raw->pattern + 2 * 30, "11223344", 8);
+    mask = f.item[0].mask;
+    assert_memory_equal(mask->pattern + 2 * 12, "FFFF0000", 8);
+    assert_int_equal(flow_rule_make(&r, LINK_ETHERNET, NIC_FLEX_ITEM, &f, &why), -ENOTSUP);
+    assert_non_null(strstr(why, "flex item"));
+    assert_int_equal(flow_rule_make(&r, LINK_ETHERNET, NIC_FLEX_NONE, &f, &why), -ENOTSUP);
+    r.transfer = true;
+    assert_int_equal(flow_rule_make(&r, LINK_ETHERNET, NIC_FLEX_RAW, &f, &why), -ENOTSUP);
+}
+
+/* ---- installing ---------------------------------------------------------------------------- */
+
+static struct plan want, other;
+
+static struct rule drop_of(uint8_t node)
+{
+    struct rule r = {.fields = F(ETH_SRC) | F(ETH_TYPE),
+                     .actions = DO(DROP),
+                     .node = node,
+                     .serves = 1u << INTENT_FENCE_NODE};
+    r.value[RULE_ETH_SRC][5] = node;
+    return r;
+}
+
+static void want_drops(struct plan *p, uint8_t from, uint8_t until)
+{
+    p->rules = 0;
+    for (uint8_t n = from; n < until; n++)
+        p->rule[p->rules++] = drop_of(n);
+}
+
+static struct install *opened(void)
+{
+    struct install *i;
+    fake_reset();
+    assert_int_equal(install_open(&fake.device, fake_clock, &i), 0);
+    return i;
+}
+
+static bool device_has(const struct plan *p)
+{
+    if (fake.has.rules != p->rules)
+        return false;
+    for (uint32_t k = 0; k < p->rules; k++) {
+        bool found = false;
+        for (uint32_t m = 0; m < fake.has.rules; m++)
+            found |= plan_same_rule(&p->rule[k], &fake.has.rule[m]);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+static void test_budget(void **state)
+{
+    struct install *i = opened();
+    (void)state;
+    fake.cost_ns = MS;
+    want_drops(&want, 1, 31);
+    install_want(i, &want);
+    unsigned steps = 1;
+    for (; !install_step(i, 4 * MS); steps++) /* at most what fits, and the one that was begun */
+        assert_true(fake.calls <= steps * 5 && fake.calls >= steps);
+    assert_true(device_has(&want));
+    assert_true(steps >= 30 / 5 && fake.calls == 30);
+    assert_int_equal(install_counters(i)->slowest_ns, MS);
+    assert_true(install_step(i, 4 * MS) && fake.calls == 30); /* nothing is done twice */
+    want_drops(&other, 20, 40);                               /* in the midst of it, others */
+    install_want(i, &other);
+    assert_false(install_step(i, 0)); /* one call */
+    assert_int_equal(fake.calls, 31);
+    install_want(i, &want);
+    while (!install_step(i, MS))
+        ;
+    assert_true(device_has(&want) && fake.calls == 32);
+    install_close(i);
+    assert_int_equal(fake.has.rules, 0);
+}
+
+static void test_full_device(void **state)
+{
+    struct install *i = opened();
+    struct install_rule r;
+    (void)state;
+    fake.capacity = 10;
+    want_drops(&want, 1, 11);
+    install_want(i, &want);
+    assert_true(install_step(i, MS));
+    want_drops(&other, 6, 16); /* five go, five come: before there is room, no call is lost */
+    install_want(i, &other);
+    assert_true(install_step(i, MS));
+    assert_true(device_has(&other));
+    want_drops(&other, 6, 18);
+    install_want(i, &other);
+    assert_true(install_step(i, MS));
+    uint32_t refused = 0, k = 0;
+    for (; install_at(i, k, &r); k++)
+        if (r.state == INSTALL_REFUSED) {
+            refused++;
+            assert_string_equal(r.why, "table full");
+        }
+    assert_true(k == 12 && refused == 2 && fake.has.rules == 10);
+    uint32_t calls = fake.calls;
+    assert_true(install_step(i, MS) && fake.calls == calls); /* not asked again */
+    install_close(i);
+}
+
+static void test_stuck_rule(void **state)
+{
+    struct install *i = opened();
+    struct install_rule r;
+    (void)state;
+    want_drops(&want, 1, 3);
+    install_want(i, &want);
+    assert_true(install_step(i, MS));
+    want_drops(&want, 1, 2);
+    fake.stuck = true;
+    install_want(i, &want);
+    assert_false(install_step(i, MS)); /* it is asked for again, and shown as what is there */
+    assert_false(install_step(i, MS));
+    assert_true(install_at(i, 1, &r) && r.state == INSTALL_DONE && r.rule.node == 2);
+    assert_string_equal(r.why, "busy");
+    fake.stuck = false;
+    assert_true(install_step(i, MS));
+    assert_false(install_at(i, 1, &r));
+    install_close(i);
+}
+
+/* ---- the whole over a pair of ports -------------------------------------------------------- */
+
+struct world {
+    struct port *port, *far;
+    struct offload *o;
+};
+
+static void node_mac(uint8_t node, uint8_t out[6])
+{
+    const uint8_t mac[6] = {2, 0, 0, 0, 1, node};
+    memcpy(out, mac, sizeof(mac));
+}
+
+static struct link_config links(enum link_kind kind)
+{
+    struct link_config c = {.kind = kind, .udp_port = 34997, .self = SELF, .nodes = NODES};
+    for (uint8_t n = 0; n < NODES; n++) {
+        c.ip[n][0] = 10;
+        c.ip[n][kind == LINK_UDP6 ? 15 : 3] = (uint8_t)(n + 1);
+    }
+    return c;
+}
+
+static const struct nic *nic_named(const char *name)
+{
+    assert_non_null(nic_by_name(name));
+    return nic_by_name(name);
+}
+
+static struct world begin(const struct nic *nic, bool device, enum link_kind kind)
+{
+    struct world w;
+    assert_int_equal(port_open_pair(MTU, &w.port, &w.far), 0);
+    struct offload_config c = {.port = w.port,
+                               .link = links(kind),
+                               .ethertype = WIRE_ETHERTYPE,
+                               .order = true,
+                               .count = true,
+                               .nic = nic,
+                               .device = device ? &fake.device : NULL};
+    assert_int_equal(offload_open(&c, &w.o), 0);
+    for (uint8_t n = 1; n < NODES; n++) {
+        uint8_t mac[6];
+        node_mac(n, mac);
+        assert_int_equal(offload_peer(w.o, n, mac), 0);
+    }
+    while (!offload_settled(w.o))
+        offload_tick(w.o);
+    return w;
+}
+
+static void end(struct world *w)
+{
+    offload_close(w->o);
+    port_close(w->port);
+    port_close(w->far);
+}
+
+static size_t rrdp_frame(uint8_t node, uint8_t cls, uint32_t tag, uint32_t id, uint8_t *out)
+{
+    struct wire_rrdp h = {.ack_valid = true,
+                          .first = true,
+                          .last = true,
+                          .src = node,
+                          .dst = SELF,
+                          .cls = cls,
+                          .data_len = 40,
+                          .seq = id,
+                          .tag = tag};
+    size_t len = wire_rrdp_pack(&h, out);
+    memset(out + len, 0, h.data_len);
+    wire_rrdp_seal(out, len + h.data_len);
+    return len + h.data_len;
+}
+
+static void to_port(struct world *w, const uint8_t *frame, size_t len, const uint8_t src[6])
+{
+    memcpy(w->far->mac.addr, src, 6);
+    uint8_t *b = w->far->ops->tx_reserve(w->far, SELF, NULL);
+    assert_non_null(b);
+    memcpy(b, frame, len);
+    w->far->ops->tx_commit(w->far, (uint32_t)len);
+}
+
+/* What is handed on of one frame, a burst by itself. */
+static bool passes(struct world *w, uint8_t node, uint8_t from, uint8_t cls, uint32_t tag)
+{
+    uint8_t frame[256], mac[6];
+    struct port_frame f[PORT_BURST];
+    node_mac(from, mac);
+    to_port(w, frame, rrdp_frame(node, cls, tag, 1, frame), mac);
+    return port_rx(w->port, f, PORT_BURST) == 1;
+}
+
+static void test_fences(void **state)
+{
+    (void)state;
+    struct world w = begin(NULL, false, LINK_ETHERNET);
+    assert_true(passes(&w, 2, 2, 1, NEW));
+    assert_int_equal(offload_fence(w.o, 2, true), 0);
+    assert_false(passes(&w, 2, 2, 1, NEW) || passes(&w, 3, 2, 1, NEW) || passes(&w, 2, 3, 1, NEW));
+    assert_true(passes(&w, 3, 3, 1, NEW));
+    assert_int_equal(offload_fence_epoch(w.o, 3, OLD, true), 0);
+    assert_false(passes(&w, 3, 3, 0, OLD));
+    assert_true(passes(&w, 3, 3, 0, NEW) && passes(&w, 4, 4, 0, OLD));
+    assert_int_equal(offload_dropped(w.o), 4);
+    assert_int_equal(offload_fence(w.o, 2, false), 0);
+    assert_int_equal(offload_fence_epoch(w.o, 3, OLD, false), 0);
+    assert_true(passes(&w, 2, 2, 1, NEW) && passes(&w, 3, 3, 0, OLD));
+    assert_int_equal(offload_fence(w.o, SELF, true), -EINVAL);
+    assert_int_equal(offload_fence(w.o, NODES, true), -EINVAL);
+    assert_int_equal(offload_fence_epoch(w.o, NODES, OLD, true), -EINVAL);
+    for (uint32_t k = 0; k < PLAN_EPOCHS_MAX; k++)
+        assert_int_equal(offload_fence_epoch(w.o, 1, 100 + k, true), 0);
+    assert_int_equal(offload_fence_epoch(w.o, 1, 99, true), -ENOSPC);
+    assert_int_equal(offload_fence_epoch(w.o, 1, 100, true), 0); /* is there */
+    assert_int_equal(offload_fence_epoch(w.o, 1, 100, false), 0);
+    assert_true(passes(&w, 1, 1, 0, 100) && passes(&w, 1, 1, 0, 99));
+    assert_false(passes(&w, 1, 1, 0, 100 + PLAN_EPOCHS_MAX - 1)); /* has moved to the free place */
+    end(&w);
+}
+
+static void test_order(void **state)
+{
+    static const uint8_t classes[] = {2, 0, 1, 0, 2, 3, 0}, in_order[] = {1, 3, 6, 0, 2, 4, 5};
+    uint8_t frame[256], mac[6];
+    struct port_frame f[PORT_BURST];
+    (void)state;
+    struct world w = begin(NULL, false, LINK_ETHERNET);
+    node_mac(1, mac);
+    for (uint32_t k = 0; k < sizeof(classes); k++)
+        to_port(&w, frame, rrdp_frame(1, classes[k], NEW, k, frame), mac);
+    assert_int_equal(port_rx(w.port, f, PORT_BURST), sizeof(classes));
+    for (uint32_t k = 0; k < sizeof(classes); k++)
+        assert_int_equal(get_le32(f[k].data + 8), in_order[k]);
+    end(&w);
+}
+
+/* All pages of the text. */
+static json_t *text_of(struct offload *o, uint32_t *ret_pages)
+{
+    static char text[OFFLOAD_TEXT_MAX];
+    json_t *all = json_pack("{s:[], s:[]}", "intents", "rules");
+    uint32_t from = 0;
+    *ret_pages = 0;
+    do {
+        size_t n = offload_text(o, from, text);
+        assert_true(n > 0 && n < OFFLOAD_TEXT_MAX && strlen(text) == n);
+        json_t *page = json_loads(text, 0, NULL);
+        assert_non_null(page);
+        json_array_extend(json_object_get(all, "intents"), json_object_get(page, "intents"));
+        json_array_extend(json_object_get(all, "rules"), json_object_get(page, "rules"));
+        from = (uint32_t)json_integer_value(json_object_get(page, "next"));
+        json_decref(page);
+        (*ret_pages)++;
+    } while (from != 0);
+    return all;
+}
+
+static json_t *intent_of(json_t *all, const char *text)
+{
+    json_t *e;
+    size_t k;
+    json_array_foreach(json_object_get(all, "intents"), k,
+                       e) if (strcmp(json_string_value(json_object_get(e, "intent")), text) ==
+                              0) return e;
+    fail_msg("there is no intent '%s'", text);
+    return NULL;
+}
+
+static const char *word(json_t *o, const char *key)
+{
+    return json_string_value(json_object_get(o, key));
+}
+
+static int64_t number(json_t *o, const char *key)
+{
+    return json_integer_value(json_object_get(o, key));
+}
+
+/* A driver that takes no rule that drops: the fence is the poll loop's, and says so in its words.
+ */
+static void test_text_of_refusals(void **state)
+{
+    uint32_t pages;
+    (void)state;
+    fake_reset();
+    fake.lies = DO(DROP);
+    struct world w = begin(nic_named("mlx5"), true, LINK_UDP4);
+    assert_int_equal(offload_fence(w.o, 2, true), 0);
+    while (!offload_settled(w.o))
+        offload_tick(w.o);
+    passes(&w, 2, 2, 1, NEW);
+    json_t *all = text_of(w.o, &pages), *fence = intent_of(all, "fence node 2");
+    assert_string_equal(word(fence, "by"), "software");
+    assert_non_null(strstr(word(fence, "reason"), "no room in \"TCAM\" \\ "));
+    assert_int_equal(number(fence, "frames"), 1);
+    json_decref(all);
+    fake.lies = 0; /* now it does, at the next change */
+    assert_int_equal(offload_fence(w.o, 3, true), 0);
+    while (!offload_settled(w.o))
+        offload_tick(w.o);
+    all = text_of(w.o, &pages);
+    fence = intent_of(all, "fence node 2");
+    assert_string_equal(word(fence, "by"), "hardware");
+    json_decref(all);
+    end(&w);
+    assert_int_equal(fake.has.rules, 0);
+}
+
+static void test_text_pages_and_counts(void **state)
+{
+    uint32_t pages;
+    (void)state;
+    fake_reset();
+    fake.frames_a_rule = 7;
+    struct world w = begin(nic_named("mlx5"), true, LINK_UDP4);
+    for (uint8_t n = 1; n < NODES; n++)
+        assert_int_equal(offload_fence(w.o, n, true), 0);
+    for (uint32_t k = 0; k < 40; k++)
+        assert_int_equal(offload_fence_epoch(w.o, 1, k, true), 0);
+    for (unsigned k = 0; k < 500; k++)
+        offload_tick(w.o);
+    json_t *all = text_of(w.o, &pages), *e;
+    size_t k, counted = 0;
+    assert_true(pages > 1);
+    assert_int_equal(json_array_size(json_object_get(all, "rules")), fake.has.rules);
+    json_array_foreach(json_object_get(all, "rules"), k, e)
+    {
+        assert_string_equal(word(e, "state"), "installed");
+        counted += number(e, "frames") == 7 && number(e, "bytes") == 700;
+    }
+    assert_true(counted > 0);
+    json_decref(all);
+    end(&w);
+}
+
+/* ---- a NIC in front of the port ------------------------------------------------------------ */
+
+/* Puts a frame on the wire in front of the fake NIC, which has the rules in fake.has. */
+static void through_nic(struct world *w, enum link_kind kind, uint8_t node, uint8_t from,
+                        uint8_t cls, uint32_t tag, uint32_t id)
+{
+    uint8_t bytes[320], *frame = bytes + LINK_BYTES_MAX, mac[6], own[6], src[6];
+    struct link_config c = links(kind);
+    struct link l;
+    size_t len = rrdp_frame(node, cls, tag, id, frame), header = link_header_bytes(kind);
+    node_mac(from, mac);
+    node_mac(SELF, own);
+    c.self = from;
+    assert_int_equal(link_init(&l, &c, WIRE_ETHERTYPE, MTU, mac), 0);
+    memcpy(l.next_hop[SELF], own, 6);
+    l.known = bit64(SELF);
+    link_write(&l, SELF, own, (uint32_t)len, frame - header);
+    link_own_mac(&l, src);
+    int32_t taken = plan_apply(&fake.has, kind, frame - header, len + header);
+    if (taken >= 0 && fake.has.rule[taken].actions & DO(DROP))
+        return;
+    to_port(w, frame, len, src);
+}
+
+/* Ids of what is handed on, as a sum. */
+static uint64_t run_frames(struct world *w, enum link_kind kind, uint64_t seed)
+{
+    struct prng r = {.state = seed};
+    uint64_t sum = 1;
+    struct port_frame f[PORT_BURST];
+    for (uint32_t id = 0; id < 400; id++) {
+        uint8_t node = (uint8_t)(1 + prng_below(&r, NODES - 1)), from = node;
+        if (prng_below(&r, 8) == 0)
+            from = (uint8_t)(1 + prng_below(&r, NODES - 1));
+        through_nic(w, kind, prng_below(&r, 9) == 0 ? 61 : node, from,
+                    (uint8_t)prng_below(&r, WIRE_CLASSES), prng_below(&r, 2) ? OLD : NEW, id);
+        for (uint32_t n = port_rx(w->port, f, PORT_BURST), k = 0; k < n; k++)
+            sum = (sum ^ get_le32(f[k].data + 8)) * UINT64_C(0x100000001B3);
+    }
+    return sum;
+}
+
+static void change(struct world *w, struct prng *r)
+{
+    uint8_t node = (uint8_t)(1 + prng_below(r, NODES - 1));
+    bool on = prng_below(r, 2);
+    if (prng_below(r, 2))
+        assert_int_equal(offload_fence(w->o, node, on), 0);
+    else
+        assert_int_equal(offload_fence_epoch(w->o, node, OLD, on), 0);
+}
+
+/* never: what the device refuses. Sums of five rounds of changes. */
+static uint64_t life(const struct nic *nic, enum link_kind kind, uint32_t never, uint64_t seed)
+{
+    struct prng r = {.state = seed};
+    uint64_t sum = 0;
+    fake_reset();
+    fake.never = never;
+    fake.capacity = 64;
+    struct world w = begin(nic, nic != NULL, kind);
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned k = 0; k < 3; k++)
+            change(&w, &r);
+        if (prng_below(&r, 2)) /* or the NIC is still behind */
+            while (!offload_settled(w.o))
+                offload_tick(w.o);
+        sum = sum * 31 + run_frames(&w, kind, seed + round);
+    }
+    end(&w);
+    assert_int_equal(fake.has.rules, 0);
+    return sum;
+}
+
+static void test_same_with_each_nic(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < LINK_KINDS; kind++)
+        for (uint64_t seed = 1; seed <= 3; seed++) {
+            uint64_t without = life(NULL, kind, 0, seed);
+            for (unsigned k = 0; nic_at(k) != NULL; k++) {
+                assert_true(life(nic_at(k), kind, 0, seed) == without);
+                assert_true(life(nic_at(k), kind, DO(DROP), seed) == without);
+                assert_true(life(nic_at(k), kind, DO(QUEUE), seed) == without);
+            }
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pattern_ethernet),
+        cmocka_unit_test(test_pattern_udp),
+        cmocka_unit_test(test_pattern_own_header),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_full_device),
+        cmocka_unit_test(test_stuck_rule),
+        cmocka_unit_test(test_fences),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_text_of_refusals),
+        cmocka_unit_test(test_text_pages_and_counts),
+        cmocka_unit_test(test_same_with_each_nic),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
