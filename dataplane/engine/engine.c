@@ -228,6 +228,8 @@ static int start_fabric(struct engine *e)
 {
     int rc = fabric_open(&e->fabric, e->err);
     e->port = e->fabric.port;
+    if (rc == 0)
+        fabric_open_offload(&e->fabric, NULL);
     return rc;
 }
 

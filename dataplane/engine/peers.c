@@ -109,8 +109,14 @@ static void look_at_peers(struct engine *e)
     port_tell_gone(e->port, e->rrdp, e->nodes, e->now, 2 * e->cfg->transport.heartbeat_ms * MS,
                    &e->gone);
     for (uint8_t n = 0; n < e->nodes; n++)
-        if (n != e->self && rrdp_peer_up(e->rrdp, n))
+        if (n != e->self && rrdp_peer_up(e->rrdp, n)) {
+            struct rrdp_mac mac = rrdp_peer_mac(e->rrdp, n);
             ask_host(e, n);
+            if (e->fabric.offload != NULL)
+                offload_peer(e->fabric.offload, n, mac.addr);
+        }
+    if (e->fabric.offload != NULL)
+        offload_tick(e->fabric.offload);
 }
 
 /* All peers, then one clock: what has no time to become ready within its time-out is named. */

@@ -165,6 +165,8 @@ static json_t *drops(const struct engine *e, const struct rrdp_counters *t)
         put_drop(all, "clock", clock_drop_name(i), e->clock.core.count.drop[i]);
     put_drop(all, "port", "foreign", e->port->counters.rx_foreign);
     put_xdp_drops(all, e);
+    if (e->fabric.offload != NULL)
+        put_drop(all, "port", "fenced", offload_dropped(e->fabric.offload));
     return all;
 }
 

@@ -88,6 +88,22 @@ static int on_command(const char *cmd, const char *params, struct rte_tel_data *
     return rc;
 }
 
+/* JSON in one string, in pages: the parameter is the number of the first intent or rule. */
+static int on_offload(const char *cmd, const char *params, struct rte_tel_data *d)
+{
+    static char text[OFFLOAD_TEXT_MAX]; /* by DPDK's thread for clients only, under the lock */
+    unsigned long from = params != NULL ? strtoul(params, NULL, 10) : 0;
+    size_t n = 0;
+    (void)cmd;
+    telemetry_hold();
+    if (shown != NULL && shown->fabric.offload != NULL && from <= UINT32_MAX)
+        n = offload_text(shown->fabric.offload, (uint32_t)from, text);
+    if (n > 0)
+        rte_tel_data_string(d, text);
+    telemetry_release();
+    return n > 0 ? 0 : -1;
+}
+
 static int on_config(const char *cmd, const char *params, struct rte_tel_data *d)
 {
     telemetry_hold();
@@ -132,6 +148,9 @@ int telemetry_open(struct engine *e)
     telemetry_release();
     for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
         rte_telemetry_register_cmd(list[i].cmd, on_command, list[i].help);
+    rte_telemetry_register_cmd(
+        "/pando/offload", on_offload,
+        "Who steers, fences and counts: NIC, XDP or software; ,FROM: goes on");
     rte_telemetry_register_cmd("/pando/config", on_config, "The cluster's configuration");
     return 0;
 }

@@ -241,7 +241,7 @@ static int open_dpdk(struct fabric *f, char err[FABRIC_TEXT_MAX])
     struct port_dpdk c = {
         .device = own_node(f)->device,
         .pci = pci_of(f) != NULL,
-        .queues = WIRE_CLASSES, /* one each */
+        .queues = WIRE_CLASSES + 1, /* one each, and one for what is not ours */
         .ethertype = f->cfg->fabric.ethertype,
         .mtu = f->cfg->fabric.mtu,
         .link = link_of(f, &link),
@@ -382,6 +382,7 @@ static void join_group(struct fabric *f)
         return;
     if (f->cfg->fabric.type == CONFIG_FABRIC_DPDK) {
         const char *how = port_dpdk_join_group(f->port, &group);
+        f->grouped = how != NULL;
         if (how == NULL || f->verbose)
             fprintf(stderr, "%s: %s takes the cluster's group frames %s\n", f->who,
                     own_node(f)->device,
@@ -389,6 +390,7 @@ static void join_group(struct fabric *f)
         return;
     }
     f->group_fd = port_join_group(own_node(f)->device, &group);
+    f->grouped = f->group_fd >= 0;
     if (f->group_fd < 0)
         fprintf(stderr,
                 "%s: %s takes no group address (%s): invalidations are sent "
@@ -463,12 +465,18 @@ bool fabric_look(struct fabric *f)
         return false;
     /* Where nothing else works: no frame comes or goes, the loop goes on, and the peers find out.
      */
+    struct offload_wishes wishes;
     struct port old = *f->port, *nowhere;
     if (port_open_pair(old.mtu, &nowhere, &f->stand_in) != 0)
         return false; /* no memory: later */
     uint32_t next = f->cfg->fabric.type == CONFIG_FABRIC_AUTO ? f->rung + 1 : UINT32_MAX;
     snprintf(above, sizeof(above), "%s: %.400s", old.name, why);
     /* The next one may need what this one has: the UDP port, the queue. */
+    if (f->offload != NULL)
+        offload_wishes(f->offload, &wishes);
+    bool offloaded = f->offload != NULL;
+    offload_close(f->offload);
+    f->offload = NULL;
     f->port = port_close(f->port);
     f->text[0] = '\0';
     int rc = next < f->cfg->fabric.ladder_count ? open_from(f, next, above) : -ENOENT;
@@ -479,6 +487,8 @@ bool fabric_look(struct fabric *f)
         f->stand_in = port_close(f->stand_in);
         f->port->counters = old.counters;
         say(f);
+        if (offloaded)
+            fabric_open_offload(f, &wishes);
         return true;
     }
     f->port = nowhere;
@@ -514,6 +524,8 @@ void fabric_transport(const struct fabric *f, struct rrdp_config *ret_config)
 void fabric_close(struct fabric *f)
 {
     char path[CONFIG_PATH_MAX + 24];
+    offload_close(f->offload);
+    f->offload = NULL;
     f->port = port_close(f->port);
     f->stand_in = port_close(f->stand_in);
     if (f->group_fd >= 0)

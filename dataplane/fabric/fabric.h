@@ -13,6 +13,7 @@
 
 #include "dataplane/config/config.h"
 #include "dataplane/port/port.h"
+#include "offload/flow/offload.h"
 
 enum { FABRIC_TEXT_MAX = 512, FABRIC_WHO_MAX = 48 };
 
@@ -22,6 +23,8 @@ struct fabric {
     char who[FABRIC_WHO_MAX]; /* "pando-dataplane: node 1" */
     bool verbose;             /* fabric_open says what was picked even where nothing had to be */
     struct port *port;
+    struct offload *offload;    /* who steers, fences and counts: fence by it */
+    bool grouped;               /* the port takes the cluster's group frames */
     char text[FABRIC_TEXT_MAX]; /* what was picked, and why not what comes before it */
     bool eal, huge;             /* EAL is there; with hugepages */
     uint32_t rung;              /* of fabric.ladder, where the type is auto */
@@ -53,6 +56,11 @@ int fabric_open(struct fabric *f, char err[FABRIC_TEXT_MAX]);
  * be. True: f->port is another one, the old is closed. Takes long (tens of ms) when it does that.
  */
 bool fabric_look(struct fabric *f);
+
+/* Behind fabric_open, for who keeps f->port: f->offload, which fences, steers and counts, and has
+ * to have offload_tick some times a second. fabric_look sees to it for the next port. wishes: NULL.
+ * The reason goes to standard error where it is not to be had. */
+void fabric_open_offload(struct fabric *f, const struct offload_wishes *wishes);
 
 /* What the configuration and the port say about the transport; epoch is now. */
 void fabric_transport(const struct fabric *f, struct rrdp_config *ret_config);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #pragma GCC diagnostic ignored "-Wundef" /* DPDK's headers ask for GCC_VERSION under clang */
+#include <rte_eal.h>
 #include <rte_ethdev.h>
 
 #include "dataplane/port/ethdev_ext.h"
@@ -35,16 +36,24 @@ int ethdev_attach(const struct ethdev_wish *w, const char *args,
     return rc;
 }
 
+/* net_tap of DPDK 22.11 has sixteen queues, and writes the descriptors of all of them, both ways,
+ * into an array of eight (tap_mp_req_on_rxtx): past its end with more than four pairs. */
+static uint16_t most_queues(const struct rte_eth_dev_info *info)
+{
+    bool tap = info->driver_name != NULL && strcmp(info->driver_name, "net_tap") == 0;
+    uint16_t most =
+        info->max_rx_queues < info->max_tx_queues ? info->max_rx_queues : info->max_tx_queues;
+    return tap && most > RTE_MP_MAX_FD_NUM / 2 ? RTE_MP_MAX_FD_NUM / 2 : most;
+}
+
 /* Without a choice by the device: a rule, or nothing, decides about the queue. */
 static int configure(const struct ethdev_wish *w, uint16_t id, const struct rte_eth_dev_info *info,
                      uint64_t tx_offloads, uint16_t *queues)
 {
     struct rte_eth_conf conf = {.rxmode.mtu = w->mtu, .txmode.offloads = tx_offloads};
     /* As many to send on, though one is used: some drivers have queues in pairs only. */
-    if (*queues > info->max_rx_queues)
-        *queues = info->max_rx_queues;
-    if (*queues > info->max_tx_queues)
-        *queues = info->max_tx_queues;
+    if (*queues > most_queues(info))
+        *queues = most_queues(info);
     return rte_eth_dev_configure(id, *queues, *queues, &conf);
 }
 

@@ -118,6 +118,11 @@ bool rrdp_peer_up(const struct rrdp *r, uint8_t peer)
     return peer < r->cfg.nodes && r->peer[peer].state == PEER_UP;
 }
 
+struct rrdp_mac rrdp_peer_mac(const struct rrdp *r, uint8_t peer)
+{
+    return r->peer[peer].mac;
+}
+
 uint64_t rrdp_peer_last_rx(const struct rrdp *r, uint8_t peer)
 {
     return peer < r->cfg.nodes ? r->peer[peer].last_rx : 0;

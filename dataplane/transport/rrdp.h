@@ -311,6 +311,8 @@ void rrdp_check(const struct rrdp *r);
 
 bool rrdp_peer_up(const struct rrdp *r, uint8_t peer);
 uint64_t rrdp_peer_last_rx(const struct rrdp *r, uint8_t peer); /* time of its last good frame */
+/* Where the frames of a peer that is up come from: struct port_frame's src. */
+struct rrdp_mac rrdp_peer_mac(const struct rrdp *r, uint8_t peer);
 uint64_t rrdp_peer_epoch(const struct rrdp *r, uint8_t peer);
 uint32_t rrdp_peer_window(const struct rrdp *r, uint8_t peer); /* 4..RRDP_WINDOW, see pace.c */
 uint16_t rrdp_peer_mtu(const struct rrdp *r, uint8_t peer);    /* bytes of a frame to it, at most */

@@ -71,6 +71,27 @@ static void begin_input(struct offload *o, const struct offload_config *cfg)
     plan_class_queues(o->in.queues, o->in.class_queue);
 }
 
+void offload_wishes(const struct offload *o, struct offload_wishes *ret_wishes)
+{
+    *ret_wishes = (struct offload_wishes){.fenced = o->in.fenced, .epochs = o->in.epochs};
+    for (uint32_t k = 0; k < o->in.epochs; k++) {
+        ret_wishes->epoch[k].node = o->in.epoch[k].node;
+        ret_wishes->epoch[k].tag = o->in.epoch[k].tag;
+    }
+    memcpy(ret_wishes->peer_mac, o->in.peer_mac, sizeof(ret_wishes->peer_mac));
+}
+
+static int take_over(struct offload *o, const struct offload_wishes *w)
+{
+    int rc = 0;
+    memcpy(o->in.peer_mac, w->peer_mac, sizeof(o->in.peer_mac));
+    for (uint64_t n = w->fenced; n != 0 && rc == 0; n &= n - 1)
+        rc = offload_fence(o, (uint8_t)bit64_first(n), true);
+    for (uint32_t k = 0; k < w->epochs && rc == 0; k++)
+        rc = offload_fence_epoch(o, w->epoch[k].node, w->epoch[k].tag, true);
+    return rc;
+}
+
 /* An input that needs a rule of each kind that may come: all peers and a connection of each are
  * fenced. Over plain Ethernet any address does to ask with. */
 static void worst_case(const struct offload *o, struct plan_input *out)
@@ -169,8 +190,12 @@ int offload_open(const struct offload_config *cfg, struct offload **ret_offload)
     if (o->driver[0] != '\0')
         ethdev_urgent_queue(port_below(o->port), o->in.class_queue[WIRE_CLASS_URGENT]);
     attach_if_needed(o);
-    *ret_offload = o;
-    return 0;
+    rc = cfg->wishes != NULL ? take_over(o, cfg->wishes) : 0;
+    if (rc == 0)
+        *ret_offload = o;
+    else
+        offload_close(o);
+    return rc;
 }
 
 void offload_close(struct offload *o)

@@ -33,6 +33,17 @@ enum {
     OFFLOAD_TICK_US = 200,   /* ... and now and then, until all is done */
 };
 
+/* What was asked for since the opening: for the port that takes another one's place. */
+struct offload_wishes {
+    uint64_t fenced;
+    uint32_t epochs;
+    struct {
+        uint8_t node;
+        uint32_t tag;
+    } epoch[PLAN_EPOCHS_MAX];
+    uint8_t peer_mac[WIRE_NODES_MAX][6];
+};
+
 struct offload_config {
     struct port *port;       /* as it is polled; a fault filter in front is looked through */
     struct link_config link; /* over plain Ethernet kind, self and nodes */
@@ -41,6 +52,7 @@ struct offload_config {
     bool order;           /* urgent frames of a burst first, where no rule has told them apart */
     bool count;           /* frames by source and class */
     bool mark;            /* by the NIC; nobody here reads it yet */
+    const struct offload_wishes *wishes; /* NULL: none yet */
     /* For tests: takes the rules instead of the port's NIC, whose abilities are nic. */
     const struct nic *nic;
     struct flow_device *device;
@@ -65,6 +77,8 @@ int offload_fence_epoch(struct offload *o, uint8_t node, uint32_t tag, bool on);
 
 /* Goes on with what is left to do, asks for the counters of a rule. Some times a second. */
 void offload_tick(struct offload *o);
+
+void offload_wishes(const struct offload *o, struct offload_wishes *ret_wishes);
 
 /* True: the NIC has all rules that it takes. */
 bool offload_settled(const struct offload *o);

@@ -154,7 +154,7 @@ int main(int argc, char **argv)
     }
     struct port_dpdk c = {.device = argv[1],
                           .pci = config_is_pci(argv[1]),
-                          .queues = WIRE_CLASSES,
+                          .queues = WIRE_CLASSES + 1,
                           .ethertype = WIRE_ETHERTYPE,
                           .mtu = 1400};
     struct port *p = NULL;

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a fabric's port is to be served with, by what the configuration says. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/fabric/fabric.h"
+
+/* Over plain Ethernet too, who the nodes are. */
+static void describe_link(const struct fabric *f, struct link_config *out)
+{
+    const struct pando_config *c = f->cfg;
+    bool udp = c->fabric.type == CONFIG_FABRIC_UDP || c->fabric.encapsulation == CONFIG_ENCAP_UDP;
+    *out = (struct link_config){
+        .kind = !udp                        ? LINK_ETHERNET
+                : c->fabric.ip_version == 4 ? LINK_UDP4
+                                            : LINK_UDP6,
+        .udp_port = c->fabric.udp_port,
+        .self = f->self,
+        .nodes = f->nodes,
+    };
+    for (uint32_t n = 0; n < c->node_count && udp; n++)
+        memcpy(out->ip[c->node[n].id], c->node[n].ip, sizeof(c->node[n].ip));
+}
+
+void fabric_open_offload(struct fabric *f, const struct offload_wishes *wishes)
+{
+    /* Between processes of one machine nothing overtakes anything, and a frame is handed over in
+     * less time than it takes to look at it twice; but a fence holds there as well. */
+    bool wire = config_on_the_wire(f->cfg->fabric.type);
+    struct offload_config c = {
+        .port = f->port,
+        .ethertype = f->cfg->fabric.ethertype,
+        .order = wire,
+        .count = wire,
+        .wishes = wishes,
+    };
+    struct rrdp_mac group = port_group_mac(f->cfg->cluster_id);
+    describe_link(f, &c.link);
+    if (f->grouped)
+        memcpy(c.group_mac, group.addr, sizeof(c.group_mac));
+    int rc = f->nodes > 1 ? offload_open(&c, &f->offload) : 0; /* alone: nobody to fence */
+    if (rc != 0)
+        fprintf(stderr, "%s: offload: %s: nothing is fenced or counted\n", f->who, strerror(-rc));
+}
