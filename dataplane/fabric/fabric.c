@@ -246,7 +246,10 @@ static int open_dpdk(struct fabric *f, char err[FABRIC_TEXT_MAX])
         .mtu = f->cfg->fabric.mtu,
         .link = link_of(f, &link),
     };
-    int rc = packet_memory(f, err);
+    /* What is wrong with the device comes before what it needs besides. */
+    int rc = c.pci ? dpdk_pci_check("/sys", "/dev", c.device, err) : 0;
+    if (rc == 0)
+        rc = packet_memory(f, err);
     return rc != 0 ? rc : port_open_dpdk(&c, &f->port, err);
 }
 
@@ -382,7 +385,7 @@ static void join_group(struct fabric *f)
         return;
     if (f->cfg->fabric.type == CONFIG_FABRIC_DPDK) {
         const char *how = port_dpdk_join_group(f->port, &group);
-        f->grouped = how != NULL;
+        f->grouped = how;
         if (how == NULL || f->verbose)
             fprintf(stderr, "%s: %s takes the cluster's group frames %s\n", f->who,
                     own_node(f)->device,
@@ -390,7 +393,7 @@ static void join_group(struct fabric *f)
         return;
     }
     f->group_fd = port_join_group(own_node(f)->device, &group);
-    f->grouped = f->group_fd >= 0;
+    f->grouped = f->group_fd >= 0 ? "by the kernel's interface" : NULL;
     if (f->group_fd < 0)
         fprintf(stderr,
                 "%s: %s takes no group address (%s): invalidations are sent "

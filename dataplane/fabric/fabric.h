@@ -24,7 +24,7 @@ struct fabric {
     bool verbose;             /* fabric_open says what was picked even where nothing had to be */
     struct port *port;
     struct offload *offload;    /* who steers, fences and counts: fence by it */
-    bool grouped;               /* the port takes the cluster's group frames */
+    const char *grouped;        /* how the port takes the cluster's group frames; NULL: not */
     char text[FABRIC_TEXT_MAX]; /* what was picked, and why not what comes before it */
     bool eal, huge;             /* EAL is there; with hugepages */
     uint32_t rung;              /* of fabric.ladder, where the type is auto */

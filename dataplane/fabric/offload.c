@@ -37,7 +37,8 @@ void fabric_open_offload(struct fabric *f, const struct offload_wishes *wishes)
     };
     struct rrdp_mac group = port_group_mac(f->cfg->cluster_id);
     describe_link(f, &c.link);
-    if (f->grouped)
+    c.group_how = f->grouped;
+    if (f->grouped != NULL)
         memcpy(c.group_mac, group.addr, sizeof(c.group_mac));
     int rc = f->nodes > 1 ? offload_open(&c, &f->offload) : 0; /* alone: nobody to fence */
     if (rc != 0)

@@ -12,6 +12,7 @@
 struct offload {
     struct port *port;
     const struct nic *nic;
+    char group_how[48];
     char driver[32]; /* "": no device of DPDK's */
     uint16_t queues;
     struct flow_device *device; /* NULL: none that takes rules */

@@ -173,6 +173,8 @@ int offload_open(const struct offload_config *cfg, struct offload **ret_offload)
         return -ENOMEM;
     pthread_mutex_init(&o->lock, NULL);
     o->port = cfg->port;
+    if (cfg->group_how != NULL)
+        snprintf(o->group_how, sizeof(o->group_how), "received %s", cfg->group_how);
     o->count = cfg->count;
     o->sieve.order = cfg->order;
     find_nic(o, cfg);

@@ -48,10 +48,11 @@ struct offload_config {
     struct port *port;       /* as it is polled; a fault filter in front is looked through */
     struct link_config link; /* over plain Ethernet kind, self and nodes */
     uint16_t ethertype;
-    uint8_t group_mac[6]; /* all 0: no group frames, or the port takes them not */
-    bool order;           /* urgent frames of a burst first, where no rule has told them apart */
-    bool count;           /* frames by source and class */
-    bool mark;            /* by the NIC; nobody here reads it yet */
+    uint8_t group_mac[6];  /* all 0: no group frames, or the port takes them not */
+    const char *group_how; /* how it takes them, for show: "by its filter"; NULL: not said */
+    bool order;            /* urgent frames of a burst first, where no rule has told them apart */
+    bool count;            /* frames by source and class */
+    bool mark;             /* by the NIC; nobody here reads it yet */
     const struct offload_wishes *wishes; /* NULL: none yet */
     /* For tests: takes the rules instead of the port's NIC, whose abilities are nic. */
     const struct nic *nic;

@@ -108,19 +108,26 @@ static uint32_t rules_of(const struct offload *o, const struct intent *i, char w
     return there;
 }
 
-/* As planned, less what the NIC did not take. */
+/* As planned; less what the NIC did not take, and with what others do that the plan does not know
+ * of: the poll loop puts urgent frames first, and the port has seen to its group frames. */
 static json_t *intent_json(const struct offload *o, const struct intent_plan *p)
 {
     char text[PLAN_TEXT_MAX], why[FLOW_WHY_MAX];
     uint32_t missing, there = rules_of(o, &p->intent, why, &missing);
     enum backend by = p->by;
     bool partly = p->partly || (there > 0 && missing > 0);
+    const char *reason = p->reason;
     if (by == BACKEND_HARDWARE && there == 0 && missing > 0)
         by = BACKEND_SOFTWARE;
+    if (missing > 0)
+        reason = why[0] != '\0' ? why : "the NIC has not been told of all rules yet";
+    if (p->intent.type == INTENT_STEER && by == BACKEND_NONE && o->sieve.order) {
+        by = BACKEND_SOFTWARE;
+        reason = "one queue; of the frames that are taken at a time the urgent ones come first";
+    }
+    if (p->intent.type == INTENT_GROUP && o->group_how[0] != '\0')
+        reason = o->group_how;
     plan_intent_text(&p->intent, text, sizeof(text));
-    const char *reason = missing == 0     ? p->reason
-                         : why[0] != '\0' ? why
-                                          : "the NIC has not been told of all rules yet";
     return json_pack("{s:s, s:s, s:b, s:s, s:I}", "intent", text, "by", plan_backend_name(by),
                      "partly", partly, "reason", reason, "frames",
                      (json_int_t)frames_of(o, &p->intent));

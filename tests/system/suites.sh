@@ -248,6 +248,17 @@ suite_net() {
     run_meson build 300 --suite net
 }
 
+suite_offload() {
+    say "offload: NICs by DPDK, who fences and steers; on the host, then on emulated cards in the lab VM (at most 5 minutes)"
+    built offload gcc || return 0
+    [ "$(id -u)" = 0 ] || { skip offload "not root"; return 0; }
+    cmd_setup quiet lab
+    run_meson build 60 offload_plan offload_golden offload_flow port_dpdk
+    set -- --build build --tally "$TALLY"
+    [ "$FULL" = 1 ] && set -- "$@" --full
+    run_script offload_tests.py "$@"
+}
+
 suite_lab() {
     say "lab: guests over two nodes in the lab VM, under nested paging (at most 15 minutes)"
     built lab gcc || return 0
@@ -283,14 +294,14 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | fabric | bad | run | lab | system) suites="$suites $1" ;;
+        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | system) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
         suites='pure sim model fuzz net kvm litmus churn kill fabric bad run system'
-        [ "$FULL" = 1 ] && suites="$suites lab"
+        [ "$FULL" = 1 ] && suites="$suites lab offload"
     fi
     say "seed $SEED; suites: $suites"
     for s in $suites; do
@@ -298,7 +309,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        model | net | kvm | litmus | churn | kill | fabric | bad | run | lab | system) builds="$builds gcc" ;;
+        model | net | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | system) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"
