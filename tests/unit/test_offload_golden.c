@@ -249,13 +249,29 @@ static void addresses(void **state)
            "the device refused its rules");
 }
 
+static void found_by_name(void **state)
+{
+    (void)state;
+    assert_null(nic_by_name("mlx"));
+    assert_null(nic_by_name("mlx55"));
+    assert_null(nic_by_driver(""));
+    assert_null(nic_by_driver("net_e1000"));
+    assert_string_equal(nic_by_driver("net_e1000_em")->name, "e1000e");
+    assert_string_equal(nic_by_driver("net_virtio_user")->name, "virtio");
+    for (unsigned i = 0; nic_at(i) != NULL; i++) {
+        assert_ptr_equal(nic_by_name(nic_at(i)->name), nic_at(i));
+        assert_true(nic_at(i)->templates <= NIC_TEMPLATES_MAX);
+        assert_true(nic_at(i) == &nic_none || strstr(nic_at(i)->source, "22.11") != NULL);
+        for (unsigned s = 0; s < nic_at(i)->templates; s++)
+            assert_non_null(strstr(nic_at(i)->shape[s].source, "22.11"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plans),
-        cmocka_unit_test(table),
-        cmocka_unit_test(room),
-        cmocka_unit_test(addresses),
+        cmocka_unit_test(plans),     cmocka_unit_test(table),         cmocka_unit_test(room),
+        cmocka_unit_test(addresses), cmocka_unit_test(found_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

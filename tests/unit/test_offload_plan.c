@@ -375,6 +375,17 @@ static size_t strip(const struct frame *f, uint8_t out[FRAME_MAX])
     return f->len - 4;
 }
 
+/* Of an exact copy, so that a sanitizer sees each byte read beyond the frame. */
+static int32_t apply_exact(const struct frame *f)
+{
+    uint8_t *copy = malloc(f->len > 0 ? f->len : 1);
+    assert_non_null(copy);
+    memcpy(copy, f->b, f->len);
+    int32_t i = plan_apply(&w.plan, w.in.link.kind, copy, f->len);
+    free(copy);
+    return i;
+}
+
 static void check_frame(void)
 {
     static struct frame f;
@@ -385,7 +396,7 @@ static void check_frame(void)
         f.proper = !spoil(&f);
     size_t len = strip(&f, plain);
     enum link_verdict v = link_read(&w.own, plain, len, &in);
-    int32_t i = plan_apply(&w.plan, w.in.link.kind, f.b, f.len);
+    int32_t i = apply_exact(&f);
     bool untagged = w.in.vlan_priority && len == f.len;
     if (is_foreign(v) || untagged) {
         seen.foreign++;
@@ -745,24 +756,6 @@ static void bad_inputs(void **state)
 #undef BAD
 }
 
-static void found_by_name(void **state)
-{
-    (void)state;
-    assert_null(nic_by_name("mlx"));
-    assert_null(nic_by_name("mlx55"));
-    assert_null(nic_by_driver(""));
-    assert_null(nic_by_driver("net_e1000"));
-    assert_string_equal(nic_by_driver("net_e1000_em")->name, "e1000e");
-    assert_string_equal(nic_by_driver("net_virtio_user")->name, "virtio");
-    for (unsigned i = 0; nic_at(i) != NULL; i++) {
-        assert_ptr_equal(nic_by_name(nic_at(i)->name), nic_at(i));
-        assert_true(nic_at(i)->templates <= NIC_TEMPLATES_MAX);
-        assert_true(nic_at(i) == &nic_none || strstr(nic_at(i)->source, "22.11") != NULL);
-        for (unsigned s = 0; s < nic_at(i)->templates; s++)
-            assert_non_null(strstr(nic_at(i)->shape[s].source, "22.11"));
-    }
-}
-
 /* What is not ours, and two rules that a priority keeps apart or does not. */
 static void conflicts(void **state)
 {
@@ -786,10 +779,9 @@ static void conflicts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(families),      cmocka_unit_test(made_up),
-        cmocka_unit_test(diffs),         cmocka_unit_test(one_fence),
-        cmocka_unit_test(queue_layouts), cmocka_unit_test(bad_inputs),
-        cmocka_unit_test(found_by_name), cmocka_unit_test(conflicts),
+        cmocka_unit_test(families),  cmocka_unit_test(made_up),       cmocka_unit_test(diffs),
+        cmocka_unit_test(one_fence), cmocka_unit_test(queue_layouts), cmocka_unit_test(bad_inputs),
+        cmocka_unit_test(conflicts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
