@@ -13,7 +13,8 @@ import sys
 import tempfile
 
 PURE = ["dataplane/base", "dataplane/wire", "dataplane/coherence", "dataplane/transport",
-        "dataplane/interrupt", "dataplane/clock", "hypervisor-glue/lapic", "offload/plan", "offload/nic"]
+        "dataplane/interrupt", "dataplane/clock", "dataplane/rdma", "hypervisor-glue/lapic",
+        "offload/plan", "offload/nic"]
 EDGE = ["dataplane/port", "dataplane/endpoint", "dataplane/host", "dataplane/memory", "hypervisor-glue/link", "bpf",
         "offload/flow"]
 APP = ["dataplane/config", "dataplane/fabric", "dataplane/engine", "dataplane/net", "hypervisor-glue/run",

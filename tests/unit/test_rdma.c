@@ -1,0 +1,762 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Hellos and the state machine of an RDMA connection: two ends whose actions are carried out on
+ * queue pairs that are only written down, over a network of datagrams that the test delivers, loses
+ * or keeps. A few numbers are used again and again for queue pairs, as a device may.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dataplane/base/bits.h"
+#include "dataplane/base/crc32c.h"
+#include "dataplane/base/prng.h"
+#include "dataplane/base/text.h"
+#include "dataplane/rdma/rdma.h"
+
+#define MS UINT64_C(1000000)
+
+enum { MAIL = 256, PAIRS = 4096, CLUSTER = 77 };
+
+/* A queue pair that was made. */
+struct pair {
+    uint8_t owner;
+    uint32_t number, packet;
+    uint64_t epoch, peer_epoch; /* whose it is, and for whom */
+    bool alive;
+    int to; /* the pair that it is connected to; -1: none yet */
+};
+
+struct mail {
+    uint8_t to;
+    size_t len;
+    uint8_t bytes[RDMA_HELLO_MAX];
+};
+
+struct end {
+    struct rdma_config cfg;
+    struct rdma_peer peer;
+    int pair; /* in pairs; -1: none */
+    bool running, reachable, failed;
+    uint8_t blocks; /* of own memory */
+    unsigned probes, refused[RDMA_REFUSALS];
+};
+
+static struct world {
+    struct end end[2];
+    struct pair pairs[PAIRS];
+    unsigned made;
+    struct mail mail[MAIL];
+    unsigned mails;
+    uint64_t now, epoch;
+    struct prng random;
+    struct text trace;
+    char trace_text[8192];
+    bool fail_make;
+    uint32_t numbers; /* that the device gives to queue pairs */
+} w;
+
+static void perform(uint8_t who, unsigned todo);
+
+static void event(uint8_t who, const struct rdma_event *ev)
+{
+    struct end *e = &w.end[who];
+    enum rdma_state before = e->peer.state;
+    unsigned todo = rdma_step(&e->cfg, &e->peer, w.now, ev);
+    if (before != e->peer.state || (todo & ~(unsigned)RDMA_DO_HELLO) != 0) {
+        text_char(&w.trace, (char)('a' + who));
+        text_str(&w.trace, " ");
+        text_str(&w.trace, rdma_event_name(ev->type));
+        text_str(&w.trace, ": ");
+        text_str(&w.trace, rdma_state_name(e->peer.state));
+        for (unsigned i = 0; i < RDMA_ACTIONS; i++)
+            if (todo & 1u << i) {
+                text_str(&w.trace, " ");
+                text_str(&w.trace, rdma_action_name(i));
+            }
+        text_str(&w.trace, "\n");
+    }
+    perform(who, todo);
+}
+
+static void simple(uint8_t who, enum rdma_event_type type)
+{
+    event(who, &(struct rdma_event){.type = type});
+}
+
+static void send_hello(uint8_t who, enum rdma_phase phase)
+{
+    struct end *e = &w.end[who];
+    struct mail *m = &w.mail[w.mails];
+    struct rdma_hello h = {.from = who,
+                           .to = 1 - who,
+                           .mtu = 3,
+                           .gid = {[15] = who + 1},
+                           .cluster_id = CLUSTER,
+                           .ud_number = 17 + who,
+                           .blocks = e->blocks};
+    for (uint8_t i = 0; i < e->blocks; i++)
+        h.block[i] =
+            (struct rdma_block){.base_page = 100 * i, .pages = 50, .address = 4096, .key = i};
+    rdma_hello_fill(&e->cfg, &e->peer, phase, &h);
+    if (w.mails == MAIL)
+        return; /* lost */
+    m->to = 1 - who;
+    m->len = rdma_hello_write(&h, m->bytes);
+    w.mails++;
+}
+
+static struct pair *pair_named(uint8_t owner, uint32_t number, uint32_t packet)
+{
+    for (unsigned i = w.made; i-- > 0;)
+        if (w.pairs[i].owner == owner && w.pairs[i].number == number && w.pairs[i].packet == packet)
+            return &w.pairs[i];
+    return NULL;
+}
+
+/* Numbers come again at once; what else tells them apart is random. */
+static void make(uint8_t who)
+{
+    struct end *e = &w.end[who];
+    assert_int_equal(e->pair, -1); /* END before MAKE */
+    if (w.fail_make) {
+        simple(who, RDMA_EVENT_BROKE);
+        return;
+    }
+    assert_true(w.made < PAIRS);
+    struct pair *q = &w.pairs[w.made];
+    *q = (struct pair){.owner = who,
+                       .number = 40 + prng_below(&w.random, w.numbers),
+                       .packet = prng_below(&w.random, RDMA_NUMBER_MAX),
+                       .epoch = e->cfg.epoch,
+                       .peer_epoch = e->peer.theirs.epoch,
+                       .alive = true,
+                       .to = -1};
+    e->pair = (int)w.made++;
+    event(who,
+          &(struct rdma_event){.type = RDMA_EVENT_MADE, .number = q->number, .packet = q->packet});
+}
+
+/* Invariant 1: what is connected to was made for this port, and for no other queue pair. */
+static void connect_pair(uint8_t who)
+{
+    struct end *e = &w.end[who];
+    const struct rdma_hello *t = &e->peer.theirs;
+    struct pair *mine = &w.pairs[e->pair], *theirs = pair_named(1 - who, t->number, t->packet);
+    assert_true(e->pair >= 0 && mine->alive && mine->to < 0);
+    assert_non_null(theirs);
+    assert_true(theirs->epoch == t->epoch && theirs->peer_epoch == e->cfg.epoch);
+    assert_true(mine->peer_epoch == t->epoch);
+    mine->to = (int)(theirs - w.pairs);
+}
+
+/* Who is up may send: the other queue pair was joined with this one, whatever became of it. */
+static void check_up(uint8_t who)
+{
+    const struct end *e = &w.end[who];
+    assert_true(e->pair >= 0 && w.pairs[e->pair].to >= 0);
+    assert_int_equal(w.pairs[w.pairs[e->pair].to].to, e->pair);
+}
+
+static void perform(uint8_t who, unsigned todo)
+{
+    struct end *e = &w.end[who];
+    e->refused[RDMA_REFUSAL_STALE] += (todo & RDMA_DO_STALE) != 0;
+    if (todo & RDMA_DO_END) {
+        assert_true(e->pair >= 0);
+        w.pairs[e->pair].alive = false;
+        e->pair = -1;
+    }
+    if (todo & RDMA_DO_FORGET)
+        e->reachable = false;
+    if (todo & RDMA_DO_LEARN)
+        e->reachable = true;
+    if (todo & RDMA_DO_MAKE)
+        make(who);
+    if (todo & RDMA_DO_CONNECT)
+        connect_pair(who);
+    if (todo & RDMA_DO_PROBE)
+        check_up(who);
+    e->probes += (todo & RDMA_DO_PROBE) != 0;
+    if (todo & RDMA_DO_HELLO)
+        send_hello(who, RDMA_LIVE);
+    if (todo & RDMA_DO_FAIL)
+        e->failed = true;
+}
+
+static void open_end(uint8_t who)
+{
+    struct end *e = &w.end[who];
+    bool ladder = e->cfg.ladder;
+    *e = (struct end){.cfg = {.epoch = ++w.epoch,
+                              .ladder = ladder,
+                              .hello_ns = 20 * MS,
+                              .calm_ns = 500 * MS,
+                              .doubt_ns = 200 * MS,
+                              .probe_ns = 200 * MS},
+                      .pair = -1,
+                      .running = true};
+    simple(who, RDMA_EVENT_START);
+}
+
+static void close_end(uint8_t who, bool orderly)
+{
+    struct end *e = &w.end[who];
+    if (e->pair >= 0)
+        w.pairs[e->pair].alive = false;
+    e->pair = -1;
+    if (orderly)
+        send_hello(who, e->failed ? RDMA_BROKEN : RDMA_CLOSED);
+    e->running = false;
+}
+
+/* Hands over datagram i of those that wait; keep: it comes again later. */
+static void deliver(unsigned i, bool keep)
+{
+    struct mail m = w.mail[i];
+    struct rdma_hello h;
+    if (!keep) {
+        memmove(&w.mail[i], &w.mail[i + 1], (w.mails - i - 1) * sizeof(m));
+        w.mails--;
+    }
+    if (!w.end[m.to].running) {
+        if (w.end[1 - m.to].running)
+            simple(1 - m.to, RDMA_EVENT_REFUSED);
+        return;
+    }
+    assert_int_equal(rdma_hello_read(m.bytes, m.len, m.to, 2, CLUSTER, &h), RDMA_REFUSAL_OK);
+    event(m.to, &(struct rdma_event){.type = RDMA_EVENT_HELLO, .hello = &h});
+}
+
+static void settle_mail(void)
+{
+    for (unsigned i = 0; w.mails > 0; i++) {
+        assert_true(i < 1000); /* hellos do not answer each other for ever */
+        deliver(0, false);
+    }
+}
+
+static void pass(uint64_t ns)
+{
+    for (uint64_t end = w.now + ns; w.now < end; w.now += 5 * MS) {
+        for (uint8_t i = 0; i < 2; i++)
+            if (w.end[i].running)
+                simple(i, RDMA_EVENT_TICK);
+        settle_mail();
+    }
+}
+
+static void begin(bool ladder)
+{
+    w = (struct world){.now = 1, .random = {42}, .numbers = 1};
+    w.trace = text_begin(w.trace_text, sizeof(w.trace_text));
+    w.end[0].pair = w.end[1].pair = -1;
+    w.end[0].cfg.ladder = w.end[1].cfg.ladder = ladder;
+}
+
+static void assert_joined(void)
+{
+    for (uint8_t i = 0; i < 2; i++) {
+        const struct rdma_peer *p = &w.end[i].peer, *q = &w.end[1 - i].peer;
+        assert_int_equal(p->state, RDMA_UP);
+        assert_true(w.end[i].reachable && w.end[i].pair >= 0);
+        assert_true(w.pairs[w.end[i].pair].alive);
+        check_up(i);
+        assert_int_equal(p->theirs.number, q->number);
+        assert_int_equal(p->theirs.packet, q->packet);
+        assert_int_equal(p->heard, p->generation);
+    }
+}
+
+/* What happened since the last time. */
+static void assert_trace(const char *expected)
+{
+    if (strcmp(w.trace_text, expected) != 0)
+        print_message("is:\n%sshould be:\n%s", w.trace_text, expected);
+    assert_string_equal(w.trace_text, expected);
+    w.trace = text_begin(w.trace_text, sizeof(w.trace_text));
+}
+
+static void both_up(bool ladder)
+{
+    begin(ladder);
+    open_end(0);
+    open_end(1);
+    settle_mail();
+    assert_joined();
+    w.trace = text_begin(w.trace_text, sizeof(w.trace_text));
+}
+
+/* ---- connections --------------------------------------------------------------------------- */
+
+static void test_both_at_once(void **state)
+{
+    (void)state;
+    begin(true);
+    open_end(0);
+    open_end(1);
+    settle_mail();
+    assert_joined();
+    assert_trace("b hello: made learn make hello\n"
+                 "a hello: made learn make hello\n"
+                 "a hello: ready connect hello\n"
+                 "b hello: ready connect hello\n"
+                 "b hello: up probe hello\n"
+                 "a hello: up probe hello\n");
+    assert_int_equal(w.end[0].peer.restarts + w.end[1].peer.restarts, 0);
+}
+
+static void test_one_after_the_other(void **state)
+{
+    (void)state;
+    for (uint8_t first = 0; first < 2; first++) {
+        begin(false);
+        open_end(first);
+        settle_mail(); /* nobody is there */
+        assert_int_equal(w.end[first].peer.state, RDMA_ABSENT);
+        pass(2000 * MS);
+        open_end(1 - first);
+        settle_mail();
+        assert_joined();
+        assert_int_equal(w.end[0].peer.restarts + w.end[1].peer.restarts, 0);
+    }
+}
+
+/* Each of the first datagrams lost, delivered twice, or kept to the end. */
+static void test_disturbed(void **state)
+{
+    enum { LOST, TWICE, LAST, HOW };
+    (void)state;
+    for (unsigned how = 0; how < HOW; how++)
+        for (unsigned which = 0; which < 10; which++) {
+            struct mail kept = {0};
+            begin(true);
+            open_end(0);
+            open_end(1);
+            for (unsigned i = 0; w.mails > 0; i++) {
+                if (i == which && how == TWICE)
+                    deliver(0, true);
+                if (i == which && how != TWICE) {
+                    kept = w.mail[0];
+                    memmove(&w.mail[0], &w.mail[1], --w.mails * sizeof(kept));
+                } else {
+                    deliver(0, false);
+                }
+            }
+            pass(50 * MS);
+            assert_joined();
+            if (how == LAST && kept.len > 0) {
+                w.mail[w.mails++] = kept;
+                settle_mail();
+                pass(50 * MS);
+                assert_joined();
+            }
+            assert_false(w.end[0].failed || w.end[1].failed);
+        }
+}
+
+/* B is killed when A has come to each state, and starts again; with and without a last word, and
+ * with an old datagram that arrives after it. */
+static void test_restart(void **state)
+{
+    (void)state;
+    bool seen[RDMA_STATES] = {false};
+    for (unsigned steps = 0; steps < 12; steps++)
+        for (unsigned how = 0; how < 4; how++) {
+            struct mail old;
+            begin(false);
+            open_end(0);
+            open_end(1);
+            for (unsigned i = 0; i < steps && w.mails > 0; i++)
+                deliver(0, false);
+            seen[w.end[0].peer.state] = true;
+            send_hello(1, RDMA_LIVE);
+            old = w.mail[w.mails - 1];
+            close_end(1, how & 1);
+            if (how & 2)
+                settle_mail();
+            open_end(1);
+            w.mail[w.mails++] = old;
+            settle_mail();
+            pass(50 * MS);
+            assert_joined();
+            assert_false(w.end[0].failed);
+            assert_true(w.end[0].refused[RDMA_REFUSAL_STALE] > 0);
+        }
+    assert_true(seen[RDMA_ABSENT] && seen[RDMA_MADE] && seen[RDMA_READY] && seen[RDMA_UP]);
+    both_up(false);
+    close_end(1, false);
+    w.mails = 0;
+    open_end(1);
+    deliver(0, false);
+    assert_trace("a hello: made end learn make hello\n");
+    settle_mail();
+    assert_joined();
+    assert_int_equal(w.end[0].peer.restarts, 1);
+}
+
+/* In doubt as well: our queue pair broke because the peer was killed. */
+static void test_restart_in_doubt(void **state)
+{
+    (void)state;
+    both_up(true);
+    close_end(1, false);
+    simple(0, RDMA_EVENT_BROKE);
+    w.mails = 0;
+    assert_trace("a broke: doubt end hello\n");
+    open_end(1);
+    settle_mail();
+    assert_joined();
+    assert_false(w.end[0].failed);
+}
+
+static void test_closed(void **state)
+{
+    (void)state;
+    both_up(true);
+    close_end(1, true);
+    settle_mail();
+    assert_trace("a hello: absent end forget\n");
+    pass(1000 * MS); /* it may say that nobody is there: nothing new */
+    assert_trace("");
+    assert_int_equal(w.end[0].peer.state, RDMA_ABSENT);
+    open_end(1);
+    settle_mail();
+    assert_joined();
+}
+
+static void test_killed(void **state)
+{
+    (void)state;
+    both_up(false);
+    close_end(1, false);
+    pass(600 * MS);
+    assert_trace("a refused: absent end forget\n");
+    both_up(true); /* where there is another fabric, it may be there */
+    close_end(1, false);
+    pass(600 * MS);
+    assert_int_equal(w.end[0].peer.failure, RDMA_FAILURE_LEFT);
+}
+
+/* The path breaks under both: either way round, and at the same time. */
+static void test_path_broke(void **state)
+{
+    (void)state;
+    both_up(true);
+    simple(0, RDMA_EVENT_BROKE);
+    settle_mail();
+    assert_trace("a broke: doubt end hello\n"
+                 "b hello: doubt end hello\n"
+                 "a hello: failed fail\n");
+    close_end(0, true);
+    settle_mail();
+    assert_trace("b hello: failed fail\n");
+    assert_int_equal(w.end[0].peer.failure, RDMA_FAILURE_PATH);
+    assert_int_equal(w.end[1].peer.failure, RDMA_FAILURE_SAID);
+    both_up(true);
+    simple(0, RDMA_EVENT_BROKE);
+    simple(1, RDMA_EVENT_BROKE);
+    settle_mail();
+    assert_true(w.end[0].failed || w.end[1].failed);
+    pass(50 * MS);
+    close_end(0, true);
+    settle_mail();
+    assert_true(w.end[0].failed && w.end[1].failed);
+    assert_int_equal(w.end[0].pair, -1);
+    assert_int_equal(w.end[1].pair, -1);
+}
+
+/* A hello that was under way when the queue pair broke does not say that the peer lives. */
+static void test_old_hello_in_doubt(void **state)
+{
+    (void)state;
+    both_up(true);
+    send_hello(1, RDMA_LIVE);
+    close_end(1, false);
+    simple(0, RDMA_EVENT_BROKE);
+    deliver(0, false);
+    assert_int_equal(w.end[0].peer.state, RDMA_DOUBT);
+}
+
+static void test_silence(void **state)
+{
+    (void)state;
+    for (unsigned ladder = 0; ladder < 2; ladder++) {
+        both_up(ladder);
+        simple(0, RDMA_EVENT_BROKE);
+        for (uint64_t end = w.now + 250 * MS; w.now < end; w.now += 5 * MS) {
+            simple(0, RDMA_EVENT_TICK);
+            w.mails = 0;
+        }
+        assert_int_equal(w.end[0].peer.state, ladder ? RDMA_FAILED : RDMA_ABSENT);
+        assert_int_equal(w.end[0].failed, ladder);
+        if (!ladder) { /* the cable is in again */
+            pass(600 * MS);
+            assert_joined();
+        }
+    }
+}
+
+static void test_cannot_make(void **state)
+{
+    (void)state;
+    begin(true);
+    w.fail_make = true;
+    open_end(0);
+    open_end(1);
+    deliver(0, false);
+    assert_int_equal(w.end[1].peer.failure, RDMA_FAILURE_MAKE);
+    assert_true(w.end[1].failed);
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    both_up(true);
+    send_hello(0, RDMA_LIVE);
+    struct mail old = w.mail[0];
+    w.mails = 0;
+    w.end[0].blocks = 2;
+    simple(0, RDMA_EVENT_MEMORY);
+    assert_int_equal(w.end[1].peer.theirs.blocks, 0);
+    w.mails = 0; /* lost: it is said again */
+    pass(30 * MS);
+    assert_int_equal(w.end[1].peer.theirs.blocks, 2);
+    assert_joined();
+    w.mail[w.mails++] = old; /* overtaken */
+    settle_mail();
+    assert_int_equal(w.end[1].peer.theirs.blocks, 2);
+    assert_int_equal(w.end[1].refused[RDMA_REFUSAL_STALE], 1);
+    pass(2000 * MS); /* ... and not for ever */
+    assert_true(w.end[0].probes > 5 && w.end[0].probes < 15);
+}
+
+/* Anything, for a while; then a network that works, and both meet. */
+static void test_random(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        begin(false);
+        w.random.state = seed;
+        w.numbers = 1 + seed % 3;
+        open_end(0);
+        open_end(1);
+        for (unsigned i = 0; i < 120; i++) {
+            uint8_t who = (uint8_t)prng_below(&w.random, 2);
+            uint32_t what = prng_below(&w.random, 100);
+            w.now += MS;
+            if (what < 55 && w.mails > 0) {
+                deliver(prng_below(&w.random, w.mails), prng_chance(&w.random, 200000));
+            } else if (what < 70 && w.mails > 0) {
+                memmove(&w.mail[0], &w.mail[1], --w.mails * sizeof(w.mail[0]));
+            } else if (what < 73) {
+                close_end(who, prng_chance(&w.random, 500000));
+                open_end(who);
+            } else if (what < 75) {
+                simple(who, RDMA_EVENT_REFUSED); /* a firewall may say anything */
+            } else if (what < 77) {
+                simple(who, RDMA_EVENT_MEMORY);
+            } else {
+                w.now += 20 * MS;
+                simple(who, RDMA_EVENT_TICK);
+            }
+        }
+        assert_false(w.end[0].failed || w.end[1].failed);
+        pass(1500 * MS);
+        if (w.end[0].peer.state != RDMA_UP || w.end[1].peer.state != RDMA_UP)
+            print_message("seed %llu\n%s", (unsigned long long)seed, w.trace_text);
+        assert_joined();
+    }
+}
+
+/* ---- bytes --------------------------------------------------------------------------------- */
+
+static struct rdma_hello good_hello(void)
+{
+    return (struct rdma_hello){
+        .from = 1,
+        .to = 0,
+        .phase = RDMA_LIVE,
+        .blocks = 2,
+        .mtu = 3,
+        .lid = 5,
+        .gid = {[15] = 9},
+        .cluster_id = CLUSTER,
+        .epoch = 11,
+        .heard_epoch = 12,
+        .generation = 13,
+        .heard_generation = 14,
+        .ud_number = 15,
+        .ud_key = 16,
+        .number = 17,
+        .packet = 18,
+        .joined = 19,
+        .block = {{.base_page = 0, .pages = 10, .address = 0x10000, .key = 1},
+                  {.base_page = 20, .pages = 5, .address = 0x90000, .key = 2}}};
+}
+
+static enum rdma_refusal read_hello(const struct rdma_hello *h)
+{
+    uint8_t bytes[RDMA_HELLO_MAX];
+    struct rdma_hello out;
+    return rdma_hello_read(bytes, rdma_hello_write(h, bytes), 0, 3, CLUSTER, &out);
+}
+
+static void test_hello(void **state)
+{
+    uint8_t bytes[RDMA_HELLO_MAX];
+    struct rdma_hello h = good_hello(), out;
+    (void)state;
+    size_t len = rdma_hello_write(&h, bytes);
+    assert_int_equal(len, RDMA_HELLO_BYTES + 2 * RDMA_BLOCK_BYTES);
+    memset(&out, 0xA5, sizeof(out));
+    assert_int_equal(rdma_hello_read(bytes, len, 0, 3, CLUSTER, &out), RDMA_REFUSAL_OK);
+    assert_int_equal(out.lid, 5);
+    assert_int_equal(out.heard_epoch, 12);
+    assert_int_equal(out.joined, 19);
+    assert_memory_equal(out.gid, h.gid, RDMA_GID);
+    assert_memory_equal(out.block, h.block, 2 * sizeof(h.block[0]));
+    /* Any byte that differs is noticed, and nothing is written. */
+    memset(&out, 0xA5, sizeof(out));
+    for (size_t i = 0; i < len; i++) {
+        bytes[i] ^= 0x10;
+        assert_int_not_equal(rdma_hello_read(bytes, len, 0, 3, CLUSTER, &out), RDMA_REFUSAL_OK);
+        bytes[i] ^= 0x10;
+        assert_int_equal(rdma_hello_read(bytes, i, 0, 3, CLUSTER, &out), RDMA_REFUSAL_LENGTH);
+    }
+    assert_int_equal(out.from, 0xA5);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+#define REFUSED(why, change)                                                                       \
+    do {                                                                                           \
+        struct rdma_hello h = good_hello();                                                        \
+        change;                                                                                    \
+        assert_string_equal(rdma_refusal_name(read_hello(&h)), why);                               \
+    } while (0)
+    REFUSED("ok", (void)0);
+    REFUSED("cluster", h.cluster_id++);
+    REFUSED("from", h.from = 0);
+    REFUSED("from", h.from = 3);
+    REFUSED("not_for_us", h.to = 2);
+    REFUSED("phase", h.phase = 0);
+    REFUSED("phase", h.phase = 4);
+    REFUSED("epoch", h.epoch = 0);
+    REFUSED("generation", h.generation = 0);
+    REFUSED("queue_number", h.ud_number = 0);
+    REFUSED("queue_number", h.ud_number = 1 << 24);
+    REFUSED("queue_number", h.number = 1 << 24);
+    REFUSED("queue_number", h.packet = 1 << 24);
+    REFUSED("queue_number", h.joined = 1 << 24);
+    REFUSED("queue_number", h.heard_epoch = 0);
+    REFUSED("queue_number", h.number = 0);
+    REFUSED("mtu", h.mtu = 0);
+    REFUSED("mtu", h.mtu = 6);
+    REFUSED("blocks", (h.number = 0, h.joined = 0));
+    REFUSED("blocks", h.block[1].base_page = 9);
+    REFUSED("blocks", h.block[0].pages = 0);
+    REFUSED("blocks", h.block[1].pages = RDMA_BLOCK_PAGES_MAX + 1);
+    REFUSED("blocks", h.block[1].base_page = RDMA_PAGES_MAX - 4);
+    REFUSED("ok", h.block[1].base_page = RDMA_PAGES_MAX - 5);
+    REFUSED("blocks", h.block[1].base_page = UINT64_MAX);
+    REFUSED("blocks", h.block[1].address = UINT64_MAX - 5 * 4096 + 1);
+    REFUSED("ok", h.block[1].address = UINT64_MAX - 5 * 4096);
+#undef REFUSED
+}
+
+/* With a CRC that is right: what the fields are tried against. */
+static void seal(uint8_t *bytes, size_t len)
+{
+    memset(bytes + 8, 0, 4);
+    put_le32(bytes + 8, crc32c_end(crc32c_update(crc32c_begin(), bytes, len)));
+}
+
+static void test_form(void **state)
+{
+    static const struct {
+        size_t at;
+        uint8_t value;
+        const char *why;
+    } cases[] = {{0, 1, "magic"},           {4, 9, "revision"},
+                 {6, 1, "length"},          {15, 1, "length"},
+                 {15, 255, "length"},       {71, 1, "reserved"},
+                 {88, 1, "reserved"},       {103, 1, "reserved"},
+                 {104 + 28, 1, "reserved"}, {104 + 32 + 31, 1, "reserved"}};
+    struct rdma_hello h = good_hello(), out;
+    (void)state;
+    for (size_t i = 0; i < PANDO_ARRAY_LEN(cases); i++) {
+        uint8_t bytes[RDMA_HELLO_MAX];
+        size_t len = rdma_hello_write(&h, bytes);
+        bytes[cases[i].at] = cases[i].value;
+        seal(bytes, len);
+        assert_string_equal(rdma_refusal_name(rdma_hello_read(bytes, len, 0, 3, CLUSTER, &out)),
+                            cases[i].why);
+    }
+}
+
+static void test_places(void **state)
+{
+    struct rdma_hello h = good_hello();
+    struct rdma_place at;
+    uint64_t page;
+    uint8_t block;
+    (void)state;
+    for (uint64_t i = 0; i < 40; i++) {
+        bool in = i < 10 || (i >= 20 && i < 25);
+        assert_int_equal(rdma_place_of(&h, i, &at), in);
+        if (!in)
+            continue;
+        assert_int_equal(at.address, i < 10 ? 0x10000 + i * 4096 : 0x90000 + (i - 20) * 4096);
+        assert_int_equal(at.key, i < 10 ? 1 : 2);
+        assert_true(rdma_place_read(h.block, h.blocks, at.immediate, &block, &page));
+        assert_int_equal(block, i >= 20);
+        assert_int_equal(h.block[block].base_page + page, i);
+    }
+    assert_false(rdma_place_of(&h, UINT64_MAX, &at));
+    assert_false(rdma_place_read(h.block, 2, 10, &block, &page));
+    assert_false(rdma_place_read(h.block, 2, UINT32_C(1) << 29 | 5, &block, &page));
+    assert_false(rdma_place_read(h.block, 2, UINT32_C(2) << 29, &block, &page));
+    assert_false(rdma_place_read(h.block, 2, UINT32_MAX, &block, &page));
+}
+
+static void test_timeout(void **state)
+{
+    (void)state;
+    assert_int_equal(rdma_timeout(300 * MS, 8), 13); /* 8 * 33.6 ms */
+    assert_int_equal(rdma_timeout(8 * (UINT64_C(4096) << 13), 8), 13);
+    assert_int_equal(rdma_timeout(8 * (UINT64_C(4096) << 13) - 1, 8), 12);
+    assert_int_equal(rdma_timeout(0, 8), 1);
+    assert_int_equal(rdma_timeout(UINT64_MAX, 1), 31);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_both_at_once),
+        cmocka_unit_test(test_one_after_the_other),
+        cmocka_unit_test(test_disturbed),
+        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_restart_in_doubt),
+        cmocka_unit_test(test_closed),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_path_broke),
+        cmocka_unit_test(test_old_hello_in_doubt),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_cannot_make),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_form),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_timeout),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
