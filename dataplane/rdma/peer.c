@@ -261,15 +261,16 @@ void rdma_hello_fill(const struct rdma_config *cfg, const struct rdma_peer *p,
                      enum rdma_phase phase, struct rdma_hello *h)
 {
     bool known = p->theirs.epoch != 0 && !p->ended && p->state != RDMA_ABSENT;
-    bool joined = p->state == RDMA_READY || p->state == RDMA_UP;
+    bool has_pair = known && phase == RDMA_LIVE;
+    bool connected = p->state == RDMA_READY || p->state == RDMA_UP;
     h->phase = (uint8_t)phase;
     h->epoch = cfg->epoch;
     h->generation = p->generation;
     h->heard_epoch = known ? p->theirs.epoch : 0;
     h->heard_generation = known ? p->theirs.generation : 0;
-    h->number = known ? p->number : 0;
-    h->packet = known ? p->packet : 0;
-    h->joined = joined ? p->theirs.number : 0;
+    h->number = has_pair ? p->number : 0;
+    h->packet = has_pair ? p->packet : 0;
+    h->joined = has_pair && connected ? p->theirs.number : 0;
     if (h->number == 0)
         h->blocks = 0;
 }
