@@ -137,6 +137,6 @@ int config_glue_socket(const struct pando_config *cfg, uint8_t node, char *buf, 
 const char *config_fabric_name(enum config_fabric f)
 {
     static const char *const names[CONFIG_FABRICS] = {"shm", "memif", "af_packet", "af_xdp",
-                                                      "udp", "dpdk",  "auto"};
+                                                      "udp", "dpdk",  "verbs",     "auto"};
     return f < CONFIG_FABRICS ? names[f] : "?";
 }

@@ -24,6 +24,7 @@ enum config_fabric {
     CONFIG_FABRIC_AF_XDP,
     CONFIG_FABRIC_UDP,
     CONFIG_FABRIC_DPDK, /* a NIC of our own */
+    CONFIG_FABRIC_VERBS,
     CONFIG_FABRIC_AUTO, /* the first of fabric.ladder that works here */
     CONFIG_FABRICS
 };
@@ -36,7 +37,13 @@ static inline bool config_on_the_wire(enum config_fabric f)
 }
 
 /* The rungs of fabric.ladder, in the order of the key's choices. */
-enum config_rung { CONFIG_RUNG_AF_XDP, CONFIG_RUNG_AF_PACKET, CONFIG_RUNG_UDP, CONFIG_RUNGS };
+enum config_rung {
+    CONFIG_RUNG_AF_XDP,
+    CONFIG_RUNG_AF_PACKET,
+    CONFIG_RUNG_UDP,
+    CONFIG_RUNG_VERBS,
+    CONFIG_RUNGS
+};
 enum config_encapsulation { CONFIG_ENCAP_ETHERNET, CONFIG_ENCAP_UDP };
 enum config_poll { CONFIG_POLL_BUSY, CONFIG_POLL_YIELD, CONFIG_POLL_SLEEP };
 enum config_home { CONFIG_HOME_INTERLEAVE, CONFIG_HOME_RANGE };

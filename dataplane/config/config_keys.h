@@ -29,6 +29,7 @@ enum {
     CONFIG_RAM_MIB_MAX = 1 << 28, /* 2^36 pages: what the coherence core can number */
     CONFIG_IFNAME_MAX = 15,       /* IFNAMSIZ without the terminator */
     CONFIG_RUN_DIR_MAX = 80,      /* "/node63.sock" behind it still fits into sockaddr_un */
+    CONFIG_RDMA_NAME_MAX = 63,    /* IB_DEVICE_NAME_MAX without the terminator */
     CONFIG_CORE_MAX = 1023,
     CONFIG_QUEUE_MAX = 63,
     CONFIG_LIST_MAX = 255,
@@ -82,13 +83,14 @@ enum {
     X(device, DEVICE, "", 0, CONFIG_PATH_MAX - 1, "", LOCAL, 1, device,                            \
       "fabric.type: af_packet, af_xdp, auto: the network interface (0 to 15 letters, digits, '.', " \
       "'_' or '-'). dpdk: a NIC's PCI address, 0000:03:00.0, bound to vfio-pci (mlx5: left with "   \
-      "its kernel driver), or the arguments of a virtual device, net_tap0,iface=pando0.")          \
+      "its kernel driver), or the arguments of a virtual device, net_tap0,iface=pando0. verbs: the "  \
+      "RDMA device, rxe0 or mlx5_0; left out: the one that has nodes[].address.")                  \
     X(queue, UINT, "", 0, CONFIG_QUEUE_MAX, "0", LOCAL, 1, queue,                                  \
       "AF_XDP: the receive queue of device whose frames of Pando's are taken; the NIC must put "   \
       "them there (one queue: ethtool -L DEVICE combined 1).")                                     \
     X(address, ADDRESS, "", 0, 45, "", COMMON, 1, address,                                         \
-      "UDP (fabric.type or fabric.encapsulation): the node's IP address, by which the others "     \
-      "know it. All are IPv4 or all are IPv6, each once; loopback only with fabric.type: udp and " \
+      "UDP (fabric.type or fabric.encapsulation) and verbs: the node's IP address, by which the others "     \
+      "know it. All are IPv4 or all are IPv6, each once; loopback only with fabric.type: udp or verbs and " \
       "all nodes on one machine, IPv6 link-local only without UDP sockets (af_packet, af_xdp).")   \
     X(clock_offset_us, UINT, "us", 0, 10000000, "0", LOCAL, 1, clock_offset_us,                    \
       "For tests: the node takes its host's TSC to be ahead by this.")                             \
@@ -96,15 +98,17 @@ enum {
       "For tests: ... and to be faster by this.")
 
 #define CONFIG_KEYS_FABRIC(X)                                                                      \
-    X(type, ENUM, "shm|memif|af_packet|af_xdp|udp|dpdk|auto", 0, 0, "shm", COMMON, 1, fabric.type,          \
+    X(type, ENUM, "shm|memif|af_packet|af_xdp|udp|dpdk|verbs|auto", 0, 0, "shm", COMMON, 1, fabric.type,          \
       "shm and memif join processes of one machine; af_packet takes any kernel network "           \
       "interface, and so does af_xdp, past most of the kernel; auto: the first of ladder that "    \
       "works on a host. udp: sockets of the kernel's, over any network that routes, without "       \
       "privileges. dpdk: a whole NIC, driven by DPDK without the kernel. The frames of af_packet, " \
-      "af_xdp and dpdk are the same.")                                                             \
-    X(ladder, CHOICES, "af_xdp|af_packet|udp", 0, 0, "", LOCAL, 1, fabric.ladder,                      \
-      "type: auto: what is tried, in this order. Left out: all, as named here; udp only with "      \
-      "encapsulation: udp.")                                                                       \
+      "af_xdp and dpdk are the same. verbs: an RDMA device (InfiniBand, RoCE v2, rdma_rxe), which "    \
+      "writes pages into the other node's guest memory.")                                          \
+    X(ladder, CHOICES, "af_xdp|af_packet|udp|verbs", 0, 0, "", LOCAL, 1, fabric.ladder,                      \
+      "type: auto: what is tried, in this order. Left out: af_xdp, af_packet, and udp if "          \
+      "encapsulation: udp. verbs only as the first, with encapsulation: udp, and on all nodes; where "  \
+      "one of them leaves it, all do.")                                                                       \
     X(mtu, UINT, "bytes", RRDP_MTU_MIN, RRDP_MTU_MAX, "9000", COMMON, 1, fabric.mtu,               \
       "Bytes of a frame after the Ethernet header. The interface must be able to carry it.")       \
     X(ethertype, UINT, "", 0x0600, 0xFFFF, "0x88B5", COMMON, 1, fabric.ethertype,                  \
@@ -115,7 +119,8 @@ enum {
       "bytes of IPv4 and UDP, or 48 of IPv6. dpdk: udp only with devices that have an interface "  \
       "of the kernel's too (mlx5, net_tap), which finds the next hops.")                           \
     X(udp_port, UINT, "", 1, 65535, "34997", COMMON, 1, fabric.udp_port,                           \
-      "UDP: the port at each address. Firewalls must let it through both ways.")                   \
+      "UDP, and how nodes meet for verbs: the port at each address. Firewalls must let it through "  \
+      "both ways.")                                                                                \
     X(hugepages, ENUM, "auto|on|off", 0, 0, "auto", LOCAL, 1, fabric.hugepages,                    \
       "Packet memory of memif, af_packet and dpdk. auto: hugepages if there are some, else said "  \
       "and done without; a NIC on PCI needs them.")

@@ -193,14 +193,30 @@ static bool valid_device(enum config_fabric type, const char *device)
 {
     if (type == CONFIG_FABRIC_DPDK)
         return config_is_pci(device) || strncmp(device, "net_", 4) == 0;
-    return strlen(device) <= CONFIG_IFNAME_MAX && strpbrk(device, ":,=/@") == NULL;
+    size_t most = type == CONFIG_FABRIC_VERBS ? CONFIG_RDMA_NAME_MAX : CONFIG_IFNAME_MAX;
+    return strlen(device) <= most && strpbrk(device, ":,=/@") == NULL;
+}
+
+static const char *devices_of(enum config_fabric type)
+{
+    switch (type) {
+    case CONFIG_FABRIC_DPDK:
+        return "the PCI address of a NIC, as 0000:03:00.0, or a virtual device of DPDK's with its "
+               "arguments, as net_tap0,iface=pando0";
+    case CONFIG_FABRIC_VERBS:
+        return "an RDMA device's name, 0 to 63 letters, digits, '.', '_' or '-'";
+    default:
+        return "a network interface's name, 0 to 15 letters, digits, '.', '_' or '-'";
+    }
 }
 
 static int rule_device(const struct rule_input *in, struct pando_config *cfg)
 {
     for (unsigned n = 0; n < cfg->node_count; n++) {
         bool given = cfg->node[n].device[0] != '\0';
-        bool needed = config_on_the_wire(cfg->fabric.type) && cfg->fabric.type != CONFIG_FABRIC_UDP;
+        bool needed = config_on_the_wire(cfg->fabric.type) &&
+                      cfg->fabric.type != CONFIG_FABRIC_UDP &&
+                      cfg->fabric.type != CONFIG_FABRIC_VERBS;
         if (needed && !given)
             return config_fail(
                 in->ctx, -EINVAL,
@@ -208,12 +224,8 @@ static int rule_device(const struct rule_input *in, struct pando_config *cfg)
                 "fabric.type: %s needs on every node",
                 n, cfg->node[n].name, config_fabric_name(cfg->fabric.type));
         if (given && !valid_device(cfg->fabric.type, cfg->node[n].device))
-            return config_fail(
-                in->ctx, -EINVAL, "nodes[%u].device: '%s'; allowed: %s", n, cfg->node[n].device,
-                cfg->fabric.type == CONFIG_FABRIC_DPDK
-                    ? "the PCI address of a NIC, as 0000:03:00.0, or a virtual device of DPDK's "
-                      "with its arguments, as net_tap0,iface=pando0"
-                    : "a network interface's name, 0 to 15 letters, digits, '.', '_' or '-'");
+            return config_fail(in->ctx, -EINVAL, "nodes[%u].device: '%s'; allowed: %s", n,
+                               cfg->node[n].device, devices_of(cfg->fabric.type));
     }
     return 0;
 }
@@ -255,12 +267,13 @@ static bool is_link_local6(uint8_t version, const uint8_t ip[16])
 static void ways_of(const struct pando_config *cfg, bool *ret_sockets, bool *ret_frames)
 {
     *ret_sockets = cfg->fabric.type == CONFIG_FABRIC_UDP;
-    *ret_frames = !*ret_sockets && cfg->fabric.type != CONFIG_FABRIC_AUTO;
+    *ret_frames = !*ret_sockets && cfg->fabric.type != CONFIG_FABRIC_AUTO &&
+                  cfg->fabric.type != CONFIG_FABRIC_VERBS; /* its sockets know the device's link */
     for (uint32_t i = 0; cfg->fabric.type == CONFIG_FABRIC_AUTO && i < cfg->fabric.ladder_count;
          i++) {
-        bool udp = cfg->fabric.ladder[i] == CONFIG_RUNG_UDP;
-        *ret_sockets |= udp;
-        *ret_frames |= !udp;
+        *ret_sockets |= cfg->fabric.ladder[i] == CONFIG_RUNG_UDP;
+        *ret_frames |=
+            cfg->fabric.ladder[i] != CONFIG_RUNG_UDP && cfg->fabric.ladder[i] != CONFIG_RUNG_VERBS;
     }
 }
 
@@ -280,10 +293,11 @@ static int check_kind_of_address(const struct rule_input *in, const struct pando
                            "address that only this node has",
                            n, node->address, special);
     if (loopback && frames)
-        return config_fail(in->ctx, -EINVAL,
-                           "nodes: address of node %u: %s is a loopback address, and af_packet and "
-                           "af_xdp need one of nodes[].device; allowed with fabric.type: udp",
-                           n, node->address);
+        return config_fail(
+            in->ctx, -EINVAL,
+            "nodes: address of node %u: %s is a loopback address, and af_packet and "
+            "af_xdp need one of nodes[].device; allowed with fabric.type: udp or verbs",
+            n, node->address);
     if (loopback != is_loopback(version, cfg->node[0].ip))
         return config_fail(in->ctx, -EINVAL,
                            "nodes: address of node %u: %s, and node 0 has %s; allowed: loopback "
@@ -308,7 +322,8 @@ static int rule_address(const struct rule_input *in, struct pando_config *cfg)
             "fabric.encapsulation: udp; allowed with fabric.type: af_packet, af_xdp, "
             "dpdk, auto or udp; it is %s",
             config_fabric_name(cfg->fabric.type));
-    if (cfg->fabric.type != CONFIG_FABRIC_UDP && !wrapped)
+    if (cfg->fabric.type != CONFIG_FABRIC_UDP && cfg->fabric.type != CONFIG_FABRIC_VERBS &&
+        !wrapped)
         return 0;
     for (unsigned n = 0; n < cfg->node_count; n++) {
         struct config_node *node = &cfg->node[n];
@@ -316,8 +331,9 @@ static int rule_address(const struct rule_input *in, struct pando_config *cfg)
         if (inet_pton(version == 4 ? AF_INET : AF_INET6, node->address, node->ip) != 1)
             return config_fail(in->ctx, -EINVAL,
                                "nodes: address of node %u ('%s') is missing; allowed: an IPv4 or "
-                               "IPv6 address, which UDP needs on every node",
-                               n, node->name);
+                               "IPv6 address, which %s needs on every node",
+                               n, node->name,
+                               cfg->fabric.type == CONFIG_FABRIC_VERBS ? "verbs" : "UDP");
         if (n > 0 && version != cfg->fabric.ip_version)
             return config_fail(in->ctx, -EINVAL,
                                "nodes: address of node %u: %s is IPv%u and node 0 has %s; allowed: "
@@ -361,12 +377,19 @@ static int rule_ladder(const struct rule_input *in, struct pando_config *cfg)
                                    "fabric.ladder: '%s' is there twice; allowed: each once",
                                    in->raw->fabric.ladder[i]);
     bool udp = cfg->fabric.encapsulation == CONFIG_ENCAP_UDP;
-    for (uint32_t i = 0; i < given; i++)
-        if (ladder[i] == CONFIG_RUNG_UDP && !udp)
+    for (uint32_t i = 0; i < given; i++) {
+        if (ladder[i] >= CONFIG_RUNG_UDP && !udp)
             return config_fail(in->ctx, -EINVAL,
-                               "fabric.ladder: 'udp' is allowed with fabric.encapsulation: udp, or "
-                               "nodes on different rungs would not understand each other");
-    for (uint8_t i = 0; given == 0 && i < CONFIG_RUNGS; i++)
+                               "fabric.ladder: '%s' is allowed with fabric.encapsulation: udp, or "
+                               "nodes on different rungs would not understand each other",
+                               in->raw->fabric.ladder[i]);
+        if (ladder[i] == CONFIG_RUNG_VERBS && i > 0)
+            return config_fail(in->ctx, -EINVAL,
+                               "fabric.ladder: 'verbs' is at place %u; allowed: as the first, as "
+                               "nodes that are on it leave it when they hear of one that is not",
+                               i + 1);
+    }
+    for (uint8_t i = 0; given == 0 && i < CONFIG_RUNG_VERBS; i++)
         if (i != CONFIG_RUNG_UDP || udp)
             ladder[cfg->fabric.ladder_count++] = i;
     if (given > 0)

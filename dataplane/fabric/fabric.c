@@ -16,6 +16,7 @@
 #include "dataplane/port/dpdk.h"
 #include "dataplane/port/eal.h"
 #include "dataplane/port/rendezvous.h"
+#include "dataplane/port/verbs.h"
 
 #define US UINT64_C(1000)
 #define MS (1000 * US)
@@ -212,7 +213,8 @@ static int open_memif(struct fabric *f, char err[FABRIC_TEXT_MAX])
 static const struct link_config *link_of(const struct fabric *f, struct link_config *out)
 {
     const struct pando_config *c = f->cfg;
-    if (c->fabric.type != CONFIG_FABRIC_UDP && c->fabric.encapsulation != CONFIG_ENCAP_UDP)
+    if (c->fabric.type != CONFIG_FABRIC_UDP && c->fabric.type != CONFIG_FABRIC_VERBS &&
+        c->fabric.encapsulation != CONFIG_ENCAP_UDP)
         return NULL;
     *out = (struct link_config){
         .kind = c->fabric.ip_version == 4 ? LINK_UDP4 : LINK_UDP6,
@@ -288,6 +290,31 @@ static int open_udp(struct fabric *f, char err[FABRIC_TEXT_MAX])
     return rc;
 }
 
+/* On a ladder the device is an interface; the RDMA device is the one that has its address. */
+static int open_verbs(struct fabric *f, char err[FABRIC_TEXT_MAX])
+{
+#ifdef PANDO_HAVE_VERBS
+    bool ladder = f->cfg->fabric.type == CONFIG_FABRIC_AUTO;
+    struct link_config link;
+    struct port_verbs c = {
+        .device = ladder ? "" : own_node(f)->device,
+        .link = link_of(f, &link),
+        .cluster_id = f->cfg->cluster_id,
+        .dead_ns = f->cfg->transport.dead_ms * MS,
+        .mtu = f->cfg->fabric.mtu,
+        .credit = (uint8_t)f->cfg->transport.credit,
+        .ladder = ladder,
+    };
+    return port_open_verbs(&c, &f->port, err);
+#else
+    (void)f;
+    snprintf(
+        err, FABRIC_TEXT_MAX,
+        "verbs fabric: not in this build: it needs libibverbs-dev (./dev setup), then a build");
+    return -ENOTSUP;
+#endif
+}
+
 static int open_ladder(struct fabric *f, char err[FABRIC_TEXT_MAX]);
 
 static int (*const openers[CONFIG_FABRICS])(struct fabric *, char *) = {
@@ -297,6 +324,7 @@ static int (*const openers[CONFIG_FABRICS])(struct fabric *, char *) = {
     [CONFIG_FABRIC_AF_XDP] = open_af_xdp,
     [CONFIG_FABRIC_UDP] = open_udp,
     [CONFIG_FABRIC_DPDK] = open_dpdk,
+    [CONFIG_FABRIC_VERBS] = open_verbs,
     [CONFIG_FABRIC_AUTO] = open_ladder,
 };
 
@@ -314,12 +342,15 @@ static void append(struct fabric *f, const char *fmt, ...)
 /* How the port that was opened works, where there is more than one way. */
 static const char *mode_of(const struct fabric *f)
 {
-#ifdef PANDO_HAVE_AF_XDP
-    return port_af_xdp_mode(f->port);
-#else
+    const char *mode = NULL;
     (void)f;
-    return NULL;
+#ifdef PANDO_HAVE_AF_XDP
+    mode = port_af_xdp_mode(f->port);
 #endif
+#ifdef PANDO_HAVE_VERBS
+    mode = mode != NULL ? mode : port_verbs_mode(f->port);
+#endif
+    return mode;
 }
 
 /* A plain UDP socket speaks to others of its kind, and to interfaces that encapsulate. */
@@ -335,6 +366,7 @@ static enum config_fabric rung_of(const struct fabric *f, uint32_t i)
         [CONFIG_RUNG_AF_XDP] = CONFIG_FABRIC_AF_XDP,
         [CONFIG_RUNG_AF_PACKET] = CONFIG_FABRIC_AF_PACKET,
         [CONFIG_RUNG_UDP] = CONFIG_FABRIC_UDP,
+        [CONFIG_RUNG_VERBS] = CONFIG_FABRIC_VERBS,
     };
     return rungs[f->cfg->fabric.ladder[i]];
 }
@@ -354,7 +386,8 @@ static int open_from(struct fabric *f, uint32_t from, char above[FABRIC_TEXT_MAX
         if (rc == 0) {
             f->rung = i;
             append(f, "%s on %s", config_fabric_name(rung),
-                   rung == CONFIG_FABRIC_UDP ? own_node(f)->address : own_node(f)->device);
+                   rung == CONFIG_FABRIC_UDP || rung == CONFIG_FABRIC_VERBS ? own_node(f)->address
+                                                                            : own_node(f)->device);
             if (above[0] != '\0')
                 append(f, "; not %s", above);
             return 0;

@@ -66,7 +66,12 @@ static bool find_gid(struct verbs_port *v)
     v->gid = gid_of_address(v);
     while (v->gid_index < v->attr.gid_tbl_len && !has_gid(v, v->gid_index))
         v->gid_index++;
-    return v->gid_index < v->attr.gid_tbl_len;
+    if (v->gid_index == v->attr.gid_tbl_len ||
+        v->api.query_gid(v->context, v->device_port, (uint32_t)v->gid_index, &entry, 0,
+                         sizeof(entry)) != 0)
+        return false;
+    v->interface = entry.ndev_ifindex;
+    return true;
 }
 
 static unsigned bytes_of_mtu(enum ibv_mtu mtu)

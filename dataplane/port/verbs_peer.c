@@ -226,9 +226,19 @@ static uint8_t node_at(const struct verbs_port *v, const struct sockaddr_storage
     return n;
 }
 
+/* A frame of the transport's, whole and of this cluster, that came by UDP: its sender is on a
+ * fabric that encapsulates. */
+static bool is_frame(const struct verbs_port *v, const uint8_t *bytes, size_t len, uint8_t from)
+{
+    struct wire_rrdp h;
+    const uint8_t *data;
+    return wire_rrdp_unpack(bytes, len, (uint8_t)v->cluster_id, &h, &data) == WIRE_OK &&
+           h.src == from && (h.dst == v->self || h.dst == WIRE_DST_GROUP);
+}
+
 static bool read_hello(struct verbs_port *v)
 {
-    uint8_t bytes[RDMA_HELLO_MAX + 1];
+    uint8_t bytes[RRDP_MTU_MAX];
     struct sockaddr_storage from = {0};
     socklen_t from_len = sizeof(from);
     struct rdma_hello h;
@@ -237,8 +247,11 @@ static bool read_hello(struct verbs_port *v)
     if (len < 0)
         return errno == ECONNREFUSED; /* the error queue says whose */
     enum rdma_refusal r = rdma_hello_read(bytes, (size_t)len, v->self, v->nodes, v->cluster_id, &h);
-    if (r == RDMA_REFUSAL_OK && node_at(v, &from) != h.from)
+    uint8_t n = node_at(v, &from);
+    if (r == RDMA_REFUSAL_OK && n != h.from)
         r = RDMA_REFUSAL_STRANGER;
+    if (r != RDMA_REFUSAL_OK && n < v->nodes && is_frame(v, bytes, (size_t)len, n))
+        verbs_peer_event(v, n, RDMA_EVENT_ELSEWHERE);
     if (r != RDMA_REFUSAL_OK) {
         v->counters.refused[r]++;
         return true;
@@ -358,6 +371,8 @@ static void set_address(struct verbs_port *v, uint8_t node)
         struct sockaddr_in6 *a = (struct sockaddr_in6 *)&peer->at;
         *a = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(v->link.udp_port)};
         memcpy(&a->sin6_addr, v->link.ip[node], 16);
+        if (IN6_IS_ADDR_LINKLOCAL(&a->sin6_addr))
+            a->sin6_scope_id = v->interface;
         v->address_bytes = sizeof(*a);
     }
     link_ip_mac(v->link.kind, v->link.ip[node], peer->mac.addr);

@@ -118,6 +118,7 @@ struct verbs_port {
     struct ibv_device_attr limits;
     union ibv_gid gid;
     int gid_index;
+    uint32_t interface; /* index of the kernel's, that has the address */
     struct ibv_pd *pd;
     struct ibv_comp_channel *channel;
     struct ibv_cq *send_cq, *receive_cq;

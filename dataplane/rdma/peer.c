@@ -206,6 +206,11 @@ static unsigned refused(const struct rdma_config *cfg, struct rdma_peer *p)
     }
 }
 
+static unsigned elsewhere(const struct rdma_config *cfg, struct rdma_peer *p)
+{
+    return cfg->ladder && p->state != RDMA_FAILED ? fail(p, RDMA_FAILURE_ELSEWHERE) : 0;
+}
+
 static unsigned tick(const struct rdma_config *cfg, struct rdma_peer *p, uint64_t now)
 {
     unsigned todo = 0;
@@ -248,6 +253,8 @@ unsigned rdma_step(const struct rdma_config *cfg, struct rdma_peer *p, uint64_t 
         return broke(cfg, p, now);
     case RDMA_EVENT_REFUSED:
         return refused(cfg, p);
+    case RDMA_EVENT_ELSEWHERE:
+        return elsewhere(cfg, p);
     case RDMA_EVENT_MEMORY:
         return p->number != 0 ? tell(cfg, p, now) : 0;
     case RDMA_EVENT_TICK:

@@ -24,6 +24,7 @@
  *   ... its port broke (FAILED)  ABSENT  FAILED on a ladder, else ABSENT
  *   our queue pair broke         -       FAILED  DOUBT               -
  *   nobody is at its socket      -       ABSENT  FAILED on a ladder, else ABSENT
+ *   it is heard elsewhere        FAILED on a ladder
  *   time                         -       -       (probe)             after doubt_ns FAILED on a
  *                                                                    ladder, else ABSENT
  *   (': with a new queue pair, the old one has ended before)
@@ -145,7 +146,8 @@ struct rdma_config {
     X(PATH, "the RDMA path to it broke, and it lives") \
     X(SILENT, "the RDMA path to it broke, and it says nothing") \
     X(SAID, "its port broke, as it says") \
-    X(LEFT, "it has left the fabric")
+    X(LEFT, "it has left the fabric") \
+    X(ELSEWHERE, "it is on another fabric")
 /* clang-format on */
 #define X(ID, name) RDMA_##ID,
 enum rdma_state { RDMA_STATE_LIST(X) RDMA_STATES };
@@ -177,6 +179,7 @@ struct rdma_peer {
     X(MADE, "made")        /* number, packet: MAKE is done */ \
     X(BROKE, "broke")      /* MAKE or CONNECT failed, or the queue pair is in error */ \
     X(REFUSED, "refused")  /* the peer's host says that nobody is at its socket */ \
+    X(ELSEWHERE, "elsewhere") /* it sends to this node by another fabric of the ladder */ \
     X(MEMORY, "memory")    /* what our hello says of memory has changed */ \
     X(TICK, "tick")        /* time: at least each hello_ns */
 /* clang-format on */

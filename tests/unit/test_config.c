@@ -241,6 +241,21 @@ static const struct bad bad_inputs[] = {
      TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b, device: eth0}\n"
          "fabric: {type: auto, ladder: [udp]}\n",
      {"fabric.ladder", "'udp'", "fabric.encapsulation: udp"}},
+    {"verbs in a ladder",
+     TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b, device: eth0}\n"
+         "fabric: {type: auto, ladder: [verbs, af_packet]}\n",
+     {"fabric.ladder", "'verbs'", "fabric.encapsulation: udp"}},
+    {"verbs below another",
+     ADDRESSES("10.0.0.1", "10.0.0.2") "fabric: {type: auto, encapsulation: udp, ladder: "
+                                       "[af_packet, verbs]}\n",
+     {"fabric.ladder", "'verbs' is at place 2", "as the first"}},
+    {"verbs without addresses",
+     GOOD "fabric: {type: verbs}\n",
+     {"address", "node 0", "which verbs needs"}},
+    {"a device that is none of verbs'",
+     TOP "nodes:\n- {id: 0, name: a, address: 10.0.0.1, device: '0000:03:00.0'}\n"
+         "- {id: 1, name: b, address: 10.0.0.2}\nfabric: {type: verbs}\n",
+     {"nodes[0].device: '0000:03:00.0'", "an RDMA device's name, 0 to 63 letters"}},
     {"encapsulation without addresses",
      TOP "nodes:\n- {id: 0, name: a, device: eth0}\n- {id: 1, name: b, device: eth0}\n"
          "fabric: {type: af_packet, encapsulation: udp}\n",
@@ -476,7 +491,7 @@ static void test_ladder(void **state)
     snprintf(text, sizeof(text), "%sfabric: {type: auto}\n", nodes);
     load_good(text, &c);
     uint64_t hash = c.hash;
-    assert_int_equal(c.fabric.ladder_count, CONFIG_RUNGS - 1); /* udp speaks otherwise */
+    assert_int_equal(c.fabric.ladder_count, CONFIG_RUNG_UDP); /* udp speaks otherwise */
     for (uint32_t i = 0; i < c.fabric.ladder_count; i++)
         assert_int_equal(c.fabric.ladder[i], i);
     assert_int_equal(c.node[0].queue, 3);
@@ -490,8 +505,8 @@ static void test_ladder(void **state)
                  "- {id: 1, name: b, device: eth1, address: 10.1.2.4}\n"
                  "fabric: {type: auto, encapsulation: udp}\n");
     load_good(text, &c);
-    assert_int_equal(c.fabric.ladder_count, CONFIG_RUNGS);
-    assert_int_equal(c.fabric.ladder[CONFIG_RUNGS - 1], CONFIG_RUNG_UDP);
+    assert_int_equal(c.fabric.ladder_count, CONFIG_RUNG_VERBS); /* which all nodes must have */
+    assert_int_equal(c.fabric.ladder[CONFIG_RUNG_VERBS - 1], CONFIG_RUNG_UDP);
     assert_int_equal(c.fabric.ip_version, 4);
     assert_memory_equal(c.node[1].ip, ((const uint8_t[]){10, 1, 2, 4}), 4);
     assert_true(c.hash != hash);
@@ -512,6 +527,10 @@ static void test_addresses(void **state)
         ADDRESSES("fe80::1", "fe80::2") "fabric: {type: auto, encapsulation: udp, ladder: "
                                         "[af_xdp, af_packet]}\n",
         ADDRESSES("fec0::1", "fe7f::2") UDP,
+        ADDRESSES("fe80::1", "fe80::2") "fabric: {type: verbs}\n",
+        ADDRESSES("127.0.0.1", "127.0.0.2") "fabric: {type: verbs}\n",
+        ADDRESSES("fe80::1", "fe80::2") "fabric: {type: auto, encapsulation: udp, ladder: "
+                                        "[verbs, af_xdp]}\n",
         ADDRESSES("224.0.0.1", "0.0.0.0") "fabric: {type: af_packet}\n", /* not looked at */
     };
     struct pando_config c;

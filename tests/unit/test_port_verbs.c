@@ -285,6 +285,36 @@ static void test_wrong_hellos(void **state)
     close_all();
 }
 
+/* A frame over UDP is nothing here but the news that its sender is on another fabric. */
+static void test_peer_elsewhere(void **state)
+{
+    struct wire_rrdp syn = {
+        .syn = true, .first = true, .last = true, .src = 1, .dst = 0, .cluster_tag = 5};
+    uint8_t frame[WIRE_RRDP_HEADER_MAX + RRDP_SYN_BYTES] = {0};
+    (void)state;
+    for (unsigned on_ladder = 0; on_ladder < 2; on_ladder++) {
+        begin(2);
+        ladder = on_ladder;
+        open_node(0);
+        syn.data_len = RRDP_SYN_BYTES;
+        size_t len = wire_rrdp_pack(&syn, frame) + RRDP_SYN_BYTES;
+        wire_rrdp_seal(frame, len);
+        send_datagram(2, frame, len); /* node 2 is none */
+        frame[len - 1] ^= 1;
+        send_datagram(1, frame, len);
+        UNTIL(counters_of(0).refused[RDMA_REFUSAL_LENGTH] == 2);
+        assert_null(port_look(port[0]));
+        frame[len - 1] ^= 1;
+        send_datagram(1, frame, len);
+        UNTIL(counters_of(0).refused[RDMA_REFUSAL_LENGTH] == 3);
+        if (on_ladder)
+            assert_string_equal(port_look(port[0]), "node 1: it is on another fabric");
+        else
+            assert_null(port_look(port[0]));
+        close_all();
+    }
+}
+
 /* ---- sleep --------------------------------------------------------------------------------- */
 
 static bool readable(uint8_t n, int ms)
@@ -403,12 +433,13 @@ static void test_open_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_connects),         cmocka_unit_test(test_every_length),
-        cmocka_unit_test(test_bursts),           cmocka_unit_test(test_three_nodes),
-        cmocka_unit_test(test_restart),          cmocka_unit_test(test_path_breaks),
-        cmocka_unit_test(test_device_goes),      cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_wrong_hellos),     cmocka_unit_test(test_sleep),
-        cmocka_unit_test(test_sleeper_connects), cmocka_unit_test(test_open_errors),
+        cmocka_unit_test(test_connects),     cmocka_unit_test(test_every_length),
+        cmocka_unit_test(test_bursts),       cmocka_unit_test(test_three_nodes),
+        cmocka_unit_test(test_restart),      cmocka_unit_test(test_path_breaks),
+        cmocka_unit_test(test_device_goes),  cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_wrong_hellos), cmocka_unit_test(test_peer_elsewhere),
+        cmocka_unit_test(test_sleep),        cmocka_unit_test(test_sleeper_connects),
+        cmocka_unit_test(test_open_errors),
     };
     return cmocka_run_group_tests(tests, make_guests, free_guests);
 }

@@ -443,6 +443,25 @@ static void test_killed(void **state)
     assert_int_equal(w.end[0].peer.failure, RDMA_FAILURE_LEFT);
 }
 
+/* A node that never had this fabric, or has left it unheard: on a ladder nobody waits for it. */
+static void test_elsewhere(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        bool ladder = i % 2 == 0;
+        begin(ladder);
+        open_end(0);
+        if (i < 2)
+            open_end(1);
+        settle_mail();
+        enum rdma_state before = w.end[0].peer.state;
+        simple(0, RDMA_EVENT_ELSEWHERE);
+        assert_int_equal(w.end[0].peer.state, ladder ? RDMA_FAILED : before);
+        assert_int_equal(w.end[0].peer.failure, ladder ? RDMA_FAILURE_ELSEWHERE : 0);
+        assert_int_equal(w.end[0].pair >= 0, !ladder && i < 2);
+    }
+}
+
 /* The path breaks under both: either way round, and at the same time. */
 static void test_path_broke(void **state)
 {
@@ -746,6 +765,7 @@ int main(void)
         cmocka_unit_test(test_restart_in_doubt),
         cmocka_unit_test(test_closed),
         cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_elsewhere),
         cmocka_unit_test(test_path_broke),
         cmocka_unit_test(test_old_hello_in_doubt),
         cmocka_unit_test(test_silence),
