@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -257,7 +258,7 @@ static void send_datagram(uint8_t from, const void *bytes, size_t len)
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
     a.sin_addr.s_addr = htonl(0x7F000001u);
-    a.sin_port = htons(UDP_PORT);
+    a.sin_port = htons(udp_port());
     assert_int_equal(sendto(fd, bytes, len, 0, (struct sockaddr *)&a, sizeof(a)), len);
     close(fd);
 }
@@ -407,10 +408,12 @@ static void test_open_errors(void **state)
     refused("", -ENOMEM, "no queues on fake0");
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
     struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons(UDP_PORT),
+                            .sin_port = htons(udp_port()),
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    refused("", -EADDRINUSE, "no socket at port 24997 of node 0's address");
+    char why[64];
+    snprintf(why, sizeof(why), "no socket at port %u of node 0's address", udp_port());
+    refused("", -EADDRINUSE, why);
     close(fd);
     nodes = WIRE_NODES_MAX + 1;
     refused("", -EINVAL, "fewer nodes than 65");

@@ -15,9 +15,15 @@ char err[PORT_ERROR_MAX];
 
 /* ---- ports --------------------------------------------------------------------------------- */
 
+uint16_t udp_port(void)
+{
+    return (uint16_t)(16384 + getpid() % 16384);
+}
+
 static struct link_config link_for(uint8_t self)
 {
-    struct link_config l = {.kind = LINK_UDP4, .udp_port = UDP_PORT, .self = self, .nodes = nodes};
+    struct link_config l = {
+        .kind = LINK_UDP4, .udp_port = udp_port(), .self = self, .nodes = nodes};
     for (uint8_t n = 0; n < nodes && n < WIRE_NODES_MAX; n++)
         memcpy(l.ip[n], (const uint8_t[]){127, 0, 0, n + 1}, 4);
     return l;

@@ -23,11 +23,13 @@ enum {
     PAGE = WIRE_PAGE_SIZE,
     PAGES = 16, /* a block; there are two, with a gap between them */
     SECOND_BLOCK = 100,
-    UDP_PORT = 24997,
     HEAD = 46, /* bytes of a frame in front of its page */
     KEPT = 4096,
 };
 #define MS UINT64_C(1000000)
+
+/* For the hellos: of this process, since several of them run at a time. */
+uint16_t udp_port(void);
 
 /* What arrived at a node. */
 struct got {
