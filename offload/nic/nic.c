@@ -323,7 +323,7 @@ static const struct nic tap = {
     .priority_max = 4000,
     .mac_filter = true,
     .checksum = true,
-    .queues = 16,
+    .queues = 4,
     .templates = 2,
     .shape =
         {
@@ -348,8 +348,9 @@ static const struct nic tap = {
         },
     .notes = "The kernel needs cls_flower, sch_multiq and sch_ingress. The device takes every "
              "group address, and computes checksums in software.",
-    .source = "drivers/net/tap/rte_eth_tap.c: tap_set_mc_addr_list(), RTE_PMD_TAP_MAX_QUEUES; "
-              "tap_flow.h: MAX_PRIORITY, DPDK 22.11",
+    .source = "drivers/net/tap/rte_eth_tap.c: tap_set_mc_addr_list(); tap_mp_req_on_rxtx(), which "
+              "writes past its array with more than 4 pairs of queues, whatever "
+              "RTE_PMD_TAP_MAX_QUEUES says; tap_flow.h: MAX_PRIORITY, DPDK 22.11",
 };
 
 /* Each answers "Function not implemented" to every rule: probe, DPDK 22.11; softnic was not probed.

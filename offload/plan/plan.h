@@ -17,8 +17,8 @@
  *   - No rule drops a frame that classify.h delivers, nor one that is not Pando's.
  *   - An intent that is all in hardware (BACKEND_HARDWARE, not partly) holds for every proper frame
  *     as classify.h has it: its queue, its fence, its count, its mark.
- *   - What is not proper, and what is said to be partly done, may come to another queue, unmarked
- *     and uncounted, or pass a fence. Software does what is left.
+ *   - What is not proper, and what is said to be partly done, may come to another queue, not be
+ *     counted or marked, or as what it pretends to be, or pass a fence. Software does what is left.
  *
  * The order of rules is their meaning: a frame takes the first that it matches. Where a NIC has
  * priorities they say the same. For one that has none, no two rules can take the same frame and
@@ -100,7 +100,7 @@ struct rule {
     uint8_t shape;     /* which of the NIC's templates it follows */
 };
 
-/* What MARK says of a frame, so that the poll loop need not look: class and source node. */
+/* What MARK says of a frame: class and source node. A hint, as a frame may pretend. */
 static inline uint32_t plan_mark(uint8_t cls, uint8_t node)
 {
     return UINT32_C(0x500000) | (uint32_t)cls << 8 | node; /* 24 bits: mlx5 has no more */

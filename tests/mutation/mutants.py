@@ -19,6 +19,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 COH, RRDP, CLOCK, BASE = "dataplane/coherence/", "dataplane/transport/", "dataplane/clock/", "dataplane/base/"
+PLAN = "offload/plan/"
 
 # name, what it breaks, [(file, text, replacement)], simulator options
 MUTANTS = (
@@ -199,6 +200,42 @@ MUTANTS = (
         "any-page-a-table",
         "an entry's reserved bits do not tell a page table from data",
         [(BASE + "page_table.c", "(entry & CLEAR) != 0 ||", "")],
+        [],
+    ),
+    (
+        "late-fence",
+        "a rule that steers comes before the one that drops",
+        [(PLAN + "plan.c", "r->priority = PRIORITY_FENCE;", "r->priority = m->nic->priorities ? 2 : 0;")],
+        [],
+    ),
+    (
+        "any-epoch",
+        "the fence around an old connection does not look at its tag",
+        [(PLAN + "plan.c", "(epoch ? a->tag : 0));", "0);")],
+        [],
+    ),
+    (
+        "fenced-and-steered",
+        "without priorities a fenced node keeps the rules that steer its frames",
+        [(PLAN + "plan.c", "SHAPE_NONE ? 0 : m->in->fenced;", "SHAPE_NONE ? 0 : 0;")],
+        [],
+    ),
+    (
+        "others-port",
+        "classes are told apart by the UDP ports of frames to another node",
+        [(PLAN + "plan.c", "link_source_port(in->link.self, r->cls)", "link_source_port(r->node, r->cls)")],
+        [],
+    ),
+    (
+        "whole-byte",
+        "the class is matched with the length that shares its byte, in what the driver is told",
+        [(PLAN + "text.c", "= RULE_RRDP_CLASS_MASK;", "= 0xFF;")],
+        [],
+    ),
+    (
+        "gap-in-a-fence",
+        "a change of rules removes what drops before what is to drop is there",
+        [(PLAN + "diff.c", "    add_all(&d, true);\n", "    remove_all(&d, true);\n    add_all(&d, true);\n")],
         [],
     ),
     (
