@@ -254,18 +254,20 @@ static void open_to_peers(struct engine *e, uint32_t block)
     char err[PORT_ERROR_MAX] = "";
     const struct ram_block *b = &e->ram.block[block];
     const struct config_node *n = config_node_of(e->cfg, e->self);
-    if (e->port->ops->add_memory == NULL)
+    int rc = -EBUSY;
+    if (!e->port->places)
         return;
-    int rc = n->resident_pages > 0
-                 ? -EBUSY
-                 : port_add_memory(e->port, b->base_page, b->pages, b->alias, err);
+    if (n->resident_pages > 0)
+        snprintf(err, sizeof(err), "resident_mib needs memory that can be given back");
+    else
+        rc = port_add_memory(e->port, b->base_page, b->pages, b->alias, err);
     if (rc == 0)
         ram_keep(&e->ram, block);
-    else if (rc != -EOPNOTSUPP)
+    else
         fprintf(stderr,
                 "pando-dataplane: node %u: pages are copied into guest RAM, not written there by "
                 "their senders: %s\n",
-                e->self, rc == -EBUSY ? "resident_mib needs memory that can be given back" : err);
+                e->self, err);
 }
 
 void control_new_port(struct engine *e)

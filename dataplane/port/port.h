@@ -189,9 +189,9 @@ static inline void port_settle(struct port *p, const uint8_t *bytes, size_t len)
 }
 
 /* Guest memory from page first_page on lies at alias: peers may write pages into it that this node
- * asks for. 0: until the port is closed they may, and the memory must stay; else they do not:
- * -EOPNOTSUPP, no use for it; -errno and why not in err. May take as long as it takes to make all
- * of it resident. */
+ * asks for. 0: until the port is closed they may, as soon as it is registered, which goes on beside
+ * where it takes long, and the memory must stay; else they do not: -EOPNOTSUPP, no use for it;
+ * -errno and why not in err. */
 static inline int port_add_memory(struct port *p, uint64_t first_page, uint64_t pages,
                                   uint8_t *alias, char err[PORT_ERROR_MAX])
 {

@@ -347,6 +347,7 @@ void verbs_attend(struct verbs_port *v)
         ;
     verbs_reap(v);
     look_at_lanes(v);
+    verbs_memory_attend(v);
     /* Errors first: a peer that starts anew says so behind them. */
     for (unsigned i = 0; i < DATAGRAMS && read_error(v); i++)
         ;

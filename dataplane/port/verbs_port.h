@@ -7,6 +7,7 @@
  *   verbs_send.c    frames and pages out: work requests, completions, settle
  *   verbs_peer.c    hellos over a UDP socket beside it; what dataplane/rdma says is done
  *   verbs_memory.c  guest memory that peers may write pages into
+ *   verbs_aside.c   its registration, where that takes long
  *   verbs_open.c    the device, its GID, queues and buffers
  *   verbs_load.c    the library
  *
@@ -36,6 +37,7 @@
 
 #include "dataplane/port/verbs.h"
 #include "dataplane/port/verbs_api.h"
+#include "dataplane/port/verbs_aside.h"
 #include "dataplane/rdma/rdma.h"
 
 enum {
@@ -54,7 +56,8 @@ enum {
     VERBS_RNR_ENDLESS = 7,
     VERBS_MTU_LEAST = 3, /* 1024 bytes: a UD packet carries a frame of RRDP_MTU_MIN */
     VERBS_DEVICE_MAX = 64,
-    VERBS_WATCHED = 3, /* descriptors to sleep on: frames, hellos, the device's events */
+    VERBS_ASIDE_PAGES = 4096, /* 16 MiB: milliseconds */
+    VERBS_WATCHED = 3,        /* descriptors to sleep on: frames, hellos, the device's events */
 };
 
 /* A work request that waits, or is under way. */
@@ -91,6 +94,7 @@ struct verbs_peer {
     const char *why;       /* the device's word for what broke it; NULL: nothing did */
     struct ibv_mr *key[RDMA_BLOCKS];
     uint8_t keys;
+    bool no_more_keys; /* the device refused one */
     struct sockaddr_storage at;
     struct rrdp_mac mac;
 };
@@ -98,7 +102,8 @@ struct verbs_peer {
 struct verbs_block {
     uint64_t base_page, pages;
     uint8_t *alias;
-    struct ibv_mr *local;
+    struct ibv_mr *local; /* NULL: not yet, or refused */
+    bool refused;
 };
 
 struct verbs_port {
@@ -150,6 +155,11 @@ struct verbs_port {
     bool have_early;
     uint8_t by_number[256]; /* where a queue pair's peer was found last */
 
+    struct verbs_aside aside;
+    bool asking; /* it has something to do: for whom, and the life of that one's connection */
+    uint8_t asked_for, asked_life;
+    uint32_t asked_block;
+    uint64_t aside_pages; /* of a block; shorter ones are registered at once */
     uint32_t blocks;
     struct verbs_block block[RDMA_BLOCKS];
     struct verbs_peer peer[WIRE_NODES_MAX];
@@ -202,7 +212,9 @@ void verbs_peers_close(struct verbs_port *v);
 /* verbs_memory.c */
 int verbs_add_memory(struct port *p, uint64_t first_page, uint64_t pages, uint8_t *alias,
                      char err[PORT_ERROR_MAX]);
-/* Keys of a new connection, for all blocks that the device takes; and their end. */
+/* Registers what is not yet, and takes what was registered aside. */
+void verbs_memory_attend(struct verbs_port *v);
+/* Keys of a new connection, for the first blocks, those that can be had at once; and their end. */
 void verbs_keys_make(struct verbs_port *v, uint8_t peer);
 void verbs_keys_end(struct verbs_port *v, uint8_t peer);
 void verbs_memory_close(struct verbs_port *v);

@@ -396,7 +396,8 @@ static void transmit(struct sim_world *w, struct sim_node *n)
     while (rrdp_transmit(n->rrdp, w->now, &f)) {
         uint32_t len = f.header_len;
         memcpy(bytes, f.header, len);
-        memcpy(bytes + len, f.inline_data, f.inline_len);
+        if (f.inline_len > 0)
+            memcpy(bytes + len, f.inline_data, f.inline_len);
         len += f.inline_len;
         if (f.payload_len > 0) {
             const uint8_t *from = freeze_is_staged(f.payload) ? freeze_staged(&n->freeze, f.payload)

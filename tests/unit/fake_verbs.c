@@ -223,6 +223,8 @@ static int fake_dealloc_pd(struct ibv_pd *pd)
 static struct ibv_mr *fake_reg_mr(struct ibv_pd *pd, void *address, size_t len, int access)
 {
     unsigned i = 0;
+    while (atomic_load(&fake.slow_reg))
+        usleep(100);
     if (fake_fails(&fake.fail_reg))
         return NULL;
     while (i < KEYS && w.key[i] != NULL)

@@ -11,6 +11,8 @@
 #ifndef PANDO_TESTS_FAKE_VERBS_H
 #define PANDO_TESTS_FAKE_VERBS_H
 
+#include <stdatomic.h>
+
 #include "dataplane/port/verbs_api.h"
 
 /* What the test sets, and counts. */
@@ -23,6 +25,7 @@ struct fake_verbs {
     int max_qp_wr, max_cqe;
     /* Failures: the n-th call from now on, and all behind it; 0: never. */
     int fail_reg, fail_qp;
+    atomic_bool slow_reg; /* registrations wait until it is false again */
     /* The wire. */
     bool stopped;      /* reliable packets wait at the sender */
     bool delay_writes; /* WRITEs leave the sender and wait on the wire, whatever becomes of it */

@@ -226,6 +226,38 @@ static void test_late_write_after_fail_over(void **state)
     close_all();
 }
 
+/* Registration takes as long as it takes: meanwhile frames go to and fro, and pages as copies.
+ * Where the port is closed before anybody took the result, nothing is left. */
+static void test_slow_memory(void **state)
+{
+    uint8_t staged[PAGE];
+    (void)state;
+    for (unsigned taken = 0; taken < 2; taken++) {
+        connect_all(2);
+        verbs_of(port[1])->aside_pages = PAGES; /* a block has as many */
+        atomic_store(&fake.slow_reg, true);
+        memset(guest[1], 0, (size_t)PAGES * PAGE);
+        assert_int_equal(add_block(1, 0), 0);
+        fill(staged, 5, 0, PAGE);
+        got[1].n = 0;
+        assert_true(send_frame(0, 1, 1, WIRE_CLASS_URGENT, 60));
+        assert_true(send_placed(0, 1, 2, staged, 3));
+        port[0]->ops->flush(port[0]);
+        UNTIL(got[1].n == 2);
+        assert_int_equal(got[1].ext_len[0] + got[1].ext_len[1], 0);
+        assert_int_equal(counters_of(0).not_open, 1);
+        atomic_store(&fake.slow_reg, false);
+        if (taken == 1) {
+            UNTIL(verbs_of(port[0])->peer[1].rdma.theirs.blocks == 1);
+            assert_true(send_placed(0, 1, 3, staged, 3));
+            port[0]->ops->flush(port[0]);
+            receive(1);
+            assert_true(page_is(page_at(1, 3), 5));
+        }
+        close_all();
+    }
+}
+
 static void test_memory_errors(void **state)
 {
     (void)state;
@@ -308,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_late_write_of_a_former_life),
         cmocka_unit_test(test_late_write_after_fail_over),
         cmocka_unit_test(test_memory_errors),
+        cmocka_unit_test(test_slow_memory),
         cmocka_unit_test(test_soak),
     };
     return cmocka_run_group_tests(tests, make_guests, free_guests);
