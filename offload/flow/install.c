@@ -223,28 +223,25 @@ static void tell(const struct install *i, uint32_t index, struct install_rule *r
     memcpy(ret->why, o->why, FLOW_WHY_MAX);
 }
 
-bool install_at(const struct install *i, uint32_t number, struct install_rule *ret)
+uint32_t install_list(const struct install *i, struct install_rule ret[INSTALL_LIST_MAX])
 {
-    uint32_t at;
-    if (number < i->wanted.rules) {
-        *ret = (struct install_rule){.rule = i->wanted.rule[number]};
-        if (find(&i->have, &ret->rule, &at))
-            tell(i, at, ret);
-        else if (i->refused[number][0] != '\0')
-            ret->state = INSTALL_REFUSED;
-        if (ret->state != INSTALL_DONE)
-            memcpy(ret->why, i->refused[number], FLOW_WHY_MAX);
-        return true;
+    uint32_t n = 0, at;
+    for (uint32_t k = 0; k < i->wanted.rules; k++) {
+        struct install_rule *r = &ret[n++];
+        *r = (struct install_rule){.rule = i->wanted.rule[k]};
+        memcpy(r->why, i->refused[k], FLOW_WHY_MAX);
+        if (find(&i->have, &r->rule, &at))
+            tell(i, at, r);
+        else if (r->why[0] != '\0')
+            r->state = INSTALL_REFUSED;
     }
-    number -= i->wanted.rules;
     for (uint32_t k = 0; k < i->have.rules; k++) {
-        if (find(&i->wanted, &i->have.rule[k], &at) || number-- > 0)
+        if (find(&i->wanted, &i->have.rule[k], &at))
             continue;
-        *ret = (struct install_rule){.rule = i->have.rule[k]};
-        tell(i, k, ret);
-        return true;
+        ret[n] = (struct install_rule){.rule = i->have.rule[k]};
+        tell(i, k, &ret[n++]);
     }
-    return false;
+    return n;
 }
 
 const struct install_counters *install_counters(const struct install *i)

@@ -49,9 +49,10 @@ bool install_done(const struct install *i);
 /* Asks the driver for the counters of one rule after the other, one at each call. */
 void install_count(struct install *i);
 
-/* Rules by number, for show: those that are wanted, in their order, then those that are still to be
- * removed. False: there is none of this number. */
-bool install_at(const struct install *i, uint32_t number, struct install_rule *ret);
+/* For show: the rules that are wanted, in their order, then those that are still to be removed.
+ * Returns how many. */
+enum { INSTALL_LIST_MAX = 2 * PLAN_RULES_MAX };
+uint32_t install_list(const struct install *i, struct install_rule ret[INSTALL_LIST_MAX]);
 const struct install_counters *install_counters(const struct install *i);
 
 /* Whether the device takes the plan's rules: asks once for each shape, kind of pattern and actions

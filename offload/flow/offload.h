@@ -69,8 +69,9 @@ void offload_close(struct offload *o);
  * over plain Ethernet a NIC tells nodes apart by nothing else. Other links know addresses. */
 int offload_peer(struct offload *o, uint8_t node, const uint8_t mac[6]);
 
-/* From the next port_rx on (on: false: no longer) nothing of this node is handed on. 0; -EINVAL:
- * itself, or no such node. */
+/* From the next port_rx on nothing of this node is handed on; on: false: no longer, at the latest
+ * when offload_settled says that the NIC has let go of it too. 0; -EINVAL: itself, or no such node.
+ */
 int offload_fence(struct offload *o, uint8_t node, bool on);
 /* ... nothing of the connection with this tag; another one of the node's passes. -ENOSPC: there are
  * PLAN_EPOCHS_MAX of them. */

@@ -16,6 +16,15 @@ enum { ROOM_FOR_THE_REST = 64 }; /* brackets and "next" */
 static const char *const state_name[] = {
     [INSTALL_PENDING] = "pending", [INSTALL_DONE] = "installed", [INSTALL_REFUSED] = "refused"};
 
+/* What is shown, copied at one moment; what is counted goes on. */
+struct seen {
+    const struct offload *o;
+    struct plan_input in;
+    uint32_t intents, rules;
+    struct intent_plan intent[PLAN_INTENTS_MAX];
+    struct install_rule rule[INSTALL_LIST_MAX];
+};
+
 /* ---- what an intent did -------------------------------------------------------------------- */
 
 static uint64_t of_class(const struct sieve *s, uint8_t cls)
@@ -28,39 +37,40 @@ static uint64_t of_class(const struct sieve *s, uint8_t cls)
 
 /* What the program in the kernel dropped; it does not count by node. -1: there is none, or more
  * than one node is meant. */
-static int64_t dropped_by_xdp(const struct offload *o)
+static int64_t dropped_by_xdp(const struct seen *s)
 {
 #ifdef PANDO_HAVE_AF_XDP
     struct port_af_xdp_counters c;
-    if (bit64_count(o->in.fenced) != 1 || port_af_xdp_counters(o->port, &c) != 0)
+    if (bit64_count(s->in.fenced) != 1 || port_af_xdp_counters(s->o->port, &c) != 0)
         return -1;
     for (unsigned i = 0; port_af_xdp_reason(i).name != NULL; i++)
         if (strcmp(port_af_xdp_reason(i).name, "fenced") == 0)
             return (int64_t)c.steered[i];
 #else
-    (void)o;
+    (void)s;
 #endif
     return -1;
 }
 
 /* Frames of the rules that serve it; false: there is one that does not count. */
-static bool in_hardware(const struct offload *o, const struct intent *i, uint64_t *ret_frames)
+static bool in_hardware(const struct seen *s, const struct intent *i, uint64_t *ret_frames)
 {
-    struct install_rule r;
     *ret_frames = 0;
-    for (uint32_t k = 0; o->install != NULL && install_at(o->install, k, &r); k++) {
-        if (r.state != INSTALL_DONE || !plan_serves(&r.rule, i))
+    for (uint32_t k = 0; k < s->rules; k++) {
+        const struct install_rule *r = &s->rule[k];
+        if (r->state != INSTALL_DONE || !plan_serves(&r->rule, i))
             continue;
-        if (!r.counted)
+        if (!r->counted)
             return false;
-        *ret_frames += r.frames;
+        *ret_frames += r->frames;
     }
     return true;
 }
 
 /* -1: not known. What is not dropped comes by here, whoever steered it. */
-static int64_t frames_of(const struct offload *o, const struct intent *i)
+static int64_t frames_of(const struct seen *seen, const struct intent *i)
 {
+    const struct offload *o = seen->o;
     const struct sieve *s = &o->sieve;
     bool looks = o->port->sieve == &s->hook;
     uint64_t below;
@@ -71,14 +81,14 @@ static int64_t frames_of(const struct offload *o, const struct intent *i)
     case INTENT_COUNT:
         return looks ? (int64_t)s->frames[i->node][i->cls] : -1;
     case INTENT_FENCE_NODE:
-        if (!in_hardware(o, i, &below) || (o->in.xdp && (xdp = dropped_by_xdp(o)) < 0))
+        if (!in_hardware(seen, i, &below) || (seen->in.xdp && (xdp = dropped_by_xdp(seen)) < 0))
             return -1;
         return (int64_t)(s->fenced_node[i->node] + below) + xdp;
     case INTENT_FENCE_EPOCH:
-        if (!in_hardware(o, i, &below))
+        if (!in_hardware(seen, i, &below))
             return -1;
-        for (uint32_t k = 0; k < o->in.epochs; k++)
-            if (o->in.epoch[k].node == i->node && o->in.epoch[k].tag == i->tag)
+        for (uint32_t k = 0; k < seen->in.epochs; k++)
+            if (seen->in.epoch[k].node == i->node && seen->in.epoch[k].tag == i->tag)
                 return (int64_t)(s->fenced_epoch[k] + below);
         return -1;
     default:
@@ -88,32 +98,34 @@ static int64_t frames_of(const struct offload *o, const struct intent *i)
 
 /* ---- words --------------------------------------------------------------------------------- */
 
-/* Of the rules that an intent was to have: how many are there, and what the driver said of others.
- */
-static uint32_t rules_of(const struct offload *o, const struct intent *i, char why[FLOW_WHY_MAX],
+/* Of the rules that an intent was to have: how many are there; the others are counted, with what
+ * the driver said of one of them. */
+static uint32_t rules_of(const struct seen *s, const struct intent *i, const char **ret_why,
                          uint32_t *ret_missing)
 {
-    struct install_rule r;
     uint32_t there = 0;
     *ret_missing = 0;
-    why[0] = '\0';
-    for (uint32_t k = 0; o->install != NULL && install_at(o->install, k, &r); k++) {
-        if (!plan_serves(&r.rule, i))
+    *ret_why = "";
+    for (uint32_t k = 0; k < s->rules; k++) {
+        const struct install_rule *r = &s->rule[k];
+        if (!plan_serves(&r->rule, i))
             continue;
-        there += r.state == INSTALL_DONE;
-        *ret_missing += r.state != INSTALL_DONE;
-        if (r.state == INSTALL_REFUSED)
-            memcpy(why, r.why, FLOW_WHY_MAX);
+        there += r->state == INSTALL_DONE;
+        *ret_missing += r->state != INSTALL_DONE;
+        if (r->state == INSTALL_REFUSED)
+            *ret_why = r->why;
     }
     return there;
 }
 
 /* As planned; less what the NIC did not take, and with what others do that the plan does not know
  * of: the poll loop puts urgent frames first, and the port has seen to its group frames. */
-static json_t *intent_json(const struct offload *o, const struct intent_plan *p)
+static json_t *intent_json(const struct seen *s, const struct intent_plan *p)
 {
-    char text[PLAN_TEXT_MAX], why[FLOW_WHY_MAX];
-    uint32_t missing, there = rules_of(o, &p->intent, why, &missing);
+    char text[PLAN_TEXT_MAX];
+    const char *why;
+    const struct offload *o = s->o;
+    uint32_t missing, there = rules_of(s, &p->intent, &why, &missing);
     enum backend by = p->by;
     bool partly = p->partly || (there > 0 && missing > 0);
     const char *reason = p->reason;
@@ -130,35 +142,37 @@ static json_t *intent_json(const struct offload *o, const struct intent_plan *p)
     plan_intent_text(&p->intent, text, sizeof(text));
     return json_pack("{s:s, s:s, s:b, s:s, s:I}", "intent", text, "by", plan_backend_name(by),
                      "partly", partly, "reason", reason, "frames",
-                     (json_int_t)frames_of(o, &p->intent));
+                     (json_int_t)frames_of(s, &p->intent));
 }
 
-static json_t *rule_json(const struct offload *o, const struct install_rule *r)
+static json_t *rule_json(const struct seen *s, const struct install_rule *r)
 {
     char text[PLAN_TEXT_MAX];
-    plan_rule_text(o->nic, &o->in, &r->rule, text, sizeof(text));
+    plan_rule_text(s->o->nic, &s->in, &r->rule, text, sizeof(text));
     return json_pack("{s:s, s:s, s:s, s:I, s:I}", "text", text, "state", state_name[r->state],
                      "error", r->why, "frames", r->counted ? (json_int_t)r->frames : -1, "bytes",
                      r->counted ? (json_int_t)r->bytes : -1);
 }
 
 /* A shape that the device takes nothing of is in no plan. */
-static json_t *shapes_json(const struct offload *o)
+static json_t *shapes_json(const struct seen *s)
 {
+    const struct offload *o = s->o;
     json_t *all = json_array();
     for (uint32_t k = 0; k < o->nic->templates && k < NIC_TEMPLATES_MAX; k++)
-        if (o->in.refused_shapes >> k & 1)
+        if (s->in.refused_shapes >> k & 1)
             json_array_append_new(all, json_pack("{s:s, s:s}", "shape", o->nic->shape[k].name,
                                                  "error", o->shape_why[k]));
     return all;
 }
 
-static json_t *head_json(const struct offload *o)
+static json_t *head_json(const struct seen *s)
 {
+    const struct offload *o = s->o;
     const struct install_counters *c = o->install != NULL ? install_counters(o->install) : NULL;
-    json_t *head = json_pack("{s:i, s:i, s:s, s:s, s:i, s:s, s:o}", "v", 1, "node", o->in.link.self,
+    json_t *head = json_pack("{s:i, s:i, s:s, s:s, s:i, s:s, s:o}", "v", 1, "node", s->in.link.self,
                              "nic", o->nic->name, "driver", o->driver, "queues", o->queues, "link",
-                             link_kind_name(o->in.link.kind), "refused_shapes", shapes_json(o));
+                             link_kind_name(s->in.link.kind), "refused_shapes", shapes_json(s));
     if (head != NULL && c != NULL)
         json_object_set_new(head, "calls",
                             json_pack("{s:I, s:I, s:I, s:I, s:f}", "all", (json_int_t)c->calls,
@@ -171,15 +185,29 @@ static json_t *head_json(const struct offload *o)
 /* ---- pages --------------------------------------------------------------------------------- */
 
 /* Element `number` of intents and rules; NULL: there is none. */
-static json_t *element(const struct offload *o, uint32_t number, bool *ret_rule)
+static json_t *element(const struct seen *s, uint32_t number, bool *ret_rule)
 {
-    struct install_rule r;
-    *ret_rule = number >= o->plan.intents;
+    *ret_rule = number >= s->intents;
     if (!*ret_rule)
-        return intent_json(o, &o->plan.intent[number]);
-    if (o->install == NULL || !install_at(o->install, number - o->plan.intents, &r))
+        return intent_json(s, &s->intent[number]);
+    number -= s->intents;
+    return number < s->rules ? rule_json(s, &s->rule[number]) : NULL;
+}
+
+/* The polling thread waits for no longer than this takes. */
+static struct seen *look(struct offload *o)
+{
+    struct seen *s = malloc(sizeof(*s));
+    if (s == NULL)
         return NULL;
-    return rule_json(o, &r);
+    pthread_mutex_lock(&o->lock);
+    s->o = o;
+    s->in = o->in;
+    s->intents = o->plan.intents;
+    memcpy(s->intent, o->plan.intent, s->intents * sizeof(s->intent[0]));
+    s->rules = o->install != NULL ? install_list(o->install, s->rule) : 0;
+    pthread_mutex_unlock(&o->lock);
+    return s;
 }
 
 static size_t length_of(const json_t *j)
@@ -189,21 +217,21 @@ static size_t length_of(const json_t *j)
 
 size_t offload_text(struct offload *o, uint32_t from, char out[OFFLOAD_TEXT_MAX])
 {
-    json_t *intents = json_array(), *rules = json_array(), *next;
+    json_t *intents = json_array(), *rules = json_array(), *next = NULL;
+    struct seen *s = look(o);
     bool is_rule;
-    pthread_mutex_lock(&o->lock);
-    json_t *all = head_json(o);
+    json_t *all = s != NULL ? head_json(s) : NULL;
     size_t used = length_of(all) + ROOM_FOR_THE_REST;
     /* A telemetry answer is a JSON string: each quote and backslash of ours takes two bytes there,
      * but its limit is that of the string itself. */
-    while ((next = element(o, from, &is_rule)) != NULL) {
+    while (s != NULL && (next = element(s, from, &is_rule)) != NULL) {
         used += length_of(next) + 1;
         if (used >= OFFLOAD_TEXT_MAX)
             break;
         json_array_append_new(is_rule ? rules : intents, next);
         from++;
     }
-    pthread_mutex_unlock(&o->lock);
+    free(s);
     json_object_set_new(all, "intents", intents);
     json_object_set_new(all, "rules", rules);
     json_object_set_new(all, "next", json_integer(next != NULL ? from : 0));

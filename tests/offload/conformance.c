@@ -481,6 +481,17 @@ static void check_queues(struct port *p)
     }
 }
 
+/* The longest that a call of the driver took. */
+static double slowest_us(struct offload *o)
+{
+    static char text[OFFLOAD_TEXT_MAX];
+    REQUIRE(offload_text(o, 0, text) > 0);
+    json_t *page = json_loads(text, 0, NULL);
+    double us = json_real_value(json_object_get(json_object_get(page, "calls"), "slowest_us"));
+    json_decref(page);
+    return us;
+}
+
 static uint32_t installed(struct offload *o)
 {
     json_t *all = all_of(o), *e;
@@ -555,9 +566,10 @@ int main(int argc, char **argv)
         rules = installed(o) > rules ? installed(o) : rules;
     }
     printf("{\"backend\":\"%s\",\"link\":\"%s\",\"rules\":%u,\"dropped_above\":%llu,"
-           "\"dropped_below\":%llu,\"sum\":\"%016llx\"}\n",
+           "\"dropped_below\":%llu,\"slowest_call_us\":%.0f,\"sum\":\"%016llx\"}\n",
            backend, link_kind_name(kind), rules, (unsigned long long)offload_dropped(o),
-           (unsigned long long)below, (unsigned long long)sum);
+           (unsigned long long)below, slowest_us(o), (unsigned long long)sum);
+    REQUIRE(strcmp(backend, "xdp") != 0 || below > 0);
     if (need_rules) {
         REQUIRE(rules > 0 && below > 0);
         check_queues(p);

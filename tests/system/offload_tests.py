@@ -73,7 +73,7 @@ def conformance(build, link, backends, rules=False):
             return wrong
     sums = {s["sum"] for s in seen.values()}
     note = ", ".join(f"{b}: {s['rules']} rules, dropped {s['dropped_above']} above and {s['dropped_below']} below"
-                     for b, s in seen.items())
+                     + (f", slowest call {s['slowest_call_us']} us" if s["rules"] else "") for b, s in seen.items())
     if len(sums) != 1 or len({s["dropped_above"] + s["dropped_below"] for s in seen.values()}) != 1:
         return f"they differ: {seen}"
     if seen["software"]["dropped_below"] or ("xdp" in seen and not seen["xdp"]["dropped_below"]):

@@ -275,6 +275,16 @@ static bool device_has(const struct plan *p)
     return true;
 }
 
+/* False: there is none of this number. */
+static bool install_at(const struct install *i, uint32_t number, struct install_rule *ret)
+{
+    static struct install_rule all[INSTALL_LIST_MAX];
+    if (number >= install_list(i, all))
+        return false;
+    *ret = all[number];
+    return true;
+}
+
 static void test_budget(void **state)
 {
     struct install *i = opened();
@@ -326,6 +336,23 @@ static void test_full_device(void **state)
     assert_true(k == 12 && refused == 2 && fake.has.rules == 10);
     uint32_t calls = fake.calls;
     assert_true(install_step(i, MS) && fake.calls == calls); /* not asked again */
+    install_close(i);
+}
+
+/* In steps of one call each, too: what was refused is behind us. */
+static void test_refused_once(void **state)
+{
+    struct install *i = opened();
+    unsigned steps = 1;
+    (void)state;
+    fake.capacity = 3;
+    fake.cost_ns = MS;
+    want_drops(&want, 1, 11);
+    install_want(i, &want);
+    while (!install_step(i, MS))
+        assert_true(++steps <= 10);
+    assert_true(fake.has.rules == 3 && fake.calls == 10);
+    assert_int_equal(install_counters(i)->refused, 7);
     install_close(i);
 }
 
@@ -629,7 +656,8 @@ static uint64_t run_frames(struct world *w, enum link_kind kind, uint64_t seed)
     return sum;
 }
 
-static void change(struct world *w, struct prng *r)
+/* True: a fence was lifted, and may still be in the NIC. */
+static bool change(struct world *w, struct prng *r)
 {
     uint8_t node = (uint8_t)(1 + prng_below(r, NODES - 1));
     bool on = prng_below(r, 2);
@@ -637,6 +665,7 @@ static void change(struct world *w, struct prng *r)
         assert_int_equal(offload_fence(w->o, node, on), 0);
     else
         assert_int_equal(offload_fence_epoch(w->o, node, OLD, on), 0);
+    return !on;
 }
 
 /* never: what the device refuses. Sums of five rounds of changes. */
@@ -649,9 +678,10 @@ static uint64_t life(const struct nic *nic, enum link_kind kind, uint32_t never,
     fake.capacity = 64;
     struct world w = begin(nic, nic != NULL, kind);
     for (unsigned round = 0; round < 5; round++) {
+        bool lifted = false;
         for (unsigned k = 0; k < 3; k++)
-            change(&w, &r);
-        if (prng_below(&r, 2)) /* or the NIC is still behind */
+            lifted |= change(&w, &r);
+        if (lifted || prng_below(&r, 2)) /* or the NIC is still behind, which nobody sees */
             while (!offload_settled(w.o))
                 offload_tick(w.o);
         sum = sum * 31 + run_frames(&w, kind, seed + round);
@@ -684,6 +714,7 @@ int main(void)
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_full_device),
         cmocka_unit_test(test_stuck_rule),
+        cmocka_unit_test(test_refused_once),
         cmocka_unit_test(test_fences),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_text_of_refusals),
