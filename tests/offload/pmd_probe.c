@@ -4,9 +4,7 @@
  * started port, whatever the tables in offload/nic say of it. One JSON object on standard output;
  * tests/system/offload_tests.py makes a table of these.
  *
- * usage: pando-pmd-probe DEVICE [HOLD_SECONDS]    DEVICE as nodes[].device of fabric.type: dpdk, or
- * any virtual device (net_null0). With HOLD_SECONDS the rules stay so long, for `tc filter show`;
- * "held" is printed to standard error when they are there.
+ * usage: pando-pmd-probe DEVICE    DEVICE as nodes[].device of fabric.type: dpdk
  */
 #include <errno.h>
 #include <jansson.h>
@@ -108,7 +106,7 @@ static void make_rule(const struct asked *a, struct rule *out)
         memcpy(out->value[RULE_RRDP_TAG], "\x11\x22\x33\x44", 4);
 }
 
-static json_t *ask(uint16_t id, const struct asked *a, bool hold)
+static json_t *ask(uint16_t id, const struct asked *a)
 {
     char validated[FLOW_WHY_MAX] = "", created[FLOW_WHY_MAX] = "", removed[FLOW_WHY_MAX] = "";
     struct flow_device_rte d;
@@ -118,7 +116,7 @@ static json_t *ask(uint16_t id, const struct asked *a, bool hold)
     flow_device_rte_init(&d, id, a->kind, NIC_FLEX_RAW);
     const struct flow_device_ops *ops = d.device.ops;
     ops->validate(&d.device, &r, validated);
-    if (ops->create(&d.device, &r, &handle, created) == 0 && !hold)
+    if (ops->create(&d.device, &r, &handle, created) == 0)
         ops->destroy(&d.device, handle, removed);
     return json_pack("{s:s, s:s, s:s, s:b, s:s, s:b, s:s, s:s}", "intent", a->intent, "by", a->by,
                      "link", link_kind_name(a->kind), "validated", validated[0] == '\0',
@@ -126,7 +124,7 @@ static json_t *ask(uint16_t id, const struct asked *a, bool hold)
                      created, "remove_error", removed);
 }
 
-static json_t *look_at(struct port *p, bool hold)
+static json_t *look_at(struct port *p)
 {
     static const struct rrdp_mac group = {{0x03, 'P', 'A', 1, 2, 3}};
     struct ethdev_info info;
@@ -136,7 +134,7 @@ static json_t *look_at(struct port *p, bool hold)
     const char *how = port_dpdk_join_group(p, &group);
     json_t *rules = json_array();
     for (unsigned i = 0; i < ASKED; i++)
-        json_array_append_new(rules, ask(info.id, &asked[i], hold));
+        json_array_append_new(rules, ask(info.id, &asked[i]));
     return json_pack("{s:s, s:i, s:i, s:i, s:s, s:b, s:o}", "driver", dev.driver_name,
                      "rx_queues_max", dev.max_rx_queues, "rx_queues", info.rx_queues, "mtu_max",
                      dev.max_mtu, "group_frames", how != NULL ? how : "not at all", "ipv4_checksum",
@@ -148,8 +146,8 @@ static json_t *look_at(struct port *p, bool hold)
 int main(int argc, char **argv)
 {
     char err[PORT_ERROR_MAX] = "", prefix[32];
-    if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: pando-pmd-probe DEVICE [HOLD_SECONDS]\n");
+    if (argc != 2) {
+        fprintf(stderr, "usage: pando-pmd-probe DEVICE\n");
         return 2;
     }
     struct port_dpdk c = {.device = argv[1],
@@ -158,7 +156,6 @@ int main(int argc, char **argv)
                           .ethertype = WIRE_ETHERTYPE,
                           .mtu = 1400};
     struct port *p = NULL;
-    unsigned hold = argc == 3 ? (unsigned)atoi(argv[2]) : 0;
     snprintf(prefix, sizeof(prefix), "pmd-probe-%d", (int)getpid());
     int rc = port_eal_init(port_eal_hugepages(), PORT_EAL_ANY_CORE, c.pci ? c.device : NULL, prefix,
                            false, err);
@@ -168,11 +165,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "pando-pmd-probe: %s\n", err);
         return 1;
     }
-    json_t *all = look_at(p, hold > 0);
-    if (hold > 0) {
-        fprintf(stderr, "held\n");
-        sleep(hold);
-    }
+    json_t *all = look_at(p);
     if (all != NULL)
         json_dumpf(all, stdout, JSON_COMPACT);
     printf("\n");

@@ -7,8 +7,9 @@
 # usage: ./dev test [--full] [--seed N] [SUITE...]
 # Suites: pure sim model fuzz net kvm litmus churn kill fabric bad run system (default: these); system is Debian's kernel
 # over several nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM, about 8
-# minutes; with --full all cases, an hour. lab (bare-metal guests over two nodes in the lab VM, under nested
-# paging, about 5 minutes) by name or with --full. Budgets: pure 4 minutes, sim 3, model 4, kvm 4 (a pairwise
+# minutes; with --full all cases, an hour. By name or with --full: lab (bare-metal guests over two nodes in the lab VM,
+# under nested paging, about 5 minutes); offload (NICs by DPDK, who fences and steers; on the host, then on emulated
+# cards in the lab VM, 5 minutes; with --full also a guest over two cards). Budgets: pure 4 minutes, sim 3, model 4, kvm 4 (a pairwise
 # sample; with --full all cases, without a limit); fuzz: a minute a target (--full: ten), as many at a time as
 # there are CPUs, so about 3 minutes on two. --seed makes sim, fuzz and kvm choose the same again; the seed is
 # printed. The last line is 'N passed, N failed, N skipped'; exit status 0 if nothing failed.
