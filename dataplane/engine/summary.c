@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dataplane/engine/engine.h"
+#include "dataplane/port/verbs.h"
 
 enum { SUMMARY_HOT_PAGES = 10 };
 
@@ -136,6 +137,40 @@ static json_t *xdp(const struct engine *e)
     return o;
 }
 
+/* What the RDMA port counted; empty on another port. */
+static json_t *verbs(const struct engine *e)
+{
+    json_t *o = json_object();
+#ifdef PANDO_HAVE_VERBS
+    struct port_verbs_counters c;
+    if (port_verbs_counters(e->port, &c) != 0)
+        return o;
+    put(o, "tx_ud", c.tx_ud);
+    put(o, "tx_rc", c.tx_rc);
+    put(o, "placed_tx", c.placed_tx);
+    put(o, "placed_rx", c.placed_rx);
+    put(o, "not_open", c.not_open);
+    put(o, "requests", c.requests);
+    put(o, "completions_asked", c.asked);
+    put(o, "settle_waits", c.settle_waits);
+    put(o, "hellos_tx", c.hellos_tx);
+    put(o, "hellos_rx", c.hellos_rx);
+    put(o, "restarts", c.restarts);
+    json_t *dropped = json_object(), *refused = json_object();
+    for (unsigned d = 0; d < PORT_VERBS_DROPS; d++)
+        if (c.dropped[d] > 0)
+            put(dropped, port_verbs_drop_name((enum port_verbs_drop)d), c.dropped[d]);
+    for (unsigned r = 0; r < RDMA_REFUSALS; r++)
+        if (c.refused[r] > 0)
+            put(refused, rdma_refusal_name((enum rdma_refusal)r), c.refused[r]);
+    json_object_set_new(o, "dropped", dropped);
+    json_object_set_new(o, "hellos_refused", refused);
+#else
+    (void)e;
+#endif
+    return o;
+}
+
 static void put_xdp_drops(json_t *all, const struct engine *e)
 {
 #ifdef PANDO_HAVE_AF_XDP
@@ -210,6 +245,7 @@ static json_t *port(const struct engine *e)
         put(failed, port_udp_failure_name((enum port_udp_failure)f), udp.failed[f]);
     json_object_set_new(o, "udp_failed", failed);
     json_object_set_new(o, "xdp", xdp(e));
+    json_object_set_new(o, "verbs", verbs(e));
     return o;
 }
 

@@ -20,7 +20,7 @@
 #include "dataplane/base/check.h"
 #include "dataplane/port/verbs_port.h"
 
-enum { ATTEND_POLLS = 512 };
+enum { ATTEND_POLLS = 4096 }; /* some system calls: for loops that never sleep, and hear no bell */
 
 uint64_t verbs_now(void)
 {

@@ -137,6 +137,7 @@ static unsigned make_connection(struct verbs_port *v, uint8_t n)
         return step(v, n, &(struct rdma_event){.type = RDMA_EVENT_BROKE});
     }
     verbs_keys_make(v, n);
+    v->peer[n].why = NULL;
     v->peer[n].first_packet = first_packet(v->peer[n].first_packet);
     return step(v, n,
                 &(struct rdma_event){.type = RDMA_EVENT_MADE,

@@ -55,6 +55,7 @@ def main():
         record(0x82, bytes(data)) + record(0x84) + record(0x82, group) + record(0x80, bytes(data)) + record(3, b"\1")
         + record(0x84) + record(4))
     by_hand("fuzz_step", STEPS)
+    by_hand("fuzz_hello", hellos())
     for f in sorted(TRACES.glob("*.txt")):
         try:
             seeds = trace_seeds(f.read_text())
@@ -122,6 +123,27 @@ MESSAGE = re.compile(r"MESSAGE from (\d+): (\w+) p=0x([0-9a-f]+) r=(\d+) txn=(\d
 
 class NotExpressible(Exception):
     """A trace with something that fuzz_step has no operation for: no seed is made of it."""
+
+
+def hello(phase=1, epoch=3, heard=7, generation=1, number=9, joined=0, blocks=()):
+    """An operation of fuzz_hello.c: op 7, then what rdma.h lays out from `phase` on."""
+    words = lambda size, *values: b"".join(v.to_bytes(size, "little") for v in values)
+    fields = words(8, epoch, heard) + words(4, generation, generation, 5, 6, number, 8, joined) + bytes([0, 0, 3, 0])
+    fields += bytes(16 + 16)
+    for base, pages in blocks:
+        fields += words(8, base, pages, 4096) + words(4, 1, 0)
+    return bytes([7, len(blocks), phase]) + fields
+
+
+def hellos():
+    """Lives of a connection, on and off a ladder: up, memory, ends of each kind."""
+    up = hello(heard=0, number=0) + hello(generation=2) + hello(generation=3, joined=1)
+    memory = hello(generation=4, joined=1, blocks=((0, 100), (200, 1 << 29)))
+    ends = {"ticks": bytes([0xF8, 0xF8]), "broke": b"\1" + hello(generation=9, number=0) + b"\xF8" * 3, "refused": b"\2",
+            "closed": hello(phase=2, generation=9), "broken": hello(phase=3, generation=9), "elsewhere": b"\4",
+            "restart": hello(epoch=4, heard=0, number=0), "forgotten": hello(generation=9, heard=0, number=0)}
+    return {f"{name}{ladder}": bytes([ladder]) + up + memory + b"\3" + end + hello(epoch=5, heard=0, number=0)
+            for name, end in ends.items() for ladder in (0, 1)}
 
 
 def need(condition, what):

@@ -4,6 +4,7 @@
 A check returns (state, text, remedy). OK: fine. NOTE: works, with a cost that the text names.
 MISSING: the demo or the tests on real KVM cannot run here. Exit status 1 if anything is MISSING.
 """
+import ctypes
 import fcntl
 import os
 import re
@@ -212,13 +213,41 @@ def check_netns():
     return OK, "network namespaces, veth and bridge can be made", ""
 
 
+def rdma_ports():
+    """(device, port, its state, the kernel's interface of its first GID) of each RDMA port."""
+    top = "/sys/class/infiniband"
+    for device in sorted(os.listdir(top)) if os.path.isdir(top) else []:
+        for port in sorted(os.listdir(f"{top}/{device}/ports")):
+            at = f"{top}/{device}/ports/{port}"
+            yield device, port, read(f"{at}/state").split(": ")[-1], read(f"{at}/gid_attrs/ndevs/0", "no interface")
+
+
+def check_rdma():
+    ports = list(rdma_ports())
+    if not ports:
+        return (
+            NOTE,
+            "no RDMA device: no fabric.type verbs here",
+            "an RDMA NIC and its kernel driver; to try it: modprobe rdma_rxe; rdma link add rxe0 type rxe netdev INTERFACE",
+        )
+    words = ", ".join(f"{d} port {p} {s} ({n})" for d, p, s, n in ports)
+    if not os.access("/dev/infiniband", os.X_OK):
+        return NOTE, f"RDMA: {words}, but there is no /dev/infiniband", "modprobe ib_uverbs"
+    try:
+        ctypes.CDLL("libibverbs.so.1")
+    except OSError:
+        return NOTE, f"RDMA: {words}, but libibverbs.so.1 is missing", "apt-get install libibverbs1 ibverbs-providers"
+    active = any(s == "ACTIVE" for _, _, s, _ in ports)
+    return (OK if active else NOTE), f"RDMA: {words}", "" if active else "ip link set the interface up"
+
+
 def check_memlock():
     soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if os.geteuid() == 0 or hard == resource.RLIM_INFINITY:
         return OK, "locked memory is not limited", ""
     return (
         NOTE,
-        f"locked memory is limited to {hard >> 20} MiB",
+        f"locked memory is limited to {hard >> 20} MiB; fabric.type verbs pins guest RAM, once for each peer",
         "ulimit -l unlimited, or run as root",
     )
 
@@ -276,6 +305,7 @@ CHECKS = (
     check_hugepages,
     check_cores,
     check_netns,
+    check_rdma,
     check_memlock,
     check_swap,
     check_shm,

@@ -9,9 +9,10 @@
 # over several nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM, about 8
 # minutes; with --full all cases, an hour. By name or with --full: lab (bare-metal guests over two nodes in the lab VM,
 # under nested paging, about 5 minutes); offload (NICs by DPDK, who fences and steers; on the host, then on emulated
-# cards in the lab VM, 5 minutes; with --full also a guest over two cards). Budgets: pure 4 minutes, sim 3, model 4, kvm 4 (a pairwise
-# sample; with --full all cases, without a limit); fuzz: a minute a target (--full: ten), as many at a time as
-# there are CPUs, so about 3 minutes on two. --seed makes sim, fuzz and kvm choose the same again; the seed is
+# cards in the lab VM, 5 minutes; with --full also a guest over two cards); verbs (RDMA by rdma_rxe between nodes in
+# the lab VM, about 15). Budgets: pure 4 minutes, sim 3, model 4, kvm 4 (a pairwise sample; with --full all cases,
+# without a limit); fuzz: a minute a target (--full: ten), as many at a time as there are CPUs, so about 3 minutes on
+# two. --seed makes sim, fuzz and kvm choose the same again; the seed is
 # printed. The last line is 'N passed, N failed, N skipped'; exit status 0 if nothing failed.
 
 tally() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$TALLY"; }
@@ -267,6 +268,13 @@ suite_lab() {
     run_script lab_tests.py --build build --seed "$SEED" --tally "$TALLY"
 }
 
+suite_verbs() {
+    say "verbs: RDMA between nodes in the lab VM, over rdma_rxe (at most 15 minutes)"
+    built verbs gcc || return 0
+    cmd_setup quiet lab
+    run_script verbs_tests.py --build build --tally "$TALLY"
+}
+
 suite_system() {
     say "system: Debian's kernel over several nodes under Debian's QEMU and pando run"
     built system gcc || return 0
@@ -295,14 +303,14 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | system) suites="$suites $1" ;;
+        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | verbs | system) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
         suites='pure sim model fuzz net kvm litmus churn kill fabric bad run system'
-        [ "$FULL" = 1 ] && suites="$suites lab offload"
+        [ "$FULL" = 1 ] && suites="$suites lab offload verbs"
     fi
     say "seed $SEED; suites: $suites"
     for s in $suites; do
@@ -310,7 +318,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        model | net | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | system) builds="$builds gcc" ;;
+        model | net | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | verbs | system) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"
@@ -324,6 +332,10 @@ cmd_test() {
     case " $suites " in
     *" lab "*) ;;
     *" pure "*" kvm "*) skip lab "by name or with --full: minutes of an emulated machine" ;;
+    esac
+    case " $suites " in
+    *" verbs "*) ;;
+    *" pure "*" kvm "*) skip verbs "by name or with --full: it runs in the lab VM" ;;
     esac
     closing
 }

@@ -15,7 +15,9 @@
      "fault_filter": {"dropped": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "delayed": 0},
      "port": {"tx_frames": 1, ..., "rx_refused": {"length": 1},   by verdict on the link header
               "udp_failed": {"too_long": 0, ...},              on udp
-              "xdp": {"steered": {"control": 5, "other": 1}, "rx_control": 5, "ring_full": 0, ...}},   on af_xdp
+              "xdp": {"steered": {"control": 5, "other": 1}, "rx_control": 5, "ring_full": 0, ...},    on af_xdp
+              "verbs": {"tx_ud": 1, "placed_rx": 1, "dropped": {"place": 1},                           on verbs
+                        "hellos_refused": {"stale": 1}, ...}},
      "copies": {"page_out_bytes": 4096, "page_out_copied": 0,  bytes of pages that left (again ones included), and of them
                                                                those that we copied into the port's frame
                 "page_in_bytes": 4096, "page_in_copied": 4096, the same from frames into guest pages
