@@ -68,6 +68,7 @@ struct maker {
     enum why no_steer, no_fence, no_epoch, no_count, no_mark;
     bool per_peer;                      /* a rule for each source, not for all */
     bool count, mark;                   /* rules do that */
+    bool count_drops;                   /* ... and those that drop */
     uint32_t wanted[NIC_TEMPLATES_MAX]; /* rules of a shape, whether they fit or not */
     uint32_t made[NIC_TEMPLATES_MAX];
     uint32_t cells_wanted; /* rules of `steer`, if there had been room to count and mark */

@@ -208,6 +208,16 @@ static void choose_fence(struct maker *m)
     }
 }
 
+/* A frame may be of a fenced node and of an old connection. Their rules have one priority, so they
+ * do the same to it: all count, or none. Whichever there are now: a new fence must not change the
+ * rules of those that hold. */
+static bool drops_count(const struct maker *m)
+{
+    const struct nic_template *t = m->nic->shape;
+    return m->in->count && (m->fence == SHAPE_NONE || (t[m->fence].with & DO(COUNT)) != 0) &&
+           (m->epoch == SHAPE_NONE || (t[m->epoch].with & DO(COUNT)) != 0);
+}
+
 static enum why choose_action(const struct maker *m, enum intent_type t, uint32_t action)
 {
     if (m->steer == SHAPE_NONE)
@@ -301,9 +311,7 @@ static void make_drop(struct maker *m, int shape, uint8_t node, bool epoch, uint
         r->tag = tag;
         r->serves = epoch ? WANT(FENCE_EPOCH) : WANT(FENCE_NODE);
         r->priority = PRIORITY_FENCE;
-        r->actions = DO(DROP);
-        if (m->in->count && m->nic->shape[shape].with & DO(COUNT))
-            r->actions |= DO(COUNT);
+        r->actions = DO(DROP) | (m->count_drops ? DO(COUNT) : 0);
         fill(m, r, a->base | a->peer | (a->every_cls ? a->cls : 0) | (epoch ? a->tag : 0));
     }
 }
@@ -412,6 +420,23 @@ static void make_mirror(struct maker *m)
 
 /* ---- all of it ----------------------------------------------------------------------------- */
 
+/* A rule or a fence for one would be the other's as well. */
+static bool share_address(const struct plan_input *in, uint8_t a, uint8_t b)
+{
+    if (in->link.kind == LINK_ETHERNET)
+        return plan_known(in, a) && memcmp(in->peer_mac[a], in->peer_mac[b], 6) == 0;
+    return memcmp(in->link.ip[a], in->link.ip[b], in->link.kind == LINK_UDP4 ? 4 : 16) == 0;
+}
+
+static bool addresses_ok(const struct plan_input *in)
+{
+    for (uint8_t a = 0; a < in->link.nodes; a++)
+        for (uint8_t b = 0; b < a; b++)
+            if (share_address(in, a, b))
+                return false;
+    return true;
+}
+
 static bool input_ok(const struct plan_input *in)
 {
     const struct link_config *l = &in->link;
@@ -430,7 +455,7 @@ static bool input_ok(const struct plan_input *in)
             if (in->epoch[j].node == in->epoch[i].node && in->epoch[j].tag == in->epoch[i].tag)
                 return false;
     }
-    return true;
+    return addresses_ok(in);
 }
 
 int plan_make(const struct nic *nic, const struct plan_input *in, struct plan *ret_plan)
@@ -443,6 +468,7 @@ int plan_make(const struct nic *nic, const struct plan_input *in, struct plan *r
         m.ability[s] = plan_ability(nic, in, s);
     choose_steer(&m);
     choose_fence(&m);
+    m.count_drops = drops_count(&m);
     m.no_count = choose_action(&m, INTENT_COUNT, DO(COUNT));
     m.no_mark = choose_action(&m, INTENT_MARK, DO(MARK));
     for (uint64_t f = in->fenced; m.fence != SHAPE_NONE && f != 0; f &= f - 1)

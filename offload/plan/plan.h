@@ -14,11 +14,15 @@
  * peer's, and what stands for the class in front of the header agrees with the class in it
  * (link_source_port; the priority of a tag). What rules promise:
  *
- *   - No rule drops a frame that classify.h delivers, nor one that is not Pando's.
+ *   - No rule drops a frame with a whole RRDP header that classify.h delivers, nor one that is not
+ *     Pando's.
  *   - An intent that is all in hardware (BACKEND_HARDWARE, not partly) holds for every proper frame
  *     as classify.h has it: its queue, its fence, its count, its mark.
  *   - What is not proper, and what is said to be partly done, may come to another queue, not be
  *     counted or marked, or as what it pretends to be, or pass a fence. Software does what is left.
+ *   - A NIC takes what is behind a datagram, as Ethernet's padding, for its next bytes. A datagram
+ *     too short for an RRDP header may so be dropped as what those pretend to be; classify.h, which
+ *     goes by its length, delivers it, and the transport refuses it (WIRE_E_SHORT).
  *
  * The order of rules is their meaning: a frame takes the first that it matches. Where a NIC has
  * priorities they say the same. For one that has none, no two rules can take the same frame and
@@ -152,7 +156,9 @@ struct plan_input {
     struct link_config
         link;           /* over plain Ethernet self and nodes are needed too; 2 nodes or more */
     uint16_t ethertype; /* LINK_ETHERNET */
-    /* As learned, for LINK_ETHERNET; all 0: not known, the node is not fenced by its address. */
+    /* As learned, for LINK_ETHERNET; all 0: not known, the node is not fenced by its address. No
+     * two the same, or the fence of one were the other's: who learns an address that another node
+     * has decides which of them has it, and clears the other. */
     uint8_t peer_mac[WIRE_NODES_MAX][6];
     uint8_t group_mac[6]; /* port_group_mac; all 0: no group frames */
     bool vlan_priority;   /* frames bear a tag, of priority 7 - class, that the NIC strips */
@@ -186,7 +192,8 @@ void plan_class_queues(uint16_t queues, uint16_t ret_class_queue[WIRE_CLASSES]);
 
 /* Fills *ret_plan (large: static, or the caller's heap). Where rules do not fit, those of the
  * intents of less worth are left out, rule by rule, and their intents say so. 0; -EINVAL: input out
- * of range, *ret_plan is not written. */
+ * of range, or two nodes with one address (peer_mac; over UDP link.ip); *ret_plan is not written.
+ */
 int plan_make(const struct nic *nic, const struct plan_input *in, struct plan *ret_plan);
 
 /* True if the rule is part of how the intent is served. */
@@ -197,10 +204,16 @@ bool plan_serves(const struct rule *r, const struct intent *i);
 /* The fewest changes that make `to` of `from`, both for one NIC: a rule that is the same
  * (plan_same_rule) stays. In an order in which nothing comes through that both plans drop: DROP
  * rules that are new; others that go; others that are new; DROP rules that go. No pattern is ever
- * there twice: a rule with the pattern of one that goes comes directly behind the removal of that,
- * so that only a DROP that is replaced by another DROP with the same pattern leaves a gap of one
- * step. Before what goes is gone there may be more rules than plan_make allows for: what finds no
- * room is tried again at the end. Returns how many. */
+ * there twice: a rule with the pattern of one that goes comes directly behind the removal of that.
+ * Before what goes is gone there may be more rules than the device or a plan has room for: what
+ * finds none is to be tried again at the end. So the NIC has two gaps, for frames that both drop:
+ *
+ *   - a DROP that is replaced by another DROP with the same pattern: for one step;
+ *   - a new DROP that found no room: from when the old one goes until it is tried again, and for
+ *     good if it is refused then.
+ *
+ * What comes through a gap comes to software, which has dropped it since the fence was wanted and
+ * goes on to (classify.h). Returns how many. */
 enum plan_op { PLAN_ADD, PLAN_REMOVE };
 struct plan_change {
     enum plan_op op;
@@ -217,8 +230,8 @@ bool plan_same_rule(const struct rule *a, const struct rule *b);
 bool plan_conflict(const struct nic *nic, const struct plan *p, uint32_t *ret_a, uint32_t *ret_b);
 
 /* The index of the rule that takes a received frame (from its Ethernet header on), or -1: as a NIC
- * would that parses Ethernet, one tag, IP with options and UDP. Rules in the embedded switch do not
- * take what is received. */
+ * would that parses Ethernet, one tag, IP with options and UDP, and looks at no length but the
+ * frame's. Rules in the embedded switch do not take what is received. */
 int32_t plan_apply(const struct plan *p, enum link_kind kind, const uint8_t *frame, size_t len);
 
 /* ---- words --------------------------------------------------------------------------------- */
