@@ -46,12 +46,34 @@ bool show_config(const char *title, const char *path, struct pando_config *ret)
 
 bool show_json(json_t *j)
 {
-    bool ok = j != NULL && json_dumpf(j, stdout, JSON_INDENT(2)) == 0 && puts("") >= 0 &&
-              fflush(stdout) == 0;
+    char *text = j != NULL ? json_dumps(j, JSON_INDENT(2) | JSON_ENSURE_ASCII) : NULL;
     json_decref(j);
-    if (!ok)
-        fprintf(stderr, "pando offload: the result cannot be written: %s\n", strerror(errno));
-    return ok;
+    if (text == NULL) {
+        fprintf(stderr, "pando offload: no memory for the result\n");
+        return false;
+    }
+    for (const char *s = text; *s != '\0'; s++) /* jansson leaves DEL, which only strings have */
+        fputs(*s == 0x7F ? "\\u007F" : (const char[]){*s, '\0'}, stdout);
+    putchar('\n');
+    free(text);
+    return show_written();
+}
+
+void show_word(FILE *to, const char *s)
+{
+    for (; *s != '\0'; s++)
+        putc(*s >= ' ' && *s <= '~' ? *s : '?', to);
+}
+
+bool show_written(void)
+{
+    bool lost = ferror(stdout) != 0;
+    errno = 0;
+    if (fflush(stdout) == 0 && !lost)
+        return true;
+    fprintf(stderr, "pando offload: the result cannot be written: %s\n",
+            errno != 0 ? strerror(errno) : "part of it is lost");
+    return false;
 }
 
 static int help(FILE *to, int status)
@@ -60,7 +82,7 @@ static int help(FILE *to, int status)
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         fprintf(to, "  %-6s %s\n", commands[i].name, commands[i].doc);
     fprintf(to, "\npando offload COMMAND --help says more.\n");
-    return status;
+    return show_written() ? status : 1;
 }
 
 int main(int argc, char **argv)

@@ -127,5 +127,5 @@ int nics_main(int argc, char **argv)
     if (json)
         return show_json(all) ? 0 : 1;
     json_decref(all);
-    return 0;
+    return show_written() ? 0 : 1;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,23 +157,38 @@ static bool read_epoch(const struct pando_config *cfg, const char *text, struct 
     return true;
 }
 
+/* Six times two hexadecimal digits, and nothing else. */
+static bool parse_mac(const char *s, uint8_t ret_mac[6])
+{
+    for (unsigned i = 0; i < 6; i++, s += 3) {
+        if (!isxdigit((unsigned char)s[0]) || !isxdigit((unsigned char)s[1]) ||
+            s[2] != (i < 5 ? ':' : '\0'))
+            return false;
+        ret_mac[i] = (uint8_t)strtoul((const char[]){s[0], s[1], '\0'}, NULL, 16);
+    }
+    return true;
+}
+
 static bool read_mac(const struct pando_config *cfg, const char *text, struct plan_input *in)
 {
-    char name[CONFIG_NAME_MAX];
+    static const uint8_t none[6];
+    char name[CONFIG_NAME_MAX], has[64];
     const char *rest;
-    unsigned m[6];
-    int n = 0;
-    uint8_t node;
-    if (!split(text, '=', name, &rest) ||
-        sscanf(rest, "%2x:%2x:%2x:%2x:%2x:%2x%n", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &n) !=
-            6 ||
-        rest[n] != '\0' || (m[0] & 1) != 0)
-        return refuse("--mac", text,
-                      "node=address is allowed, as 1=02:50:41:00:00:01, not a group's");
+    uint8_t mac[6], node;
+    if (!split(text, '=', name, &rest) || !parse_mac(rest, mac))
+        return refuse("--mac", text, "node=address is allowed, as 1=02:50:41:00:00:01");
+    if (memcmp(mac, none, 6) == 0 || (mac[0] & 1) != 0)
+        return refuse("--mac", text, "a station's address is allowed, not 0, a group's or all's");
     if (!peer_named(cfg, in->link.self, "--mac", name, &node))
         return false;
-    for (unsigned i = 0; i < 6; i++)
-        in->peer_mac[node][i] = (uint8_t)m[i];
+    for (uint8_t n = 0; n < in->link.nodes; n++) {
+        bool same = memcmp(in->peer_mac[n], mac, 6) == 0;
+        if (n == node ? same || memcmp(in->peer_mac[n], none, 6) == 0 : !same)
+            continue;
+        snprintf(has, sizeof(has), "node %u has %s address already", n, same ? "this" : "another");
+        return refuse("--mac", text, has);
+    }
+    memcpy(in->peer_mac[node], mac, 6);
     return true;
 }
 
@@ -320,6 +336,7 @@ int plan_main(int argc, char **argv)
             printf("# note: fabric.type is %s, which has no NIC: planned as if over Ethernet\n",
                    config_fabric_name(cfg.fabric.type));
         plan_print(nic, &in, p, print_line, stdout);
+        ok = show_written();
     }
     free(p);
     return ok ? 0 : 1;

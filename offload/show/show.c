@@ -1,29 +1,35 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "offload/show/show.h"
 
-enum { KEY_CONFIG = 256, KEY_RUN_DIR, DIRS_MAX = 16 };
+enum { KEY_CONFIG = 256, KEY_RUN_DIR };
 
 struct options {
-    const char *config, *run_dir, *node;
+    const char *config, *run_dir;
+    unsigned first, last; /* nodes */
     bool json, rules;
 };
 
 static const char title[] = "pando offload show";
 
-/* Where dataplanes are by default: configs/, and clusters of ./dev demo. */
+/* Where dataplanes are by default: configs/, and clusters of ./dev demo. Some of it anybody can
+ * create. */
 static const char *const places[] = {"/run/pando", "/run/pando-*", "/run/pando-test/*/run",
                                      "/dev/shm/pando-test/*/run"};
 
 static const struct argp_option option_list[] = {
     {"config", KEY_CONFIG, "FILE", 0, "The dataplanes of this configuration's run_dir", 0},
     {"run-dir", KEY_RUN_DIR, "DIR", 0,
-     "The dataplanes of this run_dir. Default: all that are found in /run/pando, /run/pando-* and "
-     "of ./dev demo",
+     "The dataplanes of this run_dir. Default: all of root and of this user that are found in "
+     "/run/pando, /run/pando-* and of ./dev demo",
      0},
     {"node", 'n', "N", 0, "Only this node, by number", 0},
     {"rules", 'r', NULL, 0, "All rules, not only those that were refused", 0},
@@ -42,8 +48,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->run_dir = arg;
         break;
     case 'n':
-        show_number(state, "--node", arg, 0, WIRE_NODES_MAX - 1);
-        o->node = arg;
+        o->first = o->last = (unsigned)show_number(state, "--node", arg, 0, WIRE_NODES_MAX - 1);
         break;
     case 'r':
         o->rules = true;
@@ -72,8 +77,7 @@ static const struct argp argp = {
 
 static void print_word(const char *s)
 {
-    for (; *s != '\0'; s++)
-        putchar((unsigned char)*s < ' ' || *s == 0x7F ? '?' : *s);
+    show_word(stdout, s);
 }
 
 static const char *text_of(const json_t *o, const char *key)
@@ -159,7 +163,9 @@ static void print_answer(const char *path, const json_t *a, bool rules)
     printf(", ");
     print_word(text_of(a, "link"));
     json_int_t queues = json_integer_value(json_object_get(a, "queues"));
-    printf(", %lld receive queue%s; %s\n", (long long)queues, queues == 1 ? "" : "s", path);
+    printf(", %lld receive queue%s; ", (long long)queues, queues == 1 ? "" : "s");
+    print_word(path);
+    putchar('\n');
     json_array_foreach(json_object_get(a, "intents"), i, intent) print_intent(intent);
     print_rules(json_object_get(a, "rules"), rules);
 }
@@ -167,9 +173,27 @@ static void print_answer(const char *path, const json_t *a, bool rules)
 /* ---- all dataplanes ------------------------------------------------------------------------- */
 
 struct tally {
-    size_t found, answered;
+    size_t found, answered, others;
     json_t *all;
 };
+
+static void complain(const char *path, const char *text)
+{
+    fprintf(stderr, "%s: ", title);
+    show_word(stderr, path);
+    fprintf(stderr, ": %s\n", text);
+}
+
+/* As it is, if that can be said in JSON. */
+static json_t *path_json(const char *path)
+{
+    char ascii[PATH_MAX];
+    json_t *j = json_string(path);
+    size_t n = 0;
+    for (; j == NULL && path[n] != '\0' && n < sizeof(ascii) - 1; n++)
+        ascii[n] = path[n] >= ' ' && path[n] <= '~' ? path[n] : '?';
+    return j != NULL ? j : json_stringn(ascii, n);
+}
 
 static void ask(const char *path, const struct options *o, struct tally *t)
 {
@@ -177,12 +201,12 @@ static void ask(const char *path, const struct options *o, struct tally *t)
     json_t *answer;
     t->found++;
     if (ask_offload(path, &answer, err) != 0) {
-        fprintf(stderr, "%s: %s\n", title, err);
+        complain(path, err);
         return;
     }
     t->answered++;
     if (o->json) {
-        json_object_set_new(answer, "socket", json_string(path));
+        json_object_set_new(answer, "socket", path_json(path));
         json_array_append(t->all, answer);
     } else {
         print_answer(path, answer, o->rules);
@@ -190,22 +214,86 @@ static void ask(const char *path, const struct options *o, struct tally *t)
     json_decref(answer);
 }
 
-static void ask_in(const char *run_dir, const struct options *o, struct tally *t)
+static bool is_owner(const struct stat *s)
 {
-    char pattern[512];
-    glob_t g;
-    snprintf(pattern, sizeof(pattern), "%s/dpdk/node%s/dpdk_telemetry.v2", run_dir,
-             o->node != NULL ? o->node : "*");
-    if (glob(pattern, 0, NULL, &g) == 0) {
-        for (size_t i = 0; i < g.gl_pathc; i++)
-            ask(g.gl_pathv[i], o, t);
+    return s->st_uid == 0 || s->st_uid == geteuid();
+}
+
+/* What is there was put there by root or this user: the directories on the way and the socket are
+ * theirs. Of a link, it and what it leads to. */
+static bool is_ours(const char *path)
+{
+    char at[PATH_MAX];
+    for (size_t n = 1;; n++) {
+        struct stat s;
+        if (path[n] != '/' && path[n] != '\0')
+            continue;
+        memcpy(at, path, n);
+        at[n] = '\0';
+        if (lstat(at, &s) != 0 || !is_owner(&s) ||
+            (S_ISLNK(s.st_mode) && (stat(at, &s) != 0 || !is_owner(&s))))
+            return false;
+        if (path[n] == '\0')
+            return true;
+    }
+}
+
+/* named: by the user, who may mean anybody's. */
+static void ask_in(const char *run_dir, bool named, const struct options *o, struct tally *t)
+{
+    for (unsigned n = o->first; n <= o->last; n++) {
+        char path[PATH_MAX];
+        struct stat s;
+        int len = snprintf(path, sizeof(path), "%s/dpdk/node%u/dpdk_telemetry.v2", run_dir, n);
+        int rc = (size_t)len >= sizeof(path) ? ENAMETOOLONG : lstat(path, &s) != 0 ? errno : 0;
+        if (rc == ENOENT || rc == ENOTDIR)
+            continue;
+        if (!named && (rc == EACCES || (rc == 0 && !is_ours(path)))) {
+            t->others++;
+            return;
+        }
+        if (rc != 0) {
+            complain(run_dir, rc == EACCES
+                                  ? "it is another user's: run this as that user, or as root"
+                                  : strerror(rc));
+            t->found++;
+            return;
+        }
+        ask(path, o, t);
+    }
+}
+
+static void ask_everywhere(const struct options *o, struct tally *t)
+{
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        glob_t g;
+        if (glob(places[i], 0, NULL, &g) != 0)
+            continue;
+        for (size_t d = 0; d < g.gl_pathc; d++)
+            ask_in(g.gl_pathv[d], false, o, t);
         globfree(&g);
     }
+    if (t->others > 0)
+        fprintf(stderr,
+                "%s: directories of other users, or closed to this one, are left out: %zu; "
+                "--run-dir asks in one\n",
+                title, t->others);
+}
+
+static void say_nobody(const char *dir)
+{
+    fprintf(stderr, "%s: no dataplane runs here", title);
+    if (dir != NULL) {
+        fprintf(stderr, ": ");
+        show_word(stderr, dir);
+    }
+    fprintf(stderr, "; start one (pando run, ./dev demo), or name its run_dir: --config or "
+                    "--run-dir\n");
 }
 
 int show_main(int argc, char **argv)
 {
-    struct options o = {0};
+    struct options o = {.last = WIRE_NODES_MAX - 1};
     static struct pando_config cfg;
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     if (o.config != NULL && !show_config(title, o.config, &cfg))
@@ -213,18 +301,14 @@ int show_main(int argc, char **argv)
     const char *dir = o.config != NULL ? cfg.run_dir : o.run_dir;
     struct tally t = {.all = json_array()};
     if (dir != NULL)
-        ask_in(dir, &o, &t);
-    for (size_t i = 0; dir == NULL && i < sizeof(places) / sizeof(places[0]); i++)
-        ask_in(places[i], &o, &t);
+        ask_in(dir, true, &o, &t);
+    else
+        ask_everywhere(&o, &t);
     if (t.found == 0)
-        fprintf(stderr,
-                "%s: no dataplane runs here%s%s; start one (pando run, ./dev demo), or name its "
-                "run_dir: --config or --run-dir\n",
-                title, dir != NULL ? ": " : "", dir != NULL ? dir : "");
+        say_nobody(dir);
     bool ok = t.found > 0 && t.answered == t.found;
-    if (!o.json)
-        json_decref(t.all);
-    else if (!show_json(t.all))
-        ok = false;
-    return ok ? 0 : 1;
+    if (o.json)
+        return show_json(t.all) && ok ? 0 : 1;
+    json_decref(t.all);
+    return show_written() && ok ? 0 : 1;
 }

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "dataplane/config/config.h"
 
@@ -30,12 +31,17 @@ uint64_t show_number(struct argp_state *state, const char *key, const char *text
                      uint64_t to);
 /* Reads a configuration; its warnings and errors go to standard error. */
 bool show_config(const char *title, const char *path, struct pando_config *ret);
-/* Prints and frees it. False: memory or standard output. */
+/* Prints and frees it, in ASCII. False, said on standard error: memory or standard output. */
 bool show_json(json_t *j);
+/* Prints what another process or user chose: printable ASCII, '?' for each other byte, since a
+ * terminal takes more than ESC for an order (U+009B, or 0x9B where it is not set to UTF-8). */
+void show_word(FILE *to, const char *s);
+/* At the end: false, said on standard error, if not all went to standard output. */
+bool show_written(void);
 
 /* Asks the dataplane behind a telemetry socket for all that it says of its offload: one object, as
- * /pando/offload has it, all pages in it. 0, or -errno and a sentence in err that says what to do.
- */
+ * /pando/offload has it, all pages in it. Takes 5 seconds at most. 0, or -errno and a sentence in
+ * err that says what to do, without the path. */
 int ask_offload(const char *socket_path, json_t **ret_answer, char err[SHOW_ERROR_MAX]);
 
 #endif
