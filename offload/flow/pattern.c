@@ -137,6 +137,25 @@ static void add_relative(const struct rule *r, struct flow_rule *out, unsigned *
     add_raw(out, n, true, from, until - from);
 }
 
+/* The words that the parser samples, one behind the other. */
+static const uint8_t flex_word[FLOW_FLEX_WORDS] = {0, 4, RULE_RRDP_TAG_AT};
+
+static void add_flex(const struct rule *r, const struct flow_words *w, struct flow_rule *out,
+                     unsigned *n)
+{
+    uint8_t own[2][WIRE_RRDP_HEADER_MAX] = {0};
+    size_t from;
+    own_header(r, own[SPEC], own[MASK], &from);
+    for (unsigned m = SPEC; m <= MASK; m++) {
+        for (unsigned i = 0; i < FLOW_FLEX_WORDS; i++)
+            memcpy(out->bytes[m] + (size_t)4 * i, own[m] + flex_word[i], 4);
+        out->flex[m] = (struct rte_flow_item_flex){
+            .handle = w->item, .length = 4 * FLOW_FLEX_WORDS, .pattern = out->bytes[m]};
+    }
+    out->item[(*n)++] = (struct rte_flow_item){
+        .type = RTE_FLOW_ITEM_TYPE_FLEX, .spec = &out->flex[SPEC], .mask = &out->flex[MASK]};
+}
+
 static void put_digits(uint8_t *out, const uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -175,7 +194,24 @@ static void add_frame(const struct rule *r, enum link_kind kind, struct flow_rul
     add_raw(out, n, false, 0, 2 * until);
 }
 
-static void make_actions(const struct rule *r, struct flow_rule *out)
+/* The frame goes on to the wire, copies of it to the nodes behind the switch. */
+static unsigned add_copies(const struct rule *r, const struct flow_words *w, struct flow_rule *out,
+                           unsigned n)
+{
+    unsigned k = 0;
+    for (uint64_t c = r->copies; c != 0; c &= c - 1, k++) {
+        out->to[k].id = w->local_port[bit64_first(c)];
+        out->copy[k] = (struct rte_flow_action){RTE_FLOW_ACTION_TYPE_PORT_ID, &out->to[k]};
+    }
+    out->copy[k].type = RTE_FLOW_ACTION_TYPE_END;
+    out->sample = (struct rte_flow_action_sample){.ratio = 1, .actions = out->copy};
+    out->wire.id = w->wire_port;
+    out->action[n++] = (struct rte_flow_action){RTE_FLOW_ACTION_TYPE_SAMPLE, &out->sample};
+    out->action[n++] = (struct rte_flow_action){RTE_FLOW_ACTION_TYPE_PORT_ID, &out->wire};
+    return n;
+}
+
+static void make_actions(const struct rule *r, const struct flow_words *w, struct flow_rule *out)
 {
     unsigned n = 0;
     if (r->actions & 1u << RULE_DO_COUNT)
@@ -186,7 +222,9 @@ static void make_actions(const struct rule *r, struct flow_rule *out)
     }
     out->queue.index = r->queue;
     out->rss = (struct rte_flow_action_rss){.queue_num = 1, .queue = &out->queue.index};
-    if (r->actions & 1u << RULE_DO_DROP)
+    if (r->actions & 1u << RULE_DO_REPLICATE)
+        n = add_copies(r, w, out, n);
+    else if (r->actions & 1u << RULE_DO_DROP)
         out->action[n++].type = RTE_FLOW_ACTION_TYPE_DROP;
     else if (r->actions & 1u << RULE_DO_RSS)
         out->action[n++] = (struct rte_flow_action){RTE_FLOW_ACTION_TYPE_RSS, &out->rss};
@@ -195,33 +233,87 @@ static void make_actions(const struct rule *r, struct flow_rule *out)
     out->action[n].type = RTE_FLOW_ACTION_TYPE_END;
 }
 
-int flow_rule_make(const struct rule *r, enum link_kind kind, enum nic_flex flex,
-                   struct flow_rule *ret, const char **why)
+static void add_from(const struct flow_words *w, struct flow_rule *out, unsigned *n)
+{
+    out->from[SPEC].id = w->own_port;
+    out->from[MASK].id = UINT32_MAX;
+    add(out, n, RTE_FLOW_ITEM_TYPE_PORT_ID, &out->from[SPEC], &out->from[MASK],
+        sizeof(out->from[0]));
+}
+
+/* NULL: nothing is. */
+static const char *missing(const struct rule *r, const struct flow_words *w, bool matches_own)
+{
+    if (r->transfer != ((r->actions & 1u << RULE_DO_REPLICATE) != 0))
+        return "copies are made in the embedded switch, and nothing else is";
+    if (r->transfer && (r->copies == 0 || bit64_count(r->copies) > FLOW_COPIES_MAX))
+        return "a rule in the embedded switch makes 1 to 8 copies";
+    if (matches_own && w->flex == NIC_FLEX_NONE)
+        return "the NIC does not match bytes of our header";
+    if (matches_own && w->flex == NIC_FLEX_ITEM && w->item == NULL)
+        return "the port has no flex item for our header";
+    return NULL;
+}
+
+int flow_rule_make(const struct rule *r, const struct flow_words *w, struct flow_rule *ret,
+                   const char **why)
 {
     const uint32_t own = 1u << RULE_RRDP_SOURCE | 1u << RULE_RRDP_CLASS | 1u << RULE_RRDP_TAG;
     bool matches_own = (r->fields & own) != 0;
     unsigned n = 0;
-    *why = NULL;
-    if (r->transfer || r->actions & 1u << RULE_DO_REPLICATE)
-        *why = "copies in the embedded switch are planned, not written yet";
-    else if (matches_own && flex == NIC_FLEX_ITEM)
-        *why = "the flex item is planned, not written yet";
-    else if (matches_own && flex == NIC_FLEX_NONE)
-        *why = "the NIC does not match bytes of our header";
+    *why = missing(r, w, matches_own);
     if (*why != NULL)
         return -ENOTSUP;
     memset(ret, 0, sizeof(*ret));
-    ret->attr = (struct rte_flow_attr){.group = r->group, .priority = r->priority, .ingress = 1};
-    if (matches_own && flex == NIC_FLEX_FRAME) {
-        add_frame(r, kind, ret, &n);
+    ret->attr = (struct rte_flow_attr){.group = r->group,
+                                       .priority = r->priority,
+                                       .ingress = !r->transfer,
+                                       .transfer = r->transfer};
+    if (r->transfer)
+        add_from(w, ret, &n);
+    if (matches_own && w->flex == NIC_FLEX_FRAME) {
+        add_frame(r, w->kind, ret, &n);
     } else {
-        add_ethernet(r, kind, ret, &n);
-        if (kind != LINK_ETHERNET)
-            add_udp(r, kind, ret, &n);
-        if (matches_own)
+        add_ethernet(r, w->kind, ret, &n);
+        if (w->kind != LINK_ETHERNET)
+            add_udp(r, w->kind, ret, &n);
+        if (matches_own && w->flex == NIC_FLEX_ITEM)
+            add_flex(r, w, ret, &n);
+        else if (matches_own)
             add_relative(r, ret, &n);
     }
     ret->item[n].type = RTE_FLOW_ITEM_TYPE_END;
-    make_actions(r, ret);
+    make_actions(r, w, ret);
+    return 0;
+}
+
+int flow_flex_make(const struct nic *nic, enum link_kind kind, uint16_t ethertype,
+                   uint16_t udp_port, struct flow_flex *ret, const char **why)
+{
+    bool udp = kind != LINK_ETHERNET;
+    *why = nic->flex_samples < FLOW_FLEX_WORDS  ? "the NIC's parser samples fewer than 3 words"
+           : (nic->flex_links >> kind & 1) == 0 ? "the NIC's parser does not follow this link"
+                                                : NULL;
+    if (*why != NULL)
+        return -ENOTSUP;
+    memset(ret, 0, sizeof(*ret));
+    for (unsigned i = 0; i < FLOW_FLEX_WORDS; i++)
+        ret->field[i] = (struct rte_flow_item_flex_field){
+            .field_mode = FIELD_MODE_FIXED, .field_size = 32, .field_base = flex_word[i] * 8};
+    ret->eth[SPEC].hdr.ether_type = htons(ethertype);
+    ret->eth[MASK].hdr.ether_type = UINT16_MAX;
+    ret->udp[SPEC].hdr.dst_port = htons(udp_port);
+    ret->udp[MASK].hdr.dst_port = UINT16_MAX;
+    ret->link.item.type = udp ? RTE_FLOW_ITEM_TYPE_UDP : RTE_FLOW_ITEM_TYPE_ETH;
+    ret->link.item.spec = udp ? (const void *)&ret->udp[SPEC] : &ret->eth[SPEC];
+    ret->link.item.mask = udp ? (const void *)&ret->udp[MASK] : &ret->eth[MASK];
+    ret->conf = (struct rte_flow_item_flex_conf){
+        .tunnel = FLEX_TUNNEL_MODE_SINGLE,
+        .next_header = {.field_mode = FIELD_MODE_FIXED, .field_base = WIRE_RRDP_HEADER * 8},
+        .next_protocol = {.field_mode = FIELD_MODE_DUMMY},
+        .sample_data = ret->field,
+        .nb_samples = FLOW_FLEX_WORDS,
+        .input_link = &ret->link,
+        .nb_inputs = 1};
     return 0;
 }

@@ -49,6 +49,8 @@ static const struct nic bluefield2 = {
     .title = "NVIDIA BlueField-2, with the flexible parser",
     MLX5_COMMON,
     .flex = NIC_FLEX_ITEM,
+    .flex_samples = 8,
+    .flex_links = ANY_KIND,
     .templates = 3,
     .shape =
         {

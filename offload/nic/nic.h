@@ -48,6 +48,8 @@ struct nic {
     bool checksum;   /* IPv4 header checksum, both ways */
     uint16_t queues; /* receive queues, at most */
     enum nic_flex flex;
+    uint8_t flex_samples; /* NIC_FLEX_ITEM: words of 32 bits that a port's items can look at, */
+    uint32_t flex_links;  /* ... and what an item can follow: bits of enum link_kind */
     uint32_t templates;
     struct nic_template shape[NIC_TEMPLATES_MAX];
     const char *notes;  /* what a user has to know or set first; "" */

@@ -122,8 +122,10 @@ static int fake_count(struct flow_device *d, void *handle, uint64_t *ret_frames,
 
 static void fake_reset(void)
 {
-    static const struct flow_device_ops ops = {fake_validate, fake_create, fake_destroy,
-                                               fake_count};
+    static const struct flow_device_ops ops = {.validate = fake_validate,
+                                               .create = fake_create,
+                                               .destroy = fake_destroy,
+                                               .count = fake_count};
     memset(&fake, 0, sizeof(fake));
     fake.device.ops = &ops;
     fake.capacity = PLAN_RULES_MAX;
@@ -134,8 +136,9 @@ static void fake_reset(void)
 static void make(const struct rule *r, enum link_kind kind, enum nic_flex flex,
                  struct flow_rule *out)
 {
+    const struct flow_words w = {.kind = kind, .flex = flex};
     const char *why;
-    assert_int_equal(flow_rule_make(r, kind, flex, out, &why), 0);
+    assert_int_equal(flow_rule_make(r, &w, out, &why), 0);
 }
 
 static void test_pattern_ethernet(void **state)
@@ -225,11 +228,14 @@ static void test_pattern_own_header(void **state)
     assert_memory_equal(raw->pattern + 2 * 30, "11223344", 8);
     mask = f.item[0].mask;
     assert_memory_equal(mask->pattern + 2 * 12, "FFFF0000", 8);
-    assert_int_equal(flow_rule_make(&r, LINK_ETHERNET, NIC_FLEX_ITEM, &f, &why), -ENOTSUP);
+    struct flow_words w = {.kind = LINK_ETHERNET, .flex = NIC_FLEX_ITEM};
+    assert_int_equal(flow_rule_make(&r, &w, &f, &why), -ENOTSUP);
     assert_non_null(strstr(why, "flex item"));
-    assert_int_equal(flow_rule_make(&r, LINK_ETHERNET, NIC_FLEX_NONE, &f, &why), -ENOTSUP);
-    r.transfer = true;
-    assert_int_equal(flow_rule_make(&r, LINK_ETHERNET, NIC_FLEX_RAW, &f, &why), -ENOTSUP);
+    w.flex = NIC_FLEX_NONE;
+    assert_int_equal(flow_rule_make(&r, &w, &f, &why), -ENOTSUP);
+    w.flex = NIC_FLEX_RAW;
+    r.transfer = true; /* only copies are made there */
+    assert_int_equal(flow_rule_make(&r, &w, &f, &why), -ENOTSUP);
 }
 
 /* ---- installing ---------------------------------------------------------------------------- */
