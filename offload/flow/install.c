@@ -5,12 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/base/bits.h"
 #include "dataplane/base/check.h"
 
-/* What the device has. frames, bytes: as last asked. */
+enum owned_state { THERE, COMING, GOING, GONE };
+
+/* What the device has, or will have. frames, bytes: as last asked. */
 struct owned {
     void *handle;
-    bool counted, gone;
+    enum owned_state state;
+    bool counted;
+    bool room_comes; /* when it was begun, there were removals to come */
     uint64_t frames, bytes;
     char why[FLOW_WHY_MAX];
 };
@@ -21,13 +26,17 @@ struct install {
     struct flow_device *device;
     uint64_t (*clock_ns)(void);
     bool done;
+    uint32_t under_way; /* owned that are COMING or GOING */
+    /* In this step: a removal failed; removals are to come, which may make room for what is created
+     * now; a creation failed that is to be tried behind them. */
+    bool stuck, room_comes, again;
     uint32_t next_count;
     struct plan wanted, have, rest; /* only their rules; rest: wanted without what was refused */
     struct owned owned[OWNED_MAX];  /* as have.rule */
     char refused[PLAN_RULES_MAX][FLOW_WHY_MAX]; /* as wanted.rule; "": not */
     uint32_t wanted_at[PLAN_RULES_MAX];         /* of rest.rule */
     struct plan_change change[2 * PLAN_RULES_MAX];
-    uint32_t late[PLAN_RULES_MAX]; /* of rest.rule */
+    uint32_t late[PLAN_RULES_MAX], lates; /* of rest.rule */
     struct install_counters count;
 };
 
@@ -51,49 +60,142 @@ void install_want(struct install *i, const struct plan *plan)
     i->done = false;
 }
 
-/* ---- one call ------------------------------------------------------------------------------ */
+/* ---- ends of calls ------------------------------------------------------------------------- */
 
-static void called(struct install *i, uint64_t since)
+static bool find(const struct plan *p, const struct rule *r, uint32_t *ret_index)
 {
-    uint64_t took = i->clock_ns() - since;
-    i->count.calls++;
-    i->count.slowest_ns = took > i->count.slowest_ns ? took : i->count.slowest_ns;
+    for (uint32_t k = 0; k < p->rules; k++)
+        if (plan_same_rule(&p->rule[k], r)) {
+            *ret_index = k;
+            return true;
+        }
+    return false;
 }
 
-/* 0, or what the driver said. */
-static int create(struct install *i, const struct rule *r, char why[FLOW_WHY_MAX])
+static void took(struct install *i, uint64_t since)
+{
+    uint64_t ns = i->clock_ns() - since;
+    i->count.slowest_ns = ns > i->count.slowest_ns ? ns : i->count.slowest_ns;
+}
+
+static void refuse(struct install *i, uint32_t wanted, const char why[FLOW_WHY_MAX])
+{
+    memcpy(i->refused[wanted], why, FLOW_WHY_MAX);
+    i->count.refused++;
+}
+
+/* What is wanted may have changed since it was begun. */
+static void end_creation(struct install *i, uint32_t index, const struct flow_done *d)
+{
+    uint32_t wanted;
+    i->owned[index].state = d->rc == 0 ? THERE : GONE;
+    i->count.created += d->rc == 0;
+    if (d->rc == 0)
+        return;
+    if (i->owned[index].room_comes)
+        i->again = true;
+    else if (find(&i->wanted, &i->have.rule[index], &wanted))
+        refuse(i, wanted, d->why);
+}
+
+static void end_removal(struct install *i, uint32_t index, const struct flow_done *d)
+{
+    struct owned *o = &i->owned[index];
+    o->state = d->rc == 0 ? GONE : THERE;
+    i->count.removed += d->rc == 0;
+    i->stuck |= d->rc != 0;
+    memcpy(o->why, d->why, FLOW_WHY_MAX);
+}
+
+/* Once, without waiting. */
+static void poll(struct install *i)
+{
+    struct flow_done done[32];
+    uint64_t since = i->clock_ns();
+    uint32_t n = i->device->ops->poll(i->device, done, PANDO_ARRAY_LEN(done));
+    took(i, since);
+    for (uint32_t k = 0; k < n; k++)
+        for (uint32_t m = 0; m < i->have.rules; m++) {
+            struct owned *o = &i->owned[m];
+            if (o->handle != done[k].handle || (o->state != COMING && o->state != GOING))
+                continue;
+            i->under_way--;
+            if (o->state == COMING)
+                end_creation(i, m, &done[k]);
+            else
+                end_removal(i, m, &done[k]);
+            break;
+        }
+}
+
+/* True: all that was begun has ended. */
+static bool settle(struct install *i, uint64_t until)
+{
+    while (i->under_way > 0) {
+        poll(i);
+        if (i->under_way > 0 && i->clock_ns() >= until)
+            return false;
+    }
+    return true;
+}
+
+/* ---- one call ------------------------------------------------------------------------------ */
+
+/* Whether to call once more, behind -EAGAIN. */
+static bool made_room(struct install *i, int rc, uint64_t until)
+{
+    if (rc != -EAGAIN || i->clock_ns() >= until)
+        return false;
+    poll(i);
+    return true;
+}
+
+/* 0: it is there, or begun; or what the driver said. -EAGAIN: not yet. */
+static int create(struct install *i, const struct rule *r, uint64_t until, char why[FLOW_WHY_MAX])
 {
     struct owned *o = &i->owned[i->have.rules];
-    uint64_t since = i->clock_ns();
+    uint64_t since;
+    int rc;
     if (i->have.rules == OWNED_MAX) {
         strcpy(why, "too many rules at a time");
         return -ENOSPC;
     }
-    *o = (struct owned){0};
-    int rc = i->device->ops->create(i->device, r, &o->handle, why);
-    called(i, since);
-    if (rc != 0)
+    *o = (struct owned){.state = THERE, .room_comes = i->room_comes};
+    do {
+        since = i->clock_ns();
+        rc = i->device->ops->create(i->device, r, &o->handle, why);
+        took(i, since);
+    } while (made_room(i, rc, until));
+    i->count.calls += rc != -EAGAIN;
+    if (rc != 0 && rc != -EINPROGRESS)
         return rc;
     i->have.rule[i->have.rules++] = *r;
-    i->count.created++;
+    i->count.created += rc == 0;
+    i->under_way += rc != 0;
+    o->state = rc == 0 ? THERE : COMING;
     return 0;
 }
 
-static bool destroy(struct install *i, uint32_t index)
+/* As create. */
+static int destroy(struct install *i, uint32_t index, uint64_t until)
 {
     struct owned *o = &i->owned[index];
-    uint64_t since = i->clock_ns();
-    int rc = i->device->ops->destroy(i->device, o->handle, o->why);
-    called(i, since);
-    o->gone = rc == 0;
-    i->count.removed += o->gone;
-    return o->gone;
-}
-
-static void refuse(struct install *i, uint32_t rest, const char why[FLOW_WHY_MAX])
-{
-    memcpy(i->refused[i->wanted_at[rest]], why, FLOW_WHY_MAX);
-    i->count.refused++;
+    uint64_t since;
+    int rc;
+    do {
+        since = i->clock_ns();
+        rc = i->device->ops->destroy(i->device, o->handle, o->why);
+        took(i, since);
+    } while (made_room(i, rc, until));
+    i->count.calls += rc != -EAGAIN;
+    if (rc == -EINPROGRESS) {
+        o->state = GOING;
+        i->under_way++;
+        return 0;
+    }
+    o->state = rc == 0 ? GONE : o->state;
+    i->count.removed += rc == 0;
+    return rc;
 }
 
 /* ---- one step ------------------------------------------------------------------------------ */
@@ -113,7 +215,7 @@ static void forget_gone(struct install *i)
 {
     uint32_t n = 0;
     for (uint32_t k = 0; k < i->have.rules; k++) {
-        if (i->owned[k].gone)
+        if (i->owned[k].state == GONE)
             continue;
         if (n != k) {
             i->have.rule[n] = i->have.rule[k];
@@ -132,43 +234,88 @@ static bool removals_behind(const struct install *i, uint32_t from, uint32_t n)
     return false;
 }
 
-/* Goes through the changes; true: to their end, and each was done or refused. */
-static bool carry_out(struct install *i, uint32_t n, uint64_t budget_ns)
+/* A rule that had to go for this one is there still: no pattern may be there twice. */
+static bool in_the_way(const struct install *i, const struct rule *new)
 {
-    uint64_t start = i->clock_ns();
-    uint32_t late = 0;
-    bool stuck = false;
+    for (uint32_t k = 0; i->stuck && k < i->have.rules; k++) {
+        const struct rule *old = &i->have.rule[k];
+        struct rule r = *new;
+        r.actions = old->actions;
+        r.queue = old->queue;
+        r.mark = old->mark;
+        r.copies = old->copies;
+        if (i->owned[k].state != GONE && plan_same_rule(old, &r))
+            return true;
+    }
+    return false;
+}
+
+/* One change. False: this step has no time for it. */
+static bool change(struct install *i, uint32_t k, uint32_t n, uint64_t until)
+{
+    uint32_t index = i->change[k].index;
     char why[FLOW_WHY_MAX];
+    int rc;
+    if (i->change[k].op == PLAN_REMOVE) {
+        rc = destroy(i, index, until);
+        i->stuck |= rc != 0 && rc != -EAGAIN;
+        return rc != -EAGAIN;
+    }
+    i->room_comes = i->stuck || removals_behind(i, k + 1, n);
+    const struct rule *r = &i->rest.rule[index];
+    rc = in_the_way(i, r) ? -EEXIST : create(i, r, until, why);
+    if (rc == 0 || rc == -EAGAIN)
+        return rc == 0;
+    if (i->room_comes)
+        i->late[i->lates++] = index; /* what goes may make room for it */
+    else
+        refuse(i, i->wanted_at[index], why);
+    return true;
+}
+
+/* Goes through the changes; true: to their end, and each was done or refused. Between creations and
+ * removals it waits: what is begun together has no order. */
+static bool carry_out(struct install *i, uint32_t n, uint64_t until)
+{
+    char why[FLOW_WHY_MAX];
+    i->lates = 0;
     for (uint32_t k = 0; k < n; k++) {
-        uint32_t index = i->change[k].index;
-        if (k > 0 && i->clock_ns() - start >= budget_ns)
+        if (k > 0 && i->change[k].op != i->change[k - 1].op && !settle(i, until))
             return false;
-        if (i->change[k].op == PLAN_REMOVE)
-            stuck |= !destroy(i, index);
-        else if (create(i, &i->rest.rule[index], why) == 0)
-            continue;
-        else if (stuck || removals_behind(i, k + 1, n))
-            i->late[late++] = index; /* what goes may make room for it */
-        else
-            refuse(i, index, why);
-    }
-    for (uint32_t k = 0; k < late; k++) {
-        if (stuck || i->clock_ns() - start >= budget_ns)
+        if ((k > 0 && i->clock_ns() >= until) || !change(i, k, n, until))
             return false;
-        if (create(i, &i->rest.rule[i->late[k]], why) != 0)
-            refuse(i, i->late[k], why);
     }
-    return !stuck;
+    if (!settle(i, until))
+        return false;
+    i->room_comes = i->stuck;
+    for (uint32_t k = 0; k < i->lates; k++) {
+        if (i->stuck || i->clock_ns() >= until)
+            return false;
+        int rc = create(i, &i->rest.rule[i->late[k]], until, why);
+        if (rc == -EAGAIN)
+            return false;
+        if (rc != 0)
+            refuse(i, i->wanted_at[i->late[k]], why);
+    }
+    return settle(i, until) && !i->stuck && !i->again;
 }
 
 bool install_step(struct install *i, uint64_t budget_ns)
 {
+    uint64_t until = i->clock_ns() + budget_ns;
+    i->stuck = i->again = i->room_comes = false;
+    if (i->device->ops->poll != NULL) /* also if all is done: the device may have things to end */
+        poll(i);
     if (i->done)
         return true;
+    bool settled = settle(i, until);
+    forget_gone(i);
+    if (!settled)
+        return false;
     leave_out_refused(i);
     uint32_t n = plan_diff(&i->have, &i->rest, i->change);
     PANDO_CHECK(n <= 2 * PLAN_RULES_MAX);
-    i->done = carry_out(i, n, budget_ns);
+    i->done = carry_out(i, n, until);
     forget_gone(i);
     return i->done;
 }
@@ -183,11 +330,12 @@ void install_count(struct install *i)
     for (uint32_t tries = 0; tries < i->have.rules; tries++) {
         uint32_t k = i->next_count++ % i->have.rules;
         struct owned *o = &i->owned[k];
-        if ((i->have.rule[k].actions & 1u << RULE_DO_COUNT) == 0)
+        if ((i->have.rule[k].actions & 1u << RULE_DO_COUNT) == 0 || o->state != THERE)
             continue;
         uint64_t since = i->clock_ns();
         o->counted = i->device->ops->count(i->device, o->handle, &o->frames, &o->bytes) == 0;
-        called(i, since);
+        i->count.calls++;
+        took(i, since);
         return;
     }
 }
@@ -196,27 +344,21 @@ void install_close(struct install *i)
 {
     if (i == NULL)
         return;
+    uint64_t until = i->clock_ns() + INSTALL_CLOSE_MS * UINT64_C(1000000);
+    settle(i, until); /* nothing is destroyed before it is there */
     for (uint32_t k = 0; k < i->have.rules; k++)
-        destroy(i, k);
+        if (i->owned[k].state == THERE)
+            destroy(i, k, until);
+    settle(i, until);
     free(i);
 }
 
 /* ---- what is there ------------------------------------------------------------------------- */
 
-static bool find(const struct plan *p, const struct rule *r, uint32_t *ret_index)
-{
-    for (uint32_t k = 0; k < p->rules; k++)
-        if (plan_same_rule(&p->rule[k], r)) {
-            *ret_index = k;
-            return true;
-        }
-    return false;
-}
-
 static void tell(const struct install *i, uint32_t index, struct install_rule *ret)
 {
     const struct owned *o = &i->owned[index];
-    ret->state = INSTALL_DONE;
+    ret->state = o->state == THERE ? INSTALL_DONE : INSTALL_PENDING;
     ret->counted = o->counted;
     ret->frames = o->frames;
     ret->bytes = o->bytes;

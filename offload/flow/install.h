@@ -8,6 +8,10 @@
  * The longest call is kept (slowest_ns). What the driver refuses is kept with its words, and not
  * asked again until other rules are wanted; a rule that it does not remove is asked for again at
  * the next step, since a fence that stays is a node that is cut off.
+ *
+ * A device with poll is given calls in bulk, as far as their order does not matter: creations, or
+ * removals, that follow one another. The step waits for their ends as long as its budget lasts.
+ * What has not ended then is pending, and the next step waits for it before it begins anything.
  */
 #ifndef PANDO_OFFLOAD_INSTALL_H
 #define PANDO_OFFLOAD_INSTALL_H
@@ -18,6 +22,9 @@
 
 struct install;
 
+enum { INSTALL_CLOSE_MS = 500 };
+
+/* PENDING: not asked for yet, or its end has not come. */
 enum install_state { INSTALL_PENDING, INSTALL_DONE, INSTALL_REFUSED };
 
 /* One rule that is wanted, or is there still. why: of REFUSED, and of what cannot be removed. */
@@ -35,13 +42,13 @@ struct install_counters {
 
 /* device is kept; clock: nanoseconds, for the budget. 0 or -ENOMEM. */
 int install_open(struct flow_device *device, uint64_t (*clock_ns)(void), struct install **ret);
-/* Removes all rules; NULL is fine. */
+/* Removes all rules; waits for the ends of that for INSTALL_CLOSE_MS at most. NULL is fine. */
 void install_close(struct install *i);
 
 /* Which rules are wanted from now on; copied. Nothing is called yet. */
 void install_want(struct install *i, const struct plan *plan);
 
-/* True: nothing is left to do. */
+/* True: nothing is left to do. Takes the budget and one call, whatever the device does. */
 bool install_step(struct install *i, uint64_t budget_ns);
 
 bool install_done(const struct install *i);
