@@ -63,6 +63,7 @@ struct eth_device {
     uint64_t next_try_ms;
     uint32_t dummies; /* still to be sent */
     uint32_t waiting;
+    struct ethdev_flow flow;
     struct rte_mbuf *out[ETH_OUT];
 };
 
@@ -521,7 +522,8 @@ int ethdev_info(const struct port *p, struct ethdev_info *ret_info)
     const struct eth_port *e = (const struct eth_port *)p;
     if (p == NULL || p->ops != &eth_ops || e->one_per_peer)
         return -EOPNOTSUPP;
-    *ret_info = (struct ethdev_info){e->dev[0].id, e->dev[0].rx_queues};
+    const struct eth_device *d = &e->dev[0];
+    *ret_info = (struct ethdev_info){d->id, d->rx_queues, d->flow.queue, d->flow.why};
     return 0;
 }
 
@@ -560,6 +562,8 @@ static int start_device(struct eth_port *e, struct eth_device *d, const struct e
         return rc;
     if (ext != PORT_EXT_TAKEN)
         e->port.ext = ext; /* one device that does not, and the port does not */
+    if (w->mtu != 0)       /* a device that carries frames itself */
+        ethdev_flow_queue(d->id, &d->flow);
     d->client = strstr(devargs, "role=client") != NULL;
     in_interrupt_thread(start, d);
     d->next_try_ms = now_ms() + ETH_RETRY_MS;

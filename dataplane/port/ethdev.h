@@ -28,6 +28,8 @@ int ethdev_open(const struct ethdev_wish *wish, const char *const *devargs, uint
 /* A port on one device that leads to all peers; DPDK's number of it. -EOPNOTSUPP: another port. */
 struct ethdev_info {
     uint16_t id, rx_queues;
+    uint32_t flow_queue;  /* operations on rules that its flow queue 0 holds; 0: it has none */
+    const char *flow_why; /* why not, in the driver's words; as long as the port is open */
 };
 int ethdev_info(const struct port *p, struct ethdev_info *ret_info);
 

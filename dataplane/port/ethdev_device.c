@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#define ALLOW_EXPERIMENTAL_API /* rte_flow_info_get, rte_flow_configure */
 #include "dataplane/port/ethdev_device.h"
 
 #include <errno.h>
@@ -8,7 +9,9 @@
 #pragma GCC diagnostic ignored "-Wundef" /* DPDK's headers ask for GCC_VERSION under clang */
 #include <rte_eal.h>
 #include <rte_ethdev.h>
+#include <rte_flow.h>
 
+#include "dataplane/base/bits.h"
 #include "dataplane/port/ethdev_ext.h"
 
 int ethdev_attach(const struct ethdev_wish *w, const char *args,
@@ -109,6 +112,29 @@ int ethdev_set_up(const struct ethdev_wish *w, const char *args, uint16_t id,
     *ret_rx_queues = queues;
     *ret_ext = ext;
     return 0;
+}
+
+void ethdev_flow_queue(uint16_t id, struct ethdev_flow *ret_flow)
+{
+    struct rte_flow_port_info port = {0};
+    struct rte_flow_queue_info queue = {0};
+    struct rte_flow_error e = {0};
+    struct rte_flow_queue_attr attr;
+    const struct rte_flow_queue_attr *attrs[] = {&attr};
+    *ret_flow = (struct ethdev_flow){0};
+    int rc = rte_flow_info_get(id, &port, &queue, &e);
+    if (rc == 0 && port.max_nb_queues > 0 && queue.max_size > 0) {
+        struct rte_flow_port_attr want = {
+            .nb_counters = (uint32_t)min_u64(port.max_nb_counters, ETH_FLOW_COUNTERS)};
+        attr.size = (uint32_t)min_u64(queue.max_size, ETH_FLOW_QUEUE);
+        rc = rte_flow_configure(id, &want, 1, attrs, &e);
+        ret_flow->queue = rc == 0 ? attr.size : 0;
+    }
+    if (ret_flow->queue == 0)
+        snprintf(ret_flow->why, sizeof(ret_flow->why), "%s",
+                 rc == 0             ? "the device has no flow queues"
+                 : e.message != NULL ? e.message
+                                     : strerror(-rc));
 }
 
 void ethdev_detach(const char *bus, const char *name, uint16_t id)

@@ -10,8 +10,10 @@
 struct rte_mempool;
 
 enum {
-    ETH_RING = 512,  /* descriptors of a queue, where the device asks */
-    ETH_QUEUES = 16, /* receive queues of a device, at most */
+    ETH_RING = 512,           /* descriptors of a queue, where the device asks */
+    ETH_QUEUES = 16,          /* receive queues of a device, at most */
+    ETH_FLOW_QUEUE = 64,      /* operations on rules, where the device asks */
+    ETH_FLOW_COUNTERS = 1024, /* one for each rule that may be */
 };
 
 /* What is asked of a device, beyond its arguments. */
@@ -32,6 +34,16 @@ int ethdev_attach(const struct ethdev_wish *w, const char *args,
 int ethdev_set_up(const struct ethdev_wish *w, const char *args, uint16_t id,
                   struct rte_mempool *pool, uint16_t *ret_rx_queues, enum port_ext *ret_ext,
                   char err[PORT_ERROR_MAX]);
+
+/* How the device takes rules by flow queues (rte_flow's asynchronous API). */
+struct ethdev_flow {
+    uint32_t queue; /* operations that its one flow queue holds; 0: it has none */
+    char why[64];   /* ... in the driver's words, cut */
+};
+
+/* Gives the device one flow queue, and counters for rules, if its driver has such. Between
+ * ethdev_set_up and start: ethdev refuses it later. A driver that has none is none the worse. */
+void ethdev_flow_queue(uint16_t id, struct ethdev_flow *ret_flow);
 
 /* Undoes both; the device was stopped. */
 void ethdev_detach(const char *bus, const char *name, uint16_t id);
