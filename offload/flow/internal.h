@@ -16,7 +16,7 @@ struct offload {
     char driver[32]; /* "": no device of DPDK's */
     uint16_t queues;
     struct flow_device *device; /* NULL: none that takes rules */
-    struct flow_device_rte rte;
+    struct flow_device *own;    /* that one, if it was opened here */
     struct install *install;
     struct plan_input in;
     struct plan plan;    /* what is wanted now */

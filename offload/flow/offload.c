@@ -41,10 +41,23 @@ static void find_nic(struct offload *o, const struct offload_config *cfg)
     const struct nic *known = nic_by_driver(dev.driver_name);
     if (cfg->nic == NULL && known != NULL)
         o->nic = known;
-    if (o->device == NULL && o->nic->templates > 0) {
-        flow_device_rte_init(&o->rte, info.id, cfg->link.kind, o->nic->flex);
-        o->device = &o->rte.device;
-    }
+}
+
+/* The device that takes rules, unless a test gave one. */
+static int open_device(struct offload *o)
+{
+    struct ethdev_info info;
+    if (o->device != NULL || o->driver[0] == '\0' || o->nic->templates == 0 ||
+        ethdev_info(port_below(o->port), &info) != 0)
+        return 0;
+    struct flow_device_config c = {.id = info.id,
+                                   .nic = o->nic,
+                                   .in = &o->in,
+                                   .flow_queue = info.flow_queue,
+                                   .flow_why = info.flow_why};
+    int rc = flow_device_open(&c, &o->own);
+    o->device = o->own;
+    return rc;
 }
 
 static bool has_xdp(const struct port *p)
@@ -179,7 +192,9 @@ int offload_open(const struct offload_config *cfg, struct offload **ret_offload)
     o->sieve.order = cfg->order;
     find_nic(o, cfg);
     begin_input(o, cfg);
-    int rc = o->device != NULL ? probe(o) : 0;
+    int rc = open_device(o);
+    if (rc == 0 && o->device != NULL)
+        rc = probe(o);
     if (rc == 0 && o->device != NULL)
         rc = install_open(o->device, clock_ns, &o->install);
     if (rc == 0)
@@ -210,6 +225,7 @@ void offload_close(struct offload *o)
         port_af_xdp_fence(o->port, (uint8_t)bit64_first(n), false);
 #endif
     install_close(o->install);
+    flow_device_close(o->own);
     pthread_mutex_destroy(&o->lock);
     free(o);
 }

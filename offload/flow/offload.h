@@ -15,8 +15,9 @@
  *
  * All functions are called by the polling thread, but offload_text: any thread.
  *
- * Planned, not written: rte_flow's template and asynchronous API (nic.h: async), flex items, and
- * copies in the embedded switch.
+ * Rules by flow queues (nic.h: async) and flex items were run against a fake that keeps rte_flow's
+ * contract, never on hardware. So were copies in the embedded switch, which nothing wants yet: the
+ * configuration does not say which nodes are behind the same NIC.
  */
 #ifndef PANDO_OFFLOAD_H
 #define PANDO_OFFLOAD_H

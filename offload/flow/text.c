@@ -20,6 +20,7 @@ static const char *const state_name[] = {
 struct seen {
     const struct offload *o;
     struct plan_input in;
+    char note[FLOW_WHY_MAX]; /* how rules come to the NIC; "": there is none, or nothing to say */
     uint32_t intents, rules;
     struct intent_plan intent[PLAN_INTENTS_MAX];
     struct install_rule rule[INSTALL_LIST_MAX];
@@ -170,9 +171,10 @@ static json_t *head_json(const struct seen *s)
 {
     const struct offload *o = s->o;
     const struct install_counters *c = o->install != NULL ? install_counters(o->install) : NULL;
-    json_t *head = json_pack("{s:i, s:i, s:s, s:s, s:i, s:s, s:o}", "v", 1, "node", s->in.link.self,
-                             "nic", o->nic->name, "driver", o->driver, "queues", o->queues, "link",
-                             link_kind_name(s->in.link.kind), "refused_shapes", shapes_json(s));
+    json_t *head = json_pack("{s:i, s:i, s:s, s:s, s:i, s:s, s:o, s:s}", "v", 1, "node",
+                             s->in.link.self, "nic", o->nic->name, "driver", o->driver, "queues",
+                             o->queues, "link", link_kind_name(s->in.link.kind), "refused_shapes",
+                             shapes_json(s), "path", s->note);
     if (head != NULL && c != NULL)
         json_object_set_new(head, "calls",
                             json_pack("{s:I, s:I, s:I, s:I, s:f}", "all", (json_int_t)c->calls,
@@ -205,6 +207,9 @@ static struct seen *look(struct offload *o)
     s->in = o->in;
     s->intents = o->plan.intents;
     memcpy(s->intent, o->plan.intent, s->intents * sizeof(s->intent[0]));
+    s->note[0] = '\0';
+    if (o->device != NULL && o->device->ops->note != NULL)
+        o->device->ops->note(o->device, s->note);
     s->rules = o->install != NULL ? install_list(o->install, s->rule) : 0;
     pthread_mutex_unlock(&o->lock);
     return s;

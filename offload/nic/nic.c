@@ -43,6 +43,13 @@ enum {
     .source = "drivers/net/mlx5/mlx5_flow.c: mlx5_flow_adjust_priority(); mlx5.c: "                \
               "mlx5_set_mc_addr_list(); doc/guides/nics/features/mlx5.ini, DPDK 22.11"
 
+/* doc/guides/nics/mlx5.rst, "dv_flow_en" and limitations of HW steering; mlx5_flow_hw.c:
+ * flow_hw_pattern_validate(), mlx5_flow_hw_actions_validate(). */
+#define MLX5_QUEUES                                                                                \
+    "With devargs dv_flow_en=2 (ConnectX-6 Dx or later) rules go by flow queues only, and there "  \
+    "is neither flex item nor copy. Flow queues, flex item and copies were run against a fake "    \
+    "that keeps rte_flow's contract, never on hardware."
+
 static const struct nic bluefield2 = {
     .name = "bluefield2",
     .drivers = "mlx5_pci mlx5_auxiliary",
@@ -72,7 +79,7 @@ static const struct nic bluefield2 = {
             MLX5_MIRROR,
         },
     .notes = "Firmware: FLEX_PARSER_PROFILE_ENABLE=4. The item uses 3 of the device's 8 sample "
-             "fields. Copies: e-switch mode switchdev.",
+             "fields. Copies: e-switch mode switchdev. " MLX5_QUEUES,
 };
 
 static const struct nic mlx5 = {
@@ -84,7 +91,7 @@ static const struct nic mlx5 = {
     .templates = 2,
     .shape = {MLX5_HEADERS, MLX5_MIRROR},
     .notes = "Without the flexible parser, which DPDK 22.11 knows of BlueField-2 only, it does not "
-             "see Pando's header: use UDP. Copies: e-switch mode switchdev.",
+             "see Pando's header: use UDP. Copies: e-switch mode switchdev. " MLX5_QUEUES,
 };
 
 /* ---- Intel --------------------------------------------------------------------------------- */

@@ -127,7 +127,8 @@ static void print_rule(const json_t *r)
     putchar('\n');
 }
 
-static void print_rules(const json_t *rules, bool all)
+/* path: how they come to the NIC. */
+static void print_rules(const json_t *rules, const char *path, bool all)
 {
     static const char *const states[] = {"installed", "pending", "refused", "software"};
     size_t n[sizeof(states) / sizeof(states[0])] = {0}, i;
@@ -139,7 +140,10 @@ static void print_rules(const json_t *rules, bool all)
         for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++)
             n[s] += strcmp(text_of(r, "state"), states[s]) == 0;
     }
-    printf("  rules: %zu installed, %zu pending, %zu refused\n", n[0], n[1], n[2] + n[3]);
+    printf("  rules: %zu installed, %zu pending, %zu refused", n[0], n[1], n[2] + n[3]);
+    fputs(path[0] != '\0' ? "; by " : "", stdout);
+    print_word(path);
+    putchar('\n');
     json_array_foreach(rules, i, r)
     {
         if (all || strcmp(text_of(r, "state"), "refused") == 0)
@@ -167,7 +171,7 @@ static void print_answer(const char *path, const json_t *a, bool rules)
     print_word(path);
     putchar('\n');
     json_array_foreach(json_object_get(a, "intents"), i, intent) print_intent(intent);
-    print_rules(json_object_get(a, "rules"), rules);
+    print_rules(json_object_get(a, "rules"), text_of(a, "path"), rules);
 }
 
 /* ---- all dataplanes ------------------------------------------------------------------------- */
