@@ -207,12 +207,18 @@ def guest(name, faults, device, build):
     return run_guest(o, build, look)
 
 
-def roce(interface, how):
-    """From now on this is done to RDMA's packets that leave there, and to nothing else."""
+def lead_roce(interface):
+    """RDMA's packets that leave there, and nothing else, pass a queue of their own. Before there are any: while queues
+    are put in, packets are dropped, and rxe takes that for the end of a queue pair."""
     sh("tc", "qdisc", "add", "dev", interface, "root", "handle", "1:", "prio")
-    sh("tc", "qdisc", "add", "dev", interface, "parent", "1:3", "handle", "30:", "netem", *how, "limit", "100000")
+    roce(interface, "add", ("delay", "0"))
     sh("tc", "filter", "add", "dev", interface, "parent", "1:", "protocol", "ipv6", "flower", "ip_proto", "udp",
        "dst_port", str(ROCE_PORT), "classid", "1:3")
+
+
+def roce(interface, verb, how):
+    """What is done to them from now on."""
+    sh("tc", "qdisc", verb, "dev", interface, "parent", "1:3", "handle", "30:", "netem", *how, "limit", "100000")
 
 
 def backlog(interface):
@@ -228,6 +234,8 @@ def falls(how, build):
                       guest="counters")
     o = dataclasses.replace(o, cmdline=f"iters={40000 if late else 20000} nap_us=5000", timeout=400)
     held = {"packets": 0}
+    for n in range(2):
+        lead_roce(f"rdma{n}")
 
     def disturb(c, lines):
         fell = lambda: all(fabric_tests.said(lines, f"dataplane{n}", "fabric: af_packet on rdma") for n in range(2))
@@ -235,7 +243,7 @@ def falls(how, build):
             if not fabric_tests.said(lines, f"dataplane{n}", "fabric: verbs on .*rxe"):
                 return f"node {n} is not on verbs"
         for n in range(2):
-            roce(f"rdma{n}", how)
+            roce(f"rdma{n}", "change", how)
         c.group.wait_until(lambda: fell() or c.ended(), time.monotonic() + FALL_SECONDS)
         held["packets"] = sum(backlog(f"rdma{n}") for n in range(2))
         return None if fell() else f"after {FALL_SECONDS} s not both nodes are on af_packet"
