@@ -156,6 +156,7 @@ static json_t *verbs(const struct engine *e)
     put(o, "hellos_tx", c.hellos_tx);
     put(o, "hellos_rx", c.hellos_rx);
     put(o, "restarts", c.restarts);
+    put(o, "ud_resets", c.ud_resets);
     json_t *dropped = json_object(), *refused = json_object();
     for (unsigned d = 0; d < PORT_VERBS_DROPS; d++)
         if (c.dropped[d] > 0)

@@ -72,6 +72,8 @@ int verbs_post_receives(struct verbs_port *v, const uint64_t *ids, uint32_t n)
                                    .length = ud ? v->ud_receive_bytes : v->receive_bytes,
                                    .lkey = ud ? v->ud_receives_mr->lkey : v->receives_mr->lkey};
         wr[i] = (struct ibv_recv_wr){.wr_id = ids[i], .sg_list = &part[i], .num_sge = 1};
+        if (ud)
+            wr[i].wr_id |= (uint64_t)v->ud_life << VERBS_UD_LIFE_SHIFT;
         *end[ud] = &wr[i];
         end[ud] = &wr[i].next;
     }
@@ -179,7 +181,9 @@ static bool take(struct verbs_port *v, const struct ibv_wc *wc, struct port_fram
 {
     enum port_verbs_drop why = PORT_VERBS_DROP_STATUS;
     bool ud = wc->wr_id & VERBS_UD_BUFFER;
-    v->used[v->used_count++] = wc->wr_id;
+    if (ud && (uint8_t)(wc->wr_id >> VERBS_UD_LIFE_SHIFT) != v->ud_life)
+        return false;
+    v->used[v->used_count++] = wc->wr_id & (VERBS_UD_BUFFER | UINT32_MAX);
     if (wc->status == IBV_WC_SUCCESS &&
         (ud ? take_ud(v, wc, out, &why) : take_rc(v, wc, out, &why))) {
         v->port.counters.rx_bytes += out->len + out->ext_len;

@@ -27,7 +27,8 @@ struct port_verbs {
  * -EADDRNOTAVAIL: the address is no GID of the device, or not this machine's; -ENETDOWN,
  * -EMSGSIZE: the device's port; -ENOMEM: most often RLIMIT_MEMLOCK; -EADDRINUSE: the UDP port.
  *
- * port_look: the reason, once a connection to a living peer broke, or the device went away. A
+ * port_look: the reason, once a connection to a living peer broke (off a ladder: once more within
+ * dead_ns after it was made anew), or the device went away. A
  * broken path is known after a third of dead_ns where the device keeps its time (the specification
  * lets it take four times that); an idle one is tried four times in dead_ns. */
 int port_open_verbs(const struct port_verbs *cfg, struct port **ret_port, char err[PORT_ERROR_MAX]);
@@ -57,7 +58,8 @@ struct port_verbs_counters {
     uint64_t requests;
     uint64_t settle_waits; /* port_settle waited for the device */
     uint64_t hellos_tx, hellos_rx;
-    uint64_t restarts; /* connections replaced by a new one */
+    uint64_t restarts;  /* connections replaced by a new one */
+    uint64_t ud_resets; /* times that the queue pair for short frames broke */
     uint64_t dropped[PORT_VERBS_DROPS];
     uint64_t refused[RDMA_REFUSALS]; /* datagrams */
 };

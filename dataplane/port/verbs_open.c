@@ -227,13 +227,11 @@ struct ibv_qp *verbs_make_pair(struct verbs_port *v)
     return rc == 0 ? qp : give_up_pair(v, qp, rc);
 }
 
-static struct ibv_qp *make_ud(struct verbs_port *v)
+/* From RESET on. */
+static int start_ud(struct verbs_port *v, struct ibv_qp *qp)
 {
     struct ibv_qp_attr attr = {
         .qp_state = IBV_QPS_INIT, .port_num = v->device_port, .qkey = v->ud_key};
-    struct ibv_qp *qp = create_pair(v, IBV_QPT_UD);
-    if (qp == NULL)
-        return NULL;
     int rc =
         v->api.modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY);
     attr.qp_state = IBV_QPS_RTR;
@@ -242,7 +240,37 @@ static struct ibv_qp *make_ud(struct verbs_port *v)
     attr.qp_state = IBV_QPS_RTS;
     if (rc == 0)
         rc = v->api.modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_SQ_PSN);
+    return rc;
+}
+
+static struct ibv_qp *make_ud(struct verbs_port *v)
+{
+    struct ibv_qp *qp = create_pair(v, IBV_QPT_UD);
+    int rc = qp != NULL ? start_ud(v, qp) : 0;
     return rc == 0 ? qp : give_up_pair(v, qp, rc);
+}
+
+static bool is_used(const struct verbs_port *v, uint64_t id)
+{
+    for (uint32_t i = 0; i < v->used_count; i++)
+        if (v->used[i] == id)
+            return true;
+    return false;
+}
+
+int verbs_reset_ud(struct verbs_port *v)
+{
+    struct verbs_lane *lane = &v->lane[VERBS_UD];
+    struct ibv_qp_attr reset = {.qp_state = IBV_QPS_RESET};
+    int rc = v->api.modify_qp(lane->qp, &reset, IBV_QP_STATE);
+    verbs_lane_reset(v, lane);
+    v->ud_life++;
+    if (rc == 0)
+        rc = start_ud(v, lane->qp);
+    for (uint64_t i = VERBS_UD_BUFFER; i < VERBS_UD_BUFFER + v->ud_receive_count && rc == 0; i++)
+        if (!is_used(v, i))
+            rc = -verbs_post_receives(v, &i, 1);
+    return -rc;
 }
 
 static uint32_t clamp(uint64_t value, uint32_t least, uint32_t most)
@@ -433,6 +461,7 @@ static void set_up(struct verbs_port *v, const struct port_verbs *cfg)
         .ladder = cfg->ladder,
         .hello_ns = 20 * MS,
         .calm_ns = 500 * MS,
+        .young_ns = cfg->dead_ns,
         .doubt_ns = cfg->dead_ns / 4,
         .probe_ns = cfg->dead_ns / 4,
     };

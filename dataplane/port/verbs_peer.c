@@ -15,6 +15,8 @@
 #include "dataplane/base/bits.h"
 #include "dataplane/port/verbs_port.h"
 
+#define SECOND UINT64_C(1000000000)
+
 enum {
     DATAGRAMS = 4 * WIRE_NODES_MAX, /* looked at in one go */
     EVENTS = 64,
@@ -327,11 +329,24 @@ static bool read_device_event(struct verbs_port *v)
     return true;
 }
 
+/* rxe gives a UD queue pair up for a packet that the interface had no room for. */
+static void mend_ud(struct verbs_port *v)
+{
+    const char *why = v->api.wc_status_str(v->lane[VERBS_UD].status);
+    uint64_t now = verbs_now();
+    if (now - v->ud_reset_at > SECOND)
+        v->ud_resets = 0;
+    if (v->ud_resets++ == 0)
+        v->ud_reset_at = now;
+    v->counters.ud_resets++;
+    if (v->ud_resets > VERBS_UD_RESETS || verbs_reset_ud(v) != 0)
+        verbs_die(v, "%s: its UD queue pair: %s", v->device, why);
+}
+
 static void look_at_lanes(struct verbs_port *v)
 {
     if (v->lane[VERBS_UD].broken)
-        verbs_die(v, "%s: its UD queue pair: %s", v->device,
-                  v->api.wc_status_str(v->lane[VERBS_UD].status));
+        mend_ud(v);
     for (uint8_t n = 0; n < v->nodes; n++) {
         if (!v->lane[n].broken)
             continue;

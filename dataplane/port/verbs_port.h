@@ -57,6 +57,7 @@ enum {
     VERBS_MTU_LEAST = 3, /* 1024 bytes: a UD packet carries a frame of RRDP_MTU_MIN */
     VERBS_DEVICE_MAX = 64,
     VERBS_ASIDE_PAGES = 4096, /* 16 MiB: milliseconds */
+    VERBS_UD_RESETS = 8,      /* of its queue pair within a second: more, and it is of no use */
     VERBS_WATCHED = 3,        /* descriptors to sleep on: frames, hellos, the device's events */
 };
 
@@ -149,8 +150,12 @@ struct verbs_port {
     uint8_t *receives, *ud_receives;
     struct ibv_mr *receives_mr, *ud_receives_mr;
     uint32_t receive_bytes, receive_count, ud_receive_bytes, ud_receive_count;
-    uint64_t used[PORT_BURST]; /* buffers of frames that were handed up */
+    uint64_t
+        used[PORT_BURST]; /* buffers of frames that were handed up: VERBS_UD_BUFFER and number */
     uint32_t used_count;
+    uint8_t ud_life;    /* receives of before its queue pair was reset are not UD's any more */
+    uint32_t ud_resets; /* within a second from then: */
+    uint64_t ud_reset_at;
     struct ibv_wc early; /* a completion that arm() found */
     bool have_early;
     uint8_t by_number[256]; /* where a queue pair's peer was found last */
@@ -166,8 +171,11 @@ struct verbs_port {
     struct port_verbs_counters counters;
 };
 
-enum { VERBS_UD = WIRE_NODES_MAX };         /* UD's lane */
-#define VERBS_UD_BUFFER (UINT64_C(1) << 32) /* in the wr_id of a receive */
+enum { VERBS_UD = WIRE_NODES_MAX }; /* UD's lane */
+#define VERBS_UD_BUFFER                                                                            \
+    (UINT64_C(1) << 32) /* in the wr_id of a receive, with its life above it                       \
+                         */
+#define VERBS_UD_LIFE_SHIFT 40
 
 static inline struct verbs_port *verbs_of(struct port *p)
 {
@@ -181,6 +189,9 @@ int verbs_open_with(const struct port_verbs *cfg, const struct verbs_api *api,
                     struct port **ret_port, char err[PORT_ERROR_MAX]);
 void verbs_close_device(struct verbs_port *v);
 bool verbs_gid_is_there(const struct verbs_port *v);
+/* UD's queue pair once more, with the same number, after it broke: frames under way are lost. 0 or
+ * -errno. */
+int verbs_reset_ud(struct verbs_port *v);
 
 /* verbs.c */
 extern const struct port_ops verbs_ops;

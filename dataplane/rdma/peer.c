@@ -100,6 +100,7 @@ static unsigned advance(const struct rdma_config *cfg, struct rdma_peer *p, uint
     unsigned todo = 0;
     if (p->state == RDMA_MADE && p->number != 0 && fits(cfg, p)) {
         p->state = RDMA_READY;
+        p->connected_at = now;
         todo |= RDMA_DO_CONNECT | tell(cfg, p, now);
     }
     if (p->state == RDMA_READY && joined(p)) {
@@ -113,6 +114,7 @@ static unsigned advance(const struct rdma_config *cfg, struct rdma_peer *p, uint
 /* Our queue pair is of no use any more. */
 static unsigned doubt(const struct rdma_config *cfg, struct rdma_peer *p, uint64_t now)
 {
+    p->young = now - p->connected_at < cfg->young_ns;
     p->state = RDMA_DOUBT;
     p->doubt_at = now + cfg->doubt_ns;
     return end_pair(p) | tell(cfg, p, now);
@@ -143,9 +145,12 @@ static unsigned go_on(const struct rdma_config *cfg, struct rdma_peer *p, uint64
             break;
         return heard && t->number == 0 ? doubt(cfg, p, now) : make(p);
     case RDMA_DOUBT:
-        if (heard && p->heard == p->generation)
+        if (!heard || p->heard != p->generation)
+            break;
+        if (cfg->ladder || p->young)
             return fail(p, RDMA_FAILURE_PATH);
-        break;
+        p->restarts++;
+        return make(p);
     default:
         break;
     }

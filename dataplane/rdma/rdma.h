@@ -12,8 +12,9 @@
  *           INIT, and our hellos name it                     this port that waits for this one
  *   READY   ours is in RTS; the peer's may still be in INIT  UP, when it is joined with ours
  *   UP      both are in RTS: frames of any length            -
- *   DOUBT   ours broke and is gone. Does the peer live?      FAILED, as it does: the path is broken
- *   FAILED  nothing goes over this port any more             -
+ *   DOUBT   ours broke and is gone. Does the peer live?      FAILED, as it does: the path is
+ * broken. Off a ladder MADE, unless the broken one was younger than young_ns FAILED  nothing goes
+ * over this port any more             -
  *
  *   event                        ABSENT  MADE    READY, UP           DOUBT
  *   hello of a newer epoch       MADE    MADE'   MADE'               MADE
@@ -131,6 +132,7 @@ struct rdma_config {
     bool ladder;    /* nodes can meet on another fabric when this one breaks: then all leave it */
     uint64_t hello_ns; /* hellos are repeated so often while something is not heard or not done */
     uint64_t calm_ns;  /* ... and else: a peer's end is noticed by them */
+    uint64_t young_ns; /* a connection that broke sooner says that the path is broken */
     uint64_t doubt_ns; /* a peer that says nothing for so long after its queue pair broke is lost */
     uint64_t probe_ns; /* an idle connection is tried so often */
 };
@@ -169,6 +171,8 @@ struct rdma_peer {
     uint32_t made;            /* ... the first one that named `number` */
     uint32_t heard;           /* ... the last one that it has taken */
     uint64_t hello_at, doubt_at, probe_at;
+    uint64_t connected_at;
+    bool young;        /* in DOUBT: what broke was */
     uint64_t restarts; /* queue pairs that were replaced */
 };
 

@@ -118,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
                              .ladder = byte_of(&in) & 1,
                              .hello_ns = 20 * MS,
                              .calm_ns = 500 * MS,
+                             .young_ns = 100 * MS,
                              .doubt_ns = 200 * MS,
                              .probe_ns = 200 * MS},
                      .now = 1};

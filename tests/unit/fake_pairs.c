@@ -128,6 +128,12 @@ int fake_modify_qp(struct ibv_qp *ibv, struct ibv_qp_attr *attr, int mask)
         to_error(qp);
         return 0;
     }
+    if (attr->qp_state == IBV_QPS_RESET) { /* what was completed is seen yet */
+        qp->count = qp->in.count = 0;
+        qp->retired = qp->posted;
+        ibv->state = IBV_QPS_RESET;
+        return 0;
+    }
     if ((int)attr->qp_state != (int)ibv->state + 1 ||
         (rc && attr->qp_state == IBV_QPS_RTR && mask != RTR) ||
         (rc && attr->qp_state == IBV_QPS_RTS && mask != RTS))
@@ -420,6 +426,14 @@ bool fake_inject_rc(uint32_t to, const void *bytes, uint32_t len, uint32_t immed
                         .wc_flags = IBV_WC_WITH_IMM};
     return receive(&((struct fake_srq *)qp->ibv.srq)->in, (struct fake_cq *)qp->ibv.recv_cq,
                    qp->ibv.pd, NULL, 0, bytes, len, &wc);
+}
+
+void fake_break(uint32_t number)
+{
+    struct fake_qp *qp = pair_of(number);
+    RULE(qp != NULL);
+    if (qp != NULL)
+        to_error(qp);
 }
 
 uint32_t fake_ud_of(unsigned n, uint32_t *ret_key)

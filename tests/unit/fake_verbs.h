@@ -53,6 +53,7 @@ bool fake_inject_ud(uint32_t to, uint32_t key, uint32_t from, const union ibv_gi
                     const void *bytes, uint32_t len);
 /* A reliable message with an immediate, as if by the queue pair that this one is connected to. */
 bool fake_inject_rc(uint32_t to, const void *bytes, uint32_t len, uint32_t immediate);
+void fake_break(uint32_t number);                   /* the queue pair goes to the error state */
 uint32_t fake_ud_of(unsigned n, uint32_t *ret_key); /* the n-th UD queue pair that lives */
 
 #endif

@@ -194,6 +194,42 @@ static void test_path_breaks(void **state)
     }
 }
 
+/* UD's queue pair breaks, as rxe's does for little: it is mended, and nothing of it is mixed up. */
+static void test_ud_breaks(void **state)
+{
+    (void)state;
+    connect_all(2);
+    uint32_t number = verbs_of(port[0])->lane[VERBS_UD].qp->qp_num;
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint8_t from = 0; from < 2; from++)
+            for (uint32_t i = 0; i < 10; i++)
+                assert_true(send_frame(from, 1 - from, i, WIRE_CLASS_URGENT, 60));
+        port[1]->ops->flush(port[1]); /* node 0 has frames, and some that wait to leave */
+        fake_break(number);
+        if (round == 1)
+            port[0]->ops->flush(port[0]);
+        UNTIL(counters_of(0).ud_resets == round + 1);
+        got[0].n = got[1].n = 0;
+        for (uint32_t i = 0; i < 300; i++) {
+            assert_true(send_frame(0, 1, i, WIRE_CLASS_URGENT, 200 + i));
+            assert_true(send_frame(1, 0, i, WIRE_CLASS_URGENT, 200 + i));
+            round_of_all();
+        }
+        UNTIL(got[0].n == 300 && got[1].n == 300);
+        assert_int_equal(verbs_of(port[0])->lane[VERBS_UD].qp->qp_num, number);
+        assert_null(port_look(port[0]));
+        assert_int_equal(port[0]->counters.tx_full, 0);
+    }
+    for (unsigned i = 0; i < 100 * VERBS_UD_RESETS && port_look(port[0]) == NULL; i++) {
+        if (i % 10 == 0)
+            fake_break(number);
+        round_of_all();
+    }
+    assert_non_null(port_look(port[0]));
+    assert_string_equal(port_look(port[0]), "fake0: its UD queue pair: another error");
+    close_all();
+}
+
 static void test_device_goes(void **state)
 {
     (void)state;
@@ -436,13 +472,13 @@ static void test_open_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_connects),     cmocka_unit_test(test_every_length),
-        cmocka_unit_test(test_bursts),       cmocka_unit_test(test_three_nodes),
-        cmocka_unit_test(test_restart),      cmocka_unit_test(test_path_breaks),
-        cmocka_unit_test(test_device_goes),  cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_wrong_hellos), cmocka_unit_test(test_peer_elsewhere),
-        cmocka_unit_test(test_sleep),        cmocka_unit_test(test_sleeper_connects),
-        cmocka_unit_test(test_open_errors),
+        cmocka_unit_test(test_connects),         cmocka_unit_test(test_every_length),
+        cmocka_unit_test(test_bursts),           cmocka_unit_test(test_three_nodes),
+        cmocka_unit_test(test_restart),          cmocka_unit_test(test_path_breaks),
+        cmocka_unit_test(test_device_goes),      cmocka_unit_test(test_ud_breaks),
+        cmocka_unit_test(test_strangers),        cmocka_unit_test(test_wrong_hellos),
+        cmocka_unit_test(test_peer_elsewhere),   cmocka_unit_test(test_sleep),
+        cmocka_unit_test(test_sleeper_connects), cmocka_unit_test(test_open_errors),
     };
     return cmocka_run_group_tests(tests, make_guests, free_guests);
 }
