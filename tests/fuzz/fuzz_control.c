@@ -43,8 +43,11 @@ enum {
 
 static struct engine e;
 static struct pando_config cfg;
+static struct port port;
+static bool refuses_memory;
 static struct model model;
 static bool watch_fails;
+static int unwatched; /* block; -1: none */
 static uint32_t stops;
 static int source[FD_KINDS], fds_before;
 static FILE *quiet, *loud;
@@ -74,6 +77,8 @@ int idle_watch(struct engine *of, int fd, uint64_t tag)
     if (!watch_fails || tag == WATCH_LISTEN || tag == WATCH_DOORBELL)
         return 0;
     watch_fails = false;
+    if (tag >= WATCH_BLOCK)
+        unwatched = (int)(tag - WATCH_BLOCK);
     snprintf(e.err, sizeof(e.err), "epoll: no room");
     return -ENOSPC;
 }
@@ -189,6 +194,20 @@ static void listen_to(struct client *c)
     c->answers = 0;
 }
 
+/* Guest RAM is opened to peers block by block, as it comes; what the port took is kept. */
+static int add_memory(struct port *p, uint64_t first_page, uint64_t pages, uint8_t *alias,
+                      char err[PORT_ERROR_MAX])
+{
+    const struct ram_block *b = &e.ram.block[e.ram.blocks - 1];
+    PANDO_CHECK(p == &port && first_page == b->base_page && pages == b->pages && alias == b->alias);
+    if (!refuses_memory)
+        return 0;
+    snprintf(err, PORT_ERROR_MAX, "refused");
+    return -ENOMEM;
+}
+
+static const struct port_ops port_ops = {.name = "fake", .add_memory = add_memory};
+
 static void check_ram(void)
 {
     uint64_t pages = 0;
@@ -197,6 +216,8 @@ static void check_ram(void)
     for (uint32_t i = 0; i < e.ram.blocks; i++) {
         const struct ram_block *b = &e.ram.block[i];
         PANDO_CHECK(b->base_page == pages && b->pages > 0);
+        bool sent_away = unwatched == (int)i; /* the VMM was, at this block */
+        PANDO_CHECK(b->kept == (port.places && !refuses_memory && !sent_away));
         pages += b->pages;
         volatile uint8_t *last = b->alias + b->pages * RAM_PAGE - 1;
         *last = *last; /* it is there, and may be written */
@@ -562,12 +583,16 @@ static void once(void)
 static void start(uint8_t how)
 {
     watch_fails = false;
+    unwatched = -1;
     stops = 0;
     cfg.vm.vmm_node = how & 1;
     cfg.vm.vcpus = 1 + (how >> 2 & 3);
     for (uint32_t v = 0; v < cfg.vm.vcpus; v++)
         cfg.vm.vcpu_home[v] = v & 1;
+    port = (struct port){.ops = &port_ops, .places = (how & 64) != 0};
+    refuses_memory = (how & 128) != 0;
     e = (struct engine){.cfg = &cfg,
+                        .port = &port,
                         .self = how >> 1 & 1,
                         .nodes = 2,
                         .verbose = how >> 4 & 1,
