@@ -12,9 +12,9 @@
 #include <string.h>
 
 enum {
-    FRAMES = 400,   /* a plan */
-    MADE_UP = 1800, /* plans at least; then as many as fit into this: */
-    MADE_UP_SECONDS = 5,
+    FRAMES = 400,  /* a plan */
+    MADE_UP = 600, /* plans at least; then as many as fit into this: */
+    MADE_UP_SECONDS = 2,
 };
 
 /* How often each of these was looked at: a test that never gets there shows nothing. */
