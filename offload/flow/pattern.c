@@ -17,6 +17,7 @@ enum {
     IPV6_PROTO_AT = 6,
     IPV6_SRC_AT = 8,
     TCI_PRIORITY_SHIFT = 13,
+    TCI_VID = 0x0FFF,
     IPV4 = 0x0800,
     IPV6 = 0x86DD,
 };
@@ -59,9 +60,10 @@ static void add_ethernet(const struct rule *r, enum link_kind kind, struct flow_
         return;
     if (kind == LINK_ETHERNET)
         put(r, RULE_ETH_TYPE, &v[SPEC].hdr.eth_proto, &v[MASK].hdr.eth_proto, 2);
+    v[MASK].hdr.vlan_tci = htons(TCI_VID); /* a priority tag is of no VLAN */
     if (has(r, RULE_VLAN_PCP)) {
         v[SPEC].hdr.vlan_tci = htons((uint16_t)(r->value[RULE_VLAN_PCP][0] << TCI_PRIORITY_SHIFT));
-        v[MASK].hdr.vlan_tci = htons(7u << TCI_PRIORITY_SHIFT);
+        v[MASK].hdr.vlan_tci |= htons(7u << TCI_PRIORITY_SHIFT);
     }
     add(out, n, RTE_FLOW_ITEM_TYPE_VLAN, &v[SPEC], &v[MASK], sizeof(v[0]));
 }
@@ -128,10 +130,13 @@ static void add_raw(struct flow_rule *out, unsigned *n, bool relative, size_t at
         .type = RTE_FLOW_ITEM_TYPE_RAW, .spec = &out->raw[SPEC], .mask = &out->raw[MASK]};
 }
 
+/* From word to word: i40e counts in them, and leaves out half a one. */
 static void add_relative(const struct rule *r, struct flow_rule *out, unsigned *n)
 {
     uint8_t spec[WIRE_RRDP_HEADER_MAX] = {0}, mask[WIRE_RRDP_HEADER_MAX] = {0};
     size_t from, until = own_header(r, spec, mask, &from);
+    from -= from % 2;
+    until += until % 2;
     memcpy(out->bytes[SPEC], spec + from, until - from);
     memcpy(out->bytes[MASK], mask + from, until - from);
     add_raw(out, n, true, from, until - from);
@@ -164,12 +169,14 @@ static void put_digits(uint8_t *out, const uint8_t *bytes, size_t len)
     }
 }
 
-/* The frame from its first byte on. What says which headers there are stands in it, whether it is
- * matched or not: the driver parses it. */
+/* The frame from its first byte to the end of our header. What says which headers there are stands
+ * in it, whether it is matched or not: the driver parses it. ice matches pairs of bytes, and none
+ * that the pattern ends in, so it does not end with the last field. */
 static void add_frame(const struct rule *r, enum link_kind kind, struct flow_rule *out, unsigned *n)
 {
     uint8_t spec[FLOW_FRAME] = {0}, mask[FLOW_FRAME] = {0};
-    size_t header = link_header_bytes(kind), udp = header - 8, from, until;
+    size_t header = link_header_bytes(kind), udp = header - 8, from;
+    size_t until = header + WIRE_RRDP_HEADER;
     put(r, RULE_ETH_DST, spec, mask, 6);
     put(r, RULE_ETH_SRC, spec + 6, mask + 6, 6);
     if (kind == LINK_ETHERNET) {
@@ -188,7 +195,7 @@ static void add_frame(const struct rule *r, enum link_kind kind, struct flow_rul
         put(r, RULE_UDP_SRC, spec + udp, mask + udp, 2);
         put(r, RULE_UDP_DST, spec + udp + 2, mask + udp + 2, 2);
     }
-    until = header + own_header(r, spec + header, mask + header, &from);
+    own_header(r, spec + header, mask + header, &from);
     put_digits(out->bytes[SPEC], spec, until);
     put_digits(out->bytes[MASK], mask, until);
     add_raw(out, n, false, 0, 2 * until);
@@ -250,6 +257,8 @@ static const char *missing(const struct rule *r, const struct flow_words *w, boo
         return "a rule in the embedded switch makes 1 to 8 copies";
     if (matches_own && w->flex == NIC_FLEX_NONE)
         return "the NIC does not match bytes of our header";
+    if (matches_own && w->flex == NIC_FLEX_FRAME && r->tagged)
+        return "a pattern of the whole frame is without a tag";
     if (matches_own && w->flex == NIC_FLEX_ITEM && w->item == NULL)
         return "the port has no flex item for our header";
     return NULL;
