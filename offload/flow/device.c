@@ -15,10 +15,20 @@ static struct flow_device_rte *self_of(struct flow_device *d)
     return (struct flow_device_rte *)d;
 }
 
+void flow_why_tidy(char why[FLOW_WHY_MAX], int rc)
+{
+    if (why[0] == '\0')
+        snprintf(why, FLOW_WHY_MAX, "%s", strerror(-rc));
+    for (char *c = why; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+}
+
 int flow_device_failed(int rc, const struct rte_flow_error *e, char why[FLOW_WHY_MAX])
 {
     rc = rc < 0 ? rc : -EIO;
-    snprintf(why, FLOW_WHY_MAX, "%s", e->message != NULL ? e->message : strerror(-rc));
+    snprintf(why, FLOW_WHY_MAX, "%s", e->message != NULL ? e->message : "");
+    flow_why_tidy(why, rc);
     return rc;
 }
 

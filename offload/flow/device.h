@@ -21,8 +21,13 @@ struct flow_done {
     char why[FLOW_WHY_MAX]; /* where rc is not 0 */
 };
 
+/* A driver's words, as far as they are printable ASCII, with '?' for each other byte; those of the
+ * error where there are none. rc: -errno. */
+void flow_why_tidy(char why[FLOW_WHY_MAX], int rc);
+
 /* All by the polling thread. None of them has a bound on its time: a driver may ask its firmware
- * or the kernel. 0, or -errno and what the driver said, cut, in why.
+ * or the kernel. 0, or -errno and what the driver said, cut, in why;
+ * it may be any bytes, or none: flow_why_tidy.
  *
  * A device with poll may also answer create and destroy with -EINPROGRESS: the call is begun, the
  * handle is there, and the end is told by poll; or with -EAGAIN: nothing is begun, poll makes room.

@@ -20,6 +20,13 @@ struct owned {
     char why[FLOW_WHY_MAX];
 };
 
+/* A wanted rule that is not there. why: of refused. */
+struct wish {
+    bool refused;
+    bool behind; /* it found no room while rules were to go: tried again behind them */
+    char why[FLOW_WHY_MAX];
+};
+
 enum { OWNED_MAX = PLAN_RULES_MAX }; /* old and new ones together */
 
 struct install {
@@ -28,15 +35,15 @@ struct install {
     bool done;
     uint32_t under_way; /* owned that are COMING or GOING */
     /* In this step: a removal failed; removals are to come, which may make room for what is created
-     * now; a creation failed that is to be tried behind them. */
-    bool stuck, room_comes, again;
+     * now. */
+    bool stuck, room_comes;
     uint32_t next_count;
-    struct plan wanted, have, rest; /* only their rules; rest: wanted without what was refused */
-    struct owned owned[OWNED_MAX];  /* as have.rule */
-    char refused[PLAN_RULES_MAX][FLOW_WHY_MAX]; /* as wanted.rule; "": not */
-    uint32_t wanted_at[PLAN_RULES_MAX];         /* of rest.rule */
+    /* Only their rules. rest: wanted without what was refused or is behind. */
+    struct plan wanted, have, rest;
+    struct owned owned[OWNED_MAX];      /* as have.rule */
+    struct wish wish[PLAN_RULES_MAX];   /* as wanted.rule */
+    uint32_t wanted_at[PLAN_RULES_MAX]; /* of rest.rule */
     struct plan_change change[2 * PLAN_RULES_MAX];
-    uint32_t late[PLAN_RULES_MAX], lates; /* of rest.rule */
     struct install_counters count;
 };
 
@@ -56,7 +63,7 @@ void install_want(struct install *i, const struct plan *plan)
 {
     i->wanted.rules = plan->rules;
     memcpy(i->wanted.rule, plan->rule, plan->rules * sizeof(plan->rule[0]));
-    memset(i->refused, 0, sizeof(i->refused));
+    memset(i->wish, 0, sizeof(i->wish));
     i->done = false;
 }
 
@@ -78,9 +85,17 @@ static void took(struct install *i, uint64_t since)
     i->count.slowest_ns = ns > i->count.slowest_ns ? ns : i->count.slowest_ns;
 }
 
-static void refuse(struct install *i, uint32_t wanted, const char why[FLOW_WHY_MAX])
+/* A creation failed: it is tried again behind the removals, if those are to come. */
+static void failed(struct install *i, uint32_t wanted, bool room_comes, int rc,
+                   const char why[FLOW_WHY_MAX])
 {
-    memcpy(i->refused[wanted], why, FLOW_WHY_MAX);
+    struct wish *w = &i->wish[wanted];
+    w->behind = room_comes;
+    w->refused = !room_comes;
+    if (room_comes)
+        return;
+    memcpy(w->why, why, FLOW_WHY_MAX);
+    flow_why_tidy(w->why, rc);
     i->count.refused++;
 }
 
@@ -90,12 +105,8 @@ static void end_creation(struct install *i, uint32_t index, const struct flow_do
     uint32_t wanted;
     i->owned[index].state = d->rc == 0 ? THERE : GONE;
     i->count.created += d->rc == 0;
-    if (d->rc == 0)
-        return;
-    if (i->owned[index].room_comes)
-        i->again = true;
-    else if (find(&i->wanted, &i->have.rule[index], &wanted))
-        refuse(i, wanted, d->why);
+    if (d->rc != 0 && find(&i->wanted, &i->have.rule[index], &wanted))
+        failed(i, wanted, i->owned[index].room_comes, d->rc, d->why);
 }
 
 static void end_removal(struct install *i, uint32_t index, const struct flow_done *d)
@@ -105,6 +116,8 @@ static void end_removal(struct install *i, uint32_t index, const struct flow_don
     i->count.removed += d->rc == 0;
     i->stuck |= d->rc != 0;
     memcpy(o->why, d->why, FLOW_WHY_MAX);
+    if (d->rc != 0)
+        flow_why_tidy(o->why, d->rc);
 }
 
 /* Once, without waiting. */
@@ -150,13 +163,24 @@ static bool made_room(struct install *i, int rc, uint64_t until)
     return true;
 }
 
+/* The place of a rule that is gone, if there is no other; OWNED_MAX: none. Changes that are still
+ * to be made do not name it. */
+static uint32_t free_place(const struct install *i)
+{
+    uint32_t k = i->have.rules < OWNED_MAX ? i->have.rules : 0;
+    while (k < i->have.rules && i->owned[k].state != GONE)
+        k++;
+    return k;
+}
+
 /* 0: it is there, or begun; or what the driver said. -EAGAIN: not yet. */
 static int create(struct install *i, const struct rule *r, uint64_t until, char why[FLOW_WHY_MAX])
 {
-    struct owned *o = &i->owned[i->have.rules];
+    uint32_t place = free_place(i);
+    struct owned *o = &i->owned[place];
     uint64_t since;
     int rc;
-    if (i->have.rules == OWNED_MAX) {
+    if (place == OWNED_MAX) {
         strcpy(why, "too many rules at a time");
         return -ENOSPC;
     }
@@ -167,9 +191,12 @@ static int create(struct install *i, const struct rule *r, uint64_t until, char 
         took(i, since);
     } while (made_room(i, rc, until));
     i->count.calls += rc != -EAGAIN;
-    if (rc != 0 && rc != -EINPROGRESS)
+    if (rc != 0 && rc != -EINPROGRESS) {
+        o->state = GONE;
         return rc;
-    i->have.rule[i->have.rules++] = *r;
+    }
+    i->have.rule[place] = *r;
+    i->have.rules += place == i->have.rules;
     i->count.created += rc == 0;
     i->under_way += rc != 0;
     o->state = rc == 0 ? THERE : COMING;
@@ -193,6 +220,8 @@ static int destroy(struct install *i, uint32_t index, uint64_t until)
         i->under_way++;
         return 0;
     }
+    if (rc != 0 && rc != -EAGAIN)
+        flow_why_tidy(o->why, rc);
     o->state = rc == 0 ? GONE : o->state;
     i->count.removed += rc == 0;
     return rc;
@@ -200,15 +229,23 @@ static int destroy(struct install *i, uint32_t index, uint64_t until)
 
 /* ---- one step ------------------------------------------------------------------------------ */
 
-static void leave_out_refused(struct install *i)
+static void leave_out(struct install *i)
 {
     i->rest.rules = 0;
     for (uint32_t k = 0; k < i->wanted.rules; k++) {
-        if (i->refused[k][0] != '\0')
+        if (i->wish[k].refused || i->wish[k].behind)
             continue;
         i->wanted_at[i->rest.rules] = k;
         i->rest.rule[i->rest.rules++] = i->wanted.rule[k];
     }
+}
+
+static bool any_behind(const struct install *i)
+{
+    for (uint32_t k = 0; k < i->wanted.rules; k++)
+        if (i->wish[k].behind)
+            return true;
+    return false;
 }
 
 static void forget_gone(struct install *i)
@@ -250,60 +287,59 @@ static bool in_the_way(const struct install *i, const struct rule *new)
     return false;
 }
 
+/* False: this step has no time for it. */
+static bool add(struct install *i, uint32_t wanted, bool room_comes, uint64_t until)
+{
+    const struct rule *r = &i->wanted.rule[wanted];
+    char why[FLOW_WHY_MAX] = "";
+    i->room_comes = room_comes;
+    int rc = in_the_way(i, r) ? -EEXIST : create(i, r, until, why);
+    if (rc == -EAGAIN)
+        return false;
+    i->wish[wanted].behind = false;
+    if (rc != 0)
+        failed(i, wanted, room_comes, rc, why);
+    return true;
+}
+
 /* One change. False: this step has no time for it. */
 static bool change(struct install *i, uint32_t k, uint32_t n, uint64_t until)
 {
     uint32_t index = i->change[k].index;
-    char why[FLOW_WHY_MAX];
-    int rc;
-    if (i->change[k].op == PLAN_REMOVE) {
-        rc = destroy(i, index, until);
-        i->stuck |= rc != 0 && rc != -EAGAIN;
-        return rc != -EAGAIN;
-    }
-    i->room_comes = i->stuck || removals_behind(i, k + 1, n);
-    const struct rule *r = &i->rest.rule[index];
-    rc = in_the_way(i, r) ? -EEXIST : create(i, r, until, why);
-    if (rc == 0 || rc == -EAGAIN)
-        return rc == 0;
-    if (i->room_comes)
-        i->late[i->lates++] = index; /* what goes may make room for it */
-    else
-        refuse(i, i->wanted_at[index], why);
-    return true;
+    if (i->change[k].op == PLAN_ADD)
+        return add(i, i->wanted_at[index], i->stuck || removals_behind(i, k + 1, n), until);
+    int rc = destroy(i, index, until);
+    i->stuck |= rc != 0 && rc != -EAGAIN;
+    return rc != -EAGAIN;
 }
 
 /* Goes through the changes; true: to their end, and each was done or refused. Between creations and
  * removals it waits: what is begun together has no order. */
 static bool carry_out(struct install *i, uint32_t n, uint64_t until)
 {
-    char why[FLOW_WHY_MAX];
-    i->lates = 0;
-    for (uint32_t k = 0; k < n; k++) {
+    bool begun = false;
+    for (uint32_t k = 0; k < n; k++, begun = true) {
         if (k > 0 && i->change[k].op != i->change[k - 1].op && !settle(i, until))
             return false;
-        if ((k > 0 && i->clock_ns() >= until) || !change(i, k, n, until))
+        if ((begun && i->clock_ns() >= until) || !change(i, k, n, until))
             return false;
     }
     if (!settle(i, until))
         return false;
-    i->room_comes = i->stuck;
-    for (uint32_t k = 0; k < i->lates; k++) {
-        if (i->stuck || i->clock_ns() >= until)
+    for (uint32_t k = 0; k < i->wanted.rules; k++) {
+        if (!i->wish[k].behind)
+            continue;
+        if ((begun && i->clock_ns() >= until) || !add(i, k, i->stuck, until))
             return false;
-        int rc = create(i, &i->rest.rule[i->late[k]], until, why);
-        if (rc == -EAGAIN)
-            return false;
-        if (rc != 0)
-            refuse(i, i->wanted_at[i->late[k]], why);
+        begun = true;
     }
-    return settle(i, until) && !i->stuck && !i->again;
+    return settle(i, until) && !i->stuck && !any_behind(i);
 }
 
 bool install_step(struct install *i, uint64_t budget_ns)
 {
     uint64_t until = i->clock_ns() + budget_ns;
-    i->stuck = i->again = i->room_comes = false;
+    i->stuck = i->room_comes = false;
     if (i->device->ops->poll != NULL) /* also if all is done: the device may have things to end */
         poll(i);
     if (i->done)
@@ -312,7 +348,7 @@ bool install_step(struct install *i, uint64_t budget_ns)
     forget_gone(i);
     if (!settled)
         return false;
-    leave_out_refused(i);
+    leave_out(i);
     uint32_t n = plan_diff(&i->have, &i->rest, i->change);
     PANDO_CHECK(n <= 2 * PLAN_RULES_MAX);
     i->done = carry_out(i, n, until);
@@ -371,10 +407,10 @@ uint32_t install_list(const struct install *i, struct install_rule ret[INSTALL_L
     for (uint32_t k = 0; k < i->wanted.rules; k++) {
         struct install_rule *r = &ret[n++];
         *r = (struct install_rule){.rule = i->wanted.rule[k]};
-        memcpy(r->why, i->refused[k], FLOW_WHY_MAX);
+        memcpy(r->why, i->wish[k].why, FLOW_WHY_MAX);
         if (find(&i->have, &r->rule, &at))
             tell(i, at, r);
-        else if (r->why[0] != '\0')
+        else if (i->wish[k].refused)
             r->state = INSTALL_REFUSED;
     }
     for (uint32_t k = 0; k < i->have.rules; k++) {
@@ -411,9 +447,11 @@ uint32_t install_probe(struct flow_device *device, const struct plan *plan, uint
             asked = alike(r, &plan->rule[m]);
         if (asked || r->shape >= NIC_TEMPLATES_MAX)
             continue;
-        if (device->ops->validate(device, r, why[r->shape]) == 0) {
+        int rc = device->ops->validate(device, r, why[r->shape]);
+        if (rc == 0) {
             taken |= 1u << r->shape;
         } else {
+            flow_why_tidy(why[r->shape], rc);
             refused |= 1u << r->shape;
             n++;
         }

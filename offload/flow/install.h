@@ -5,9 +5,10 @@
  *
  * A call has no bound on its time, so a step makes calls until its budget is used up, at least one,
  * and the next step goes on: what is left to do is found anew each time, from what the device has.
- * The longest call is kept (slowest_ns). What the driver refuses is kept with its words, and not
- * asked again until other rules are wanted; a rule that it does not remove is asked for again at
- * the next step, since a fence that stays is a node that is cut off.
+ * The longest call is kept (slowest_ns). What finds no room while rules are to go is not asked
+ * again before they are gone, in later steps neither. What the driver refuses is kept with its
+ * words, and not asked again until other rules are wanted; a rule that it does not remove is asked
+ * for again at the next step, since a fence that stays is a node that is cut off.
  *
  * A device with poll is given calls in bulk, as far as their order does not matter: creations, or
  * removals, that follow one another. The step waits for their ends as long as its budget lasts.

@@ -87,7 +87,7 @@ void offload_wishes(const struct offload *o, struct offload_wishes *ret_wishes);
 bool offload_settled(const struct offload *o);
 
 /* The intents and rules as JSON, from number `from` on as many as fit (intents first); "next" in it
- * is the number to go on with, 0 behind the last. node: shown as this. Returns its length. */
+ * is the number to go on with, 0 behind the last. Returns its length; 0: no memory. */
 size_t offload_text(struct offload *o, uint32_t from, char out[OFFLOAD_TEXT_MAX]);
 
 /* For tests: frames that were dropped here, in software, by all fences. */

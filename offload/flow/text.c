@@ -186,14 +186,11 @@ static json_t *head_json(const struct seen *s)
 
 /* ---- pages --------------------------------------------------------------------------------- */
 
-/* Element `number` of intents and rules; NULL: there is none. */
-static json_t *element(const struct seen *s, uint32_t number, bool *ret_rule)
+/* Element `number` of intents and rules; NULL: no memory. */
+static json_t *element(const struct seen *s, uint32_t number)
 {
-    *ret_rule = number >= s->intents;
-    if (!*ret_rule)
-        return intent_json(s, &s->intent[number]);
-    number -= s->intents;
-    return number < s->rules ? rule_json(s, &s->rule[number]) : NULL;
+    return number < s->intents ? intent_json(s, &s->intent[number])
+                               : rule_json(s, &s->rule[number - s->intents]);
 }
 
 /* The polling thread waits for no longer than this takes. */
@@ -210,6 +207,8 @@ static struct seen *look(struct offload *o)
     s->note[0] = '\0';
     if (o->device != NULL && o->device->ops->note != NULL)
         o->device->ops->note(o->device, s->note);
+    if (s->note[0] != '\0')
+        flow_why_tidy(s->note, 0);
     s->rules = o->install != NULL ? install_list(o->install, s->rule) : 0;
     pthread_mutex_unlock(&o->lock);
     return s;
@@ -220,30 +219,44 @@ static size_t length_of(const json_t *j)
     return j != NULL ? json_dumpb(j, NULL, 0, JSON_COMPACT) : 0;
 }
 
-size_t offload_text(struct offload *o, uint32_t from, char out[OFFLOAD_TEXT_MAX])
+/* Adds elements from number `from` on to *page, as many as fit. NULL there: no memory, here or
+ * before. */
+static void add_elements(const struct seen *s, uint32_t from, json_t **page)
 {
-    json_t *intents = json_array(), *rules = json_array(), *next = NULL;
-    struct seen *s = look(o);
-    bool is_rule;
-    json_t *all = s != NULL ? head_json(s) : NULL;
-    size_t used = length_of(all) + ROOM_FOR_THE_REST;
+    json_t *intents = json_array(), *rules = json_array();
+    size_t used = length_of(*page) + ROOM_FOR_THE_REST;
+    bool full = false, failed = *page == NULL;
     /* A telemetry answer is a JSON string: each quote and backslash of ours takes two bytes there,
      * but its limit is that of the string itself. */
-    while (s != NULL && (next = element(s, from, &is_rule)) != NULL) {
+    while (!failed && !full && from < s->intents + s->rules) {
+        json_t *next = element(s, from);
+        failed = next == NULL;
         used += length_of(next) + 1;
-        if (used >= OFFLOAD_TEXT_MAX)
-            break;
-        json_array_append_new(is_rule ? rules : intents, next);
-        from++;
+        full = used >= OFFLOAD_TEXT_MAX;
+        if (full || failed)
+            json_decref(next);
+        else
+            json_array_append_new(from++ < s->intents ? intents : rules, next);
     }
+    json_object_set_new(*page, "intents", intents);
+    json_object_set_new(*page, "rules", rules);
+    json_object_set_new(*page, "next", json_integer(full ? from : 0));
+    if (failed) {
+        json_decref(*page);
+        *page = NULL;
+    }
+}
+
+size_t offload_text(struct offload *o, uint32_t from, char out[OFFLOAD_TEXT_MAX])
+{
+    struct seen *s = look(o);
+    json_t *page = s != NULL ? head_json(s) : NULL;
+    if (s != NULL)
+        add_elements(s, from, &page);
     free(s);
-    json_object_set_new(all, "intents", intents);
-    json_object_set_new(all, "rules", rules);
-    json_object_set_new(all, "next", json_integer(next != NULL ? from : 0));
-    json_decref(next);
-    size_t n = json_dumpb(all, out, OFFLOAD_TEXT_MAX - 1, JSON_COMPACT);
+    size_t n = page != NULL ? json_dumpb(page, out, OFFLOAD_TEXT_MAX - 1, JSON_COMPACT) : 0;
     n = n < OFFLOAD_TEXT_MAX ? n : 0;
     out[n] = '\0';
-    json_decref(all);
+    json_decref(page);
     return n;
 }

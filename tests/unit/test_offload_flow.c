@@ -37,9 +37,10 @@ struct fake {
     uintptr_t handle[PLAN_RULES_MAX], last;
     uint32_t capacity, calls;
     uint64_t clock_ns, cost_ns;
-    bool stuck;     /* removes nothing */
-    uint32_t never; /* actions that it takes no rule of */
-    uint32_t lies;  /* ... that it validates, and does not create */
+    bool stuck;       /* removes nothing */
+    uint32_t never;   /* actions that it takes no rule of */
+    uint32_t lies;    /* ... that it validates, and does not create */
+    const char *says; /* ... with these words; NULL: its own */
     uint64_t frames_a_rule;
 };
 
@@ -67,6 +68,8 @@ static int fake_create(struct flow_device *d, const struct rule *r, void **ret_h
     f->clock_ns += f->cost_ns;
     if ((r->actions & f->lies) != 0) {
         snprintf(why, FLOW_WHY_MAX, "no room in \"TCAM\" \\ %u", f->has.rules);
+        if (f->says != NULL)
+            snprintf(why, FLOW_WHY_MAX, "%s", f->says);
         return -EINVAL;
     }
     if (fake_validate(d, r, why) != 0)
@@ -410,6 +413,58 @@ static void test_full_device(void **state)
     install_close(i);
 }
 
+/* A device that is full and takes longer for a call than a step has: what finds no room does not
+ * keep back the removals that make it. */
+static void test_full_slow_device(void **state)
+{
+    (void)state;
+    for (uint8_t drops = 1; drops <= 10; drops++) {
+        struct install *i = opened();
+        unsigned steps = 1;
+        fake.capacity = 10;
+        want_drops(&want, 1, 11);
+        install_want(i, &want);
+        assert_true(install_step(i, MS));
+        fake.cost_ns = 3 * MS;
+        fake.calls = 0;
+        want_drops(&other, 11, 11 + drops); /* others instead */
+        install_want(i, &other);
+        while (!install_step(i, MS / 5))
+            assert_true(++steps <= 10 + 2u * drops); /* each new one twice at most */
+        assert_true(device_has(&other) && fake.calls <= 10 + 2u * drops);
+        assert_int_equal(install_counters(i)->refused, 0);
+        install_close(i);
+    }
+}
+
+static void want_many(struct plan *p, uint32_t from, uint32_t n)
+{
+    for (p->rules = 0; p->rules < n; p->rules++) {
+        p->rule[p->rules] = drop_of(1);
+        p->rule[p->rules].value[RULE_ETH_SRC][3] = (uint8_t)((from + p->rules) >> 8);
+        p->rule[p->rules].value[RULE_ETH_SRC][4] = (uint8_t)(from + p->rules);
+    }
+}
+
+/* As many rules as there may be, and others for all of them at once. */
+static void test_replace_all(void **state)
+{
+    static const uint32_t many[] = {400, 600, PLAN_RULES_MAX};
+    (void)state;
+    for (unsigned k = 0; k < PANDO_ARRAY_LEN(many); k++) {
+        struct install *i = opened();
+        want_many(&want, 0, many[k]);
+        install_want(i, &want);
+        assert_true(install_step(i, MS) && device_has(&want));
+        want_many(&other, 5000, many[k]);
+        install_want(i, &other);
+        assert_true(install_step(i, MS) && device_has(&other));
+        assert_int_equal(install_counters(i)->refused, 0);
+        install_close(i);
+        assert_int_equal(fake.has.rules, 0);
+    }
+}
+
 /* In steps of one call each, too: what was refused is behind us. */
 static void test_refused_once(void **state)
 {
@@ -424,6 +479,22 @@ static void test_refused_once(void **state)
         assert_true(++steps <= 10);
     assert_true(fake.has.rules == 3 && fake.calls == 10);
     assert_int_equal(install_counters(i)->refused, 7);
+    install_close(i);
+}
+
+/* A driver that says nothing has refused all the same. */
+static void test_refused_without_words(void **state)
+{
+    struct install *i = opened();
+    struct install_rule r;
+    (void)state;
+    fake.lies = DO(DROP);
+    fake.says = "";
+    want_drops(&want, 1, 3);
+    install_want(i, &want);
+    assert_true(install_step(i, MS));
+    assert_true(install_at(i, 1, &r) && r.state == INSTALL_REFUSED);
+    assert_string_equal(r.why, "Invalid argument");
     install_close(i);
 }
 
@@ -445,6 +516,17 @@ static void test_stuck_rule(void **state)
     fake.stuck = false;
     assert_true(install_step(i, MS));
     assert_false(install_at(i, 1, &r));
+    fake.stuck = true; /* what waits for its room is not refused */
+    fake.capacity = 1;
+    want_drops(&want, 5, 6);
+    install_want(i, &want);
+    assert_false(install_step(i, MS));
+    assert_true(install_at(i, 0, &r) && r.state == INSTALL_PENDING);
+    fake.capacity = 2; /* it comes before the other goes, once there is some */
+    assert_false(install_step(i, MS));
+    assert_true(install_at(i, 0, &r) && r.state == INSTALL_DONE);
+    fake.stuck = false;
+    assert_true(install_step(i, MS) && device_has(&want));
     install_close(i);
 }
 
@@ -658,6 +740,29 @@ static void test_text_of_refusals(void **state)
     assert_int_equal(fake.has.rules, 0);
 }
 
+/* Words that are not UTF-8, which JSON cannot hold. */
+static void test_text_of_odd_words(void **state)
+{
+    uint32_t pages;
+    (void)state;
+    fake_reset();
+    fake.lies = DO(DROP);
+    fake.says = "bad \xff\n";
+    struct world w = begin(nic_named("mlx5"), true, LINK_UDP4);
+    json_t *all = text_of(w.o, &pages);
+    size_t before = json_array_size(json_object_get(all, "rules"));
+    assert_true(before > 0);
+    json_decref(all);
+    assert_int_equal(offload_fence(w.o, 2, true), 0);
+    while (!offload_settled(w.o))
+        offload_tick(w.o);
+    all = text_of(w.o, &pages);
+    assert_int_equal(json_array_size(json_object_get(all, "rules")), before + 1);
+    assert_string_equal(word(intent_of(all, "fence node 2"), "reason"), "bad ??");
+    json_decref(all);
+    end(&w);
+}
+
 static void test_text_pages_and_counts(void **state)
 {
     uint32_t pages;
@@ -785,11 +890,15 @@ int main(void)
         cmocka_unit_test(test_pattern_as_printed),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_full_device),
+        cmocka_unit_test(test_full_slow_device),
+        cmocka_unit_test(test_replace_all),
+        cmocka_unit_test(test_refused_without_words),
         cmocka_unit_test(test_stuck_rule),
         cmocka_unit_test(test_refused_once),
         cmocka_unit_test(test_fences),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_text_of_refusals),
+        cmocka_unit_test(test_text_of_odd_words),
         cmocka_unit_test(test_text_pages_and_counts),
         cmocka_unit_test(test_same_with_each_nic),
     };
