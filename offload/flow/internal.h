@@ -25,8 +25,9 @@ struct offload {
     char shape_why[NIC_TEMPLATES_MAX][FLOW_WHY_MAX];
     struct sieve sieve;
     bool count;
-    /* The plan and what is installed, between the polling thread, which writes, and the one that
-     * asks. Counters are read without. */
+    /* The input, the plan, what is installed and whether the sieve hangs in the port: between the
+     * polling thread, which writes, and the one that asks. Who writes reads them without it, and
+     * counters are counted without. */
     pthread_mutex_t lock;
 };
 

@@ -81,6 +81,8 @@ static void begin_input(struct offload *o, const struct offload_config *cfg)
         .xdp = has_xdp(cfg->port),
     };
     memcpy(o->in.group_mac, cfg->group_mac, sizeof(o->in.group_mac));
+    if (cfg->wishes != NULL)
+        memcpy(o->in.peer_mac, cfg->wishes->peer_mac, sizeof(o->in.peer_mac));
     plan_class_queues(o->in.queues, o->in.class_queue);
 }
 
@@ -97,7 +99,6 @@ void offload_wishes(const struct offload *o, struct offload_wishes *ret_wishes)
 static int take_over(struct offload *o, const struct offload_wishes *w)
 {
     int rc = 0;
-    memcpy(o->in.peer_mac, w->peer_mac, sizeof(o->in.peer_mac));
     for (uint64_t n = w->fenced; n != 0 && rc == 0; n &= n - 1)
         rc = offload_fence(o, (uint8_t)bit64_first(n), true);
     for (uint32_t k = 0; k < w->epochs && rc == 0; k++)
@@ -146,16 +147,43 @@ static int probe(struct offload *o)
     return rc;
 }
 
+/* Without a fence and without anything to count or to order nobody need look at each frame. */
+static void attach_if_needed(struct offload *o)
+{
+    if (o->count || o->sieve.order || o->in.fenced != 0 || o->in.epochs > 0)
+        sieve_attach(&o->sieve, o->port);
+    else
+        sieve_detach(&o->sieve, o->port);
+}
+
+/* A fence that is new begins at 0; those that stay keep what they have counted. */
+static void keep_counts(struct sieve *s, const struct plan_input *old,
+                        const struct plan_input *next)
+{
+    uint64_t count[PLAN_EPOCHS_MAX] = {0};
+    for (uint64_t n = next->fenced & ~old->fenced; n != 0; n &= n - 1)
+        s->fenced_node[bit64_first(n)] = 0;
+    for (uint32_t k = 0; k < next->epochs; k++)
+        for (uint32_t m = 0; m < old->epochs; m++)
+            if (old->epoch[m].node == next->epoch[k].node &&
+                old->epoch[m].tag == next->epoch[k].tag)
+                count[k] = s->fenced_epoch[m];
+    memcpy(s->fenced_epoch, count, sizeof(count));
+}
+
 /* Plans anew, and tells everybody but the NIC: the sieve, and by install_want what is left to do.
- */
-static int replan(struct offload *o)
+ * An input that cannot be planned changes nothing. */
+static int replan(struct offload *o, const struct plan_input *next)
 {
     pthread_mutex_lock(&o->lock);
-    int rc = plan_make(o->nic, &o->in, &o->plan);
+    int rc = plan_make(o->nic, next, &o->plan);
     if (rc == 0) {
+        keep_counts(&o->sieve, &o->in, next);
+        o->in = *next;
         classify_init(&o->sieve.rules, &o->in);
         if (o->install != NULL)
             install_want(o->install, &o->plan);
+        attach_if_needed(o);
     }
     pthread_mutex_unlock(&o->lock);
     return rc;
@@ -170,17 +198,11 @@ static void step(struct offload *o, uint64_t budget_ns)
     pthread_mutex_unlock(&o->lock);
 }
 
-/* Without a fence and without anything to count or to order nobody need look at each frame. */
-static void attach_if_needed(struct offload *o)
-{
-    if (o->count || o->sieve.order || o->in.fenced != 0 || o->in.epochs > 0)
-        sieve_attach(&o->sieve, o->port);
-    else
-        sieve_detach(&o->sieve, o->port);
-}
-
 int offload_open(const struct offload_config *cfg, struct offload **ret_offload)
 {
+    const struct link_config *l = &cfg->link;
+    if (l->nodes < 2 || l->nodes > WIRE_NODES_MAX || l->self >= l->nodes)
+        return -EINVAL;
     struct offload *o = calloc(1, sizeof(*o));
     if (o == NULL)
         return -ENOMEM;
@@ -197,8 +219,9 @@ int offload_open(const struct offload_config *cfg, struct offload **ret_offload)
         rc = probe(o);
     if (rc == 0 && o->device != NULL)
         rc = install_open(o->device, clock_ns, &o->install);
+    const struct plan_input first = o->in;
     if (rc == 0)
-        rc = replan(o);
+        rc = replan(o, &first);
     if (rc != 0) {
         offload_close(o);
         return rc;
@@ -206,7 +229,6 @@ int offload_open(const struct offload_config *cfg, struct offload **ret_offload)
     step(o, OFFLOAD_OPEN_MS * 1000 * US);
     if (o->driver[0] != '\0')
         ethdev_urgent_queue(port_below(o->port), o->in.class_queue[WIRE_CLASS_URGENT]);
-    attach_if_needed(o);
     rc = cfg->wishes != NULL ? take_over(o, cfg->wishes) : 0;
     if (rc == 0)
         *ret_offload = o;
@@ -237,42 +259,35 @@ static int check_node(const struct offload *o, uint8_t node)
     return node < o->in.link.nodes && node != o->in.link.self ? 0 : -EINVAL;
 }
 
-/* The input has changed. In software it holds when this returns; in the NIC as far as the budget
- * goes. An input that cannot be planned is taken back. */
-static int changed(struct offload *o, const struct plan_input *before)
+/* In software it holds when this returns; in the NIC as far as the budget goes. */
+static int change(struct offload *o, const struct plan_input *next)
 {
-    int rc = replan(o);
-    if (rc != 0) {
-        o->in = *before;
-        return rc;
-    }
-    attach_if_needed(o);
-    step(o, OFFLOAD_FENCE_US * US);
-    return 0;
+    int rc = replan(o, next);
+    if (rc == 0)
+        step(o, OFFLOAD_FENCE_US * US);
+    return rc;
 }
 
 int offload_peer(struct offload *o, uint8_t node, const uint8_t mac[6])
 {
-    struct plan_input before = o->in;
+    struct plan_input next = o->in;
     if (check_node(o, node) != 0)
         return -EINVAL;
     if (o->in.link.kind != LINK_ETHERNET || memcmp(o->in.peer_mac[node], mac, 6) == 0)
         return 0;
-    memcpy(o->in.peer_mac[node], mac, 6);
-    return changed(o, &before);
+    memcpy(next.peer_mac[node], mac, 6);
+    return change(o, &next);
 }
 
 int offload_fence(struct offload *o, uint8_t node, bool on)
 {
-    struct plan_input before = o->in;
+    struct plan_input next = o->in;
     if (check_node(o, node) != 0)
         return -EINVAL;
-    o->in.fenced = on ? o->in.fenced | bit64(node) : o->in.fenced & ~bit64(node);
-    if (o->in.fenced == before.fenced)
+    next.fenced = on ? o->in.fenced | bit64(node) : o->in.fenced & ~bit64(node);
+    if (next.fenced == o->in.fenced)
         return 0;
-    if (on)
-        o->sieve.fenced_node[node] = 0;
-    int rc = changed(o, &before);
+    int rc = change(o, &next);
 #ifdef PANDO_HAVE_AF_XDP
     if (rc == 0 && o->in.xdp)
         rc = port_af_xdp_fence(o->port, node, on);
@@ -282,27 +297,25 @@ int offload_fence(struct offload *o, uint8_t node, bool on)
 
 int offload_fence_epoch(struct offload *o, uint8_t node, uint32_t tag, bool on)
 {
-    struct plan_input before = o->in;
+    struct plan_input next = o->in;
     uint32_t k = 0;
     if (check_node(o, node) != 0)
         return -EINVAL;
-    while (k < o->in.epochs && (o->in.epoch[k].node != node || o->in.epoch[k].tag != tag))
+    while (k < next.epochs && (next.epoch[k].node != node || next.epoch[k].tag != tag))
         k++;
-    if (on == (k < o->in.epochs))
+    if (on == (k < next.epochs))
         return 0;
     if (on && k == PLAN_EPOCHS_MAX)
         return -ENOSPC;
     if (on) {
-        o->in.epoch[k].node = node;
-        o->in.epoch[k].tag = tag;
-        o->in.epochs++;
-        o->sieve.fenced_epoch[k] = 0;
-    } else { /* the last one takes its place, with its counter */
-        o->in.epochs--;
-        o->in.epoch[k] = o->in.epoch[o->in.epochs];
-        o->sieve.fenced_epoch[k] = o->sieve.fenced_epoch[o->in.epochs];
+        next.epoch[k].node = node;
+        next.epoch[k].tag = tag;
+        next.epochs++;
+    } else { /* the last one takes its place */
+        next.epochs--;
+        next.epoch[k] = next.epoch[next.epochs];
     }
-    return changed(o, &before);
+    return change(o, &next);
 }
 
 void offload_tick(struct offload *o)

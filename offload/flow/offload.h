@@ -13,7 +13,8 @@
  * into its frames (bpf/contract.h). A fence by epoch takes the frames of one old connection, by its
  * tag, and lets the node's new one pass.
  *
- * All functions are called by the polling thread, but offload_text: any thread.
+ * All functions are called by the polling thread, but offload_text: any thread, which who calls
+ * offload_close keeps out (the engine by telemetry_hold).
  *
  * Rules by flow queues (nic.h: async) and flex items were run against a fake that keeps rte_flow's
  * contract, never on hardware. So were copies in the embedded switch, which nothing wants yet: the
@@ -60,8 +61,9 @@ struct offload_config {
     struct flow_device *device;
 };
 
-/* 0; -EINVAL: nodes out of range; -ENOMEM. Where there is no NIC of ours, or it refuses all, that
- * is no error. Takes up to OFFLOAD_OPEN_MS and one call. */
+/* 0; -EINVAL: link.nodes is not 2..WIRE_NODES_MAX, or link.self is none of them, or what plan_make
+ * refuses; -ENOMEM. Where there is no NIC of ours, or it refuses all, that is no error. Takes up to
+ * OFFLOAD_OPEN_MS and one call. */
 int offload_open(const struct offload_config *cfg, struct offload **ret_offload);
 /* Removes all rules and lifts the fences; the port is still open. NULL is fine. */
 void offload_close(struct offload *o);

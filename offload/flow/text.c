@@ -16,10 +16,13 @@ enum { ROOM_FOR_THE_REST = 64 }; /* brackets and "next" */
 static const char *const state_name[] = {
     [INSTALL_PENDING] = "pending", [INSTALL_DONE] = "installed", [INSTALL_REFUSED] = "refused"};
 
-/* What is shown, copied at one moment; what is counted goes on. */
+/* What is shown, copied at one moment; the polling thread goes on counting meanwhile. */
 struct seen {
     const struct offload *o;
     struct plan_input in;
+    struct sieve sieve;
+    bool sieved; /* it looks at the port's frames */
+    struct install_counters calls;
     char note[FLOW_WHY_MAX]; /* how rules come to the NIC; "": there is none, or nothing to say */
     uint32_t intents, rules;
     struct intent_plan intent[PLAN_INTENTS_MAX];
@@ -71,16 +74,14 @@ static bool in_hardware(const struct seen *s, const struct intent *i, uint64_t *
 /* -1: not known. What is not dropped comes by here, whoever steered it. */
 static int64_t frames_of(const struct seen *seen, const struct intent *i)
 {
-    const struct offload *o = seen->o;
-    const struct sieve *s = &o->sieve;
-    bool looks = o->port->sieve == &s->hook;
+    const struct sieve *s = &seen->sieve;
     uint64_t below;
     int64_t xdp = 0;
     switch (i->type) {
     case INTENT_STEER:
-        return looks ? (int64_t)of_class(s, i->cls) : -1;
+        return seen->sieved ? (int64_t)of_class(s, i->cls) : -1;
     case INTENT_COUNT:
-        return looks ? (int64_t)s->frames[i->node][i->cls] : -1;
+        return seen->sieved ? (int64_t)s->frames[i->node][i->cls] : -1;
     case INTENT_FENCE_NODE:
         if (!in_hardware(seen, i, &below) || (seen->in.xdp && (xdp = dropped_by_xdp(seen)) < 0))
             return -1;
@@ -134,7 +135,7 @@ static json_t *intent_json(const struct seen *s, const struct intent_plan *p)
         by = BACKEND_SOFTWARE;
     if (missing > 0)
         reason = why[0] != '\0' ? why : "the NIC has not been told of all rules yet";
-    if (p->intent.type == INTENT_STEER && by == BACKEND_NONE && o->sieve.order) {
+    if (p->intent.type == INTENT_STEER && by == BACKEND_NONE && s->sieve.order) {
         by = BACKEND_SOFTWARE;
         reason = "one queue; of the frames that are taken at a time the urgent ones come first";
     }
@@ -170,12 +171,12 @@ static json_t *shapes_json(const struct seen *s)
 static json_t *head_json(const struct seen *s)
 {
     const struct offload *o = s->o;
-    const struct install_counters *c = o->install != NULL ? install_counters(o->install) : NULL;
+    const struct install_counters *c = &s->calls;
     json_t *head = json_pack("{s:i, s:i, s:s, s:s, s:i, s:s, s:o, s:s}", "v", 1, "node",
                              s->in.link.self, "nic", o->nic->name, "driver", o->driver, "queues",
                              o->queues, "link", link_kind_name(s->in.link.kind), "refused_shapes",
                              shapes_json(s), "path", s->note);
-    if (head != NULL && c != NULL)
+    if (head != NULL && o->install != NULL)
         json_object_set_new(head, "calls",
                             json_pack("{s:I, s:I, s:I, s:I, s:f}", "all", (json_int_t)c->calls,
                                       "created", (json_int_t)c->created, "removed",
@@ -202,6 +203,8 @@ static struct seen *look(struct offload *o)
     pthread_mutex_lock(&o->lock);
     s->o = o;
     s->in = o->in;
+    s->sieve = o->sieve;
+    s->sieved = o->port->sieve == &o->sieve.hook;
     s->intents = o->plan.intents;
     memcpy(s->intent, o->plan.intent, s->intents * sizeof(s->intent[0]));
     s->note[0] = '\0';
@@ -210,6 +213,8 @@ static struct seen *look(struct offload *o)
     if (s->note[0] != '\0')
         flow_why_tidy(s->note, 0);
     s->rules = o->install != NULL ? install_list(o->install, s->rule) : 0;
+    if (o->install != NULL)
+        s->calls = *install_counters(o->install);
     pthread_mutex_unlock(&o->lock);
     return s;
 }

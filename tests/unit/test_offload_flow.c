@@ -7,13 +7,16 @@
  */
 #include <errno.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -624,6 +627,27 @@ static bool passes(struct world *w, uint8_t node, uint8_t from, uint8_t cls, uin
     return port_rx(w->port, f, PORT_BURST) == 1;
 }
 
+static void test_bad_nodes(void **state)
+{
+    static const uint8_t nodes[] = {0, 1, WIRE_NODES_MAX + 1, 200, 255};
+    struct port *a, *b;
+    struct offload *o = NULL;
+    (void)state;
+    fake_reset();
+    assert_int_equal(port_open_pair(MTU, &a, &b), 0);
+    struct offload_config c = {
+        .port = a, .ethertype = WIRE_ETHERTYPE, .nic = nic_named("mlx5"), .device = &fake.device};
+    for (unsigned k = 0; k < sizeof(nodes); k++) {
+        c.link = (struct link_config){.kind = LINK_ETHERNET, .nodes = nodes[k]};
+        assert_int_equal(offload_open(&c, &o), -EINVAL);
+    }
+    c.link = (struct link_config){.kind = LINK_ETHERNET, .self = 3, .nodes = 3};
+    assert_int_equal(offload_open(&c, &o), -EINVAL);
+    assert_null(o);
+    port_close(a);
+    port_close(b);
+}
+
 static void test_fences(void **state)
 {
     (void)state;
@@ -649,6 +673,57 @@ static void test_fences(void **state)
     assert_int_equal(offload_fence_epoch(w.o, 1, 100, false), 0);
     assert_true(passes(&w, 1, 1, 0, 100) && passes(&w, 1, 1, 0, 99));
     assert_false(passes(&w, 1, 1, 0, 100 + PLAN_EPOCHS_MAX - 1)); /* has moved to the free place */
+    end(&w);
+}
+
+/* The device has a rule for this value of the field. */
+static bool device_uses(enum rule_field f, const uint8_t *value)
+{
+    for (uint32_t k = 0; k < fake.has.rules; k++)
+        if ((fake.has.rule[k].fields >> f & 1) != 0 &&
+            memcmp(fake.has.rule[k].value[f], value, rule_field_bytes(f, LINK_ETHERNET)) == 0)
+            return true;
+    return false;
+}
+
+/* The port is replaced: all that was asked for holds for the next one, addresses too. */
+static void test_take_over(void **state)
+{
+    struct offload_wishes wishes;
+    uint8_t frame[256], mac[6];
+    struct port_frame f[PORT_BURST];
+    (void)state;
+    struct world w = begin(NULL, false, LINK_ETHERNET);
+    assert_int_equal(offload_fence(w.o, 2, true), 0);
+    assert_int_equal(offload_fence_epoch(w.o, 3, OLD, true), 0);
+    offload_wishes(w.o, &wishes);
+    offload_close(w.o);
+    assert_true(passes(&w, 2, 2, 1, NEW)); /* nobody looks */
+    fake_reset();
+    struct offload_config c = {.port = w.port,
+                               .link = links(LINK_ETHERNET),
+                               .ethertype = WIRE_ETHERTYPE,
+                               .nic = nic_named("ice"),
+                               .device = &fake.device,
+                               .wishes = &wishes};
+    assert_int_equal(offload_open(&c, &w.o), 0);
+    assert_false(passes(&w, 2, 2, 1, NEW) || passes(&w, 3, 3, 1, OLD));
+    assert_true(passes(&w, 3, 3, 1, NEW));
+    node_mac(2, mac);
+    to_port(&w, frame, rrdp_frame(4, 1, NEW, 1, frame), mac);
+    assert_int_equal(port_rx(w.port, f, PORT_BURST), 0); /* from its address */
+    assert_int_equal(offload_fence(w.o, 2, false), 0);
+    assert_int_equal(offload_fence_epoch(w.o, 3, OLD, false), 0);
+    offload_wishes(w.o, &wishes); /* without a fence, addresses alone */
+    offload_close(w.o);
+    fake_reset();
+    struct nic by_address = *nic_named("bluefield2");
+    for (unsigned k = 0; k < by_address.templates; k++)
+        by_address.shape[k].may &= ~F(RRDP_SOURCE);
+    c.nic = &by_address;
+    c.count = true;
+    assert_int_equal(offload_open(&c, &w.o), 0);
+    assert_true(device_uses(RULE_ETH_SRC, mac));
     end(&w);
 }
 
@@ -790,6 +865,51 @@ static void test_text_pages_and_counts(void **state)
     end(&w);
 }
 
+/* Somebody reads all the time while fences come and go: the answers are whole. (Under a thread
+ * sanitizer this says whether what they are made of is guarded.) */
+struct reading {
+    struct offload *o;
+    atomic_bool stop;
+    unsigned answers, broken;
+};
+
+static void *read_on(void *arg)
+{
+    static char text[OFFLOAD_TEXT_MAX];
+    struct reading *r = arg;
+    while (!atomic_load(&r->stop)) {
+        offload_text(r->o, 0, text);
+        json_t *page = json_loads(text, 0, NULL);
+        r->broken += page == NULL || json_array_size(json_object_get(page, "intents")) == 0;
+        r->answers++;
+        json_decref(page);
+    }
+    return NULL;
+}
+
+static void test_text_beside_changes(void **state)
+{
+    pthread_t thread;
+    (void)state;
+    fake_reset();
+    struct world w = begin(nic_named("mlx5"), true, LINK_ETHERNET);
+    struct reading r = {.o = w.o};
+    assert_int_equal(pthread_create(&thread, NULL, read_on, &r), 0);
+    for (unsigned k = 0; k < 500; k++) {
+        uint8_t mac[6] = {2, 0, 0, 0, 9, (uint8_t)(k % 7)};
+        assert_int_equal(offload_fence_epoch(w.o, 1, k % 5, k & 1), 0);
+        assert_int_equal(offload_fence(w.o, 2, k & 1), 0);
+        assert_int_equal(offload_peer(w.o, 3, mac), 0);
+        offload_tick(w.o);
+        if (k % 16 == 0)
+            usleep(100); /* it gets the lock now and then */
+    }
+    atomic_store(&r.stop, true);
+    pthread_join(thread, NULL);
+    assert_true(r.answers > 0 && r.broken == 0);
+    end(&w);
+}
+
 /* ---- a NIC in front of the port ------------------------------------------------------------ */
 
 /* Puts a frame on the wire in front of the fake NIC, which has the rules in fake.has. */
@@ -895,11 +1015,14 @@ int main(void)
         cmocka_unit_test(test_refused_without_words),
         cmocka_unit_test(test_stuck_rule),
         cmocka_unit_test(test_refused_once),
+        cmocka_unit_test(test_bad_nodes),
         cmocka_unit_test(test_fences),
+        cmocka_unit_test(test_take_over),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_text_of_refusals),
         cmocka_unit_test(test_text_of_odd_words),
         cmocka_unit_test(test_text_pages_and_counts),
+        cmocka_unit_test(test_text_beside_changes),
         cmocka_unit_test(test_same_with_each_nic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
