@@ -19,8 +19,9 @@ struct offload {
     struct flow_device *own;    /* that one, if it was opened here */
     struct install *install;
     struct plan_input in;
-    struct plan plan;    /* what is wanted now */
-    struct plan scratch; /* of the probe */
+    uint8_t told_mac[WIRE_NODES_MAX][6]; /* by offload_peer, the last time */
+    struct plan plan;                    /* what is wanted now */
+    struct plan scratch;                 /* of the probe */
     /* Shapes of rules that the device does not take, and its words. */
     char shape_why[NIC_TEMPLATES_MAX][FLOW_WHY_MAX];
     struct sieve sieve;

@@ -268,13 +268,30 @@ static int change(struct offload *o, const struct plan_input *next)
     return rc;
 }
 
+/* Another node that has this address; link.nodes: none. */
+static uint8_t owner_of(const struct plan_input *in, const uint8_t mac[6], uint8_t but)
+{
+    static const uint8_t unknown[6];
+    uint8_t n = memcmp(mac, unknown, 6) == 0 ? in->link.nodes : 0;
+    while (n < in->link.nodes && (n == but || memcmp(in->peer_mac[n], mac, 6) != 0))
+        n++;
+    return n;
+}
+
 int offload_peer(struct offload *o, uint8_t node, const uint8_t mac[6])
 {
     struct plan_input next = o->in;
     if (check_node(o, node) != 0)
         return -EINVAL;
-    if (o->in.link.kind != LINK_ETHERNET || memcmp(o->in.peer_mac[node], mac, 6) == 0)
+    if (o->in.link.kind != LINK_ETHERNET)
         return 0;
+    bool news = memcmp(o->told_mac[node], mac, 6) != 0;
+    memcpy(o->told_mac[node], mac, 6);
+    uint8_t other = owner_of(&o->in, mac, node);
+    if (memcmp(o->in.peer_mac[node], mac, 6) == 0 || (other < o->in.link.nodes && !news))
+        return 0;
+    if (other < o->in.link.nodes)
+        memset(next.peer_mac[other], 0, 6);
     memcpy(next.peer_mac[node], mac, 6);
     return change(o, &next);
 }

@@ -69,7 +69,10 @@ int offload_open(const struct offload_config *cfg, struct offload **ret_offload)
 void offload_close(struct offload *o);
 
 /* The address of a node's frames, as port_frame.src has it and as the transport believes it:
- * over plain Ethernet a NIC tells nodes apart by nothing else. Other links know addresses. */
+ * over plain Ethernet a NIC tells nodes apart by nothing else. Other links know addresses. One that
+ * another node had is this one's from then on, and the other has none until it is told with it
+ * again when it is free, or with another one: two that go on to be told with the same address do
+ * not take it from each other each time. 0; -EINVAL: itself, or no such node. */
 int offload_peer(struct offload *o, uint8_t node, const uint8_t mac[6]);
 
 /* From the next port_rx on nothing of this node is handed on; on: false: no longer, at the latest

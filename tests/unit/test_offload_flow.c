@@ -727,6 +727,44 @@ static void test_take_over(void **state)
     end(&w);
 }
 
+/* An address moves from node to node: who is told with it last has it. */
+static void test_address_moves(void **state)
+{
+    struct offload_wishes now;
+    uint8_t mac[6], another[6];
+    static const uint8_t none[6];
+    (void)state;
+    fake_reset();
+    struct world w = begin(nic_named("ice"), true, LINK_ETHERNET);
+    node_mac(1, mac);
+    assert_int_equal(offload_fence(w.o, 1, true), 0);
+    assert_false(passes(&w, 2, 1, 1, NEW)); /* it comes from the address of 1 */
+    assert_int_equal(offload_peer(w.o, 2, mac), 0);
+    offload_wishes(w.o, &now);
+    assert_memory_equal(now.peer_mac[1], none, 6);
+    assert_memory_equal(now.peer_mac[2], mac, 6);
+    assert_true(passes(&w, 2, 1, 1, NEW)); /* now it is the address of 2 */
+    uint32_t calls = fake.calls;
+    for (unsigned k = 0; k < 3; k++) { /* both are said to have it: it stays, and nothing is done */
+        assert_int_equal(offload_peer(w.o, 1, mac), 0);
+        assert_int_equal(offload_peer(w.o, 2, mac), 0);
+    }
+    offload_wishes(w.o, &now);
+    assert_memory_equal(now.peer_mac[2], mac, 6);
+    assert_int_equal(fake.calls, calls);
+    node_mac(9, another);
+    assert_int_equal(offload_peer(w.o, 2, another), 0);
+    assert_int_equal(offload_peer(w.o, 1, mac), 0); /* it is free */
+    offload_wishes(w.o, &now);
+    assert_memory_equal(now.peer_mac[1], mac, 6);
+    assert_memory_equal(now.peer_mac[2], another, 6);
+    assert_int_equal(offload_peer(w.o, 1, none), 0); /* not known any more: nobody's */
+    assert_int_equal(offload_peer(w.o, 2, none), 0);
+    assert_int_equal(offload_peer(w.o, SELF, mac), -EINVAL);
+    assert_int_equal(offload_peer(w.o, NODES, mac), -EINVAL);
+    end(&w);
+}
+
 static void test_order(void **state)
 {
     static const uint8_t classes[] = {2, 0, 1, 0, 2, 3, 0}, in_order[] = {1, 3, 6, 0, 2, 4, 5};
@@ -1018,6 +1056,7 @@ int main(void)
         cmocka_unit_test(test_bad_nodes),
         cmocka_unit_test(test_fences),
         cmocka_unit_test(test_take_over),
+        cmocka_unit_test(test_address_moves),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_text_of_refusals),
         cmocka_unit_test(test_text_of_odd_words),
