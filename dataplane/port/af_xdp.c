@@ -269,6 +269,13 @@ void af_xdp_begin(struct af_xdp_port *a)
     refill(a);
 }
 
+/* The program in the kernel drops what bears the node as its source, of whatever version of the
+ * header. */
+static int af_xdp_fence(struct port *p, uint8_t node, bool fenced)
+{
+    return steer_fence(self_of(p)->steer, node, fenced);
+}
+
 static const char *af_xdp_look(struct port *p)
 {
     neighbours_refresh(self_of(p)->hops, &p->counters);
@@ -295,6 +302,7 @@ const struct port_ops af_xdp_ops = {
     .wait_fd = af_xdp_wait_fd,
     .arm = af_xdp_arm,
     .disarm = af_xdp_disarm,
+    .fence = af_xdp_fence,
     .look = af_xdp_look,
     .close = af_xdp_close,
 };

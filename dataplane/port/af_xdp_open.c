@@ -207,11 +207,6 @@ const char *port_af_xdp_mode(const struct port *p)
     return inside(p) != NULL ? inside(p)->mode : NULL;
 }
 
-int port_af_xdp_fence(struct port *p, uint8_t node, bool fenced)
-{
-    return inside(p) != NULL ? steer_fence(inside(p)->steer, node, fenced) : -EOPNOTSUPP;
-}
-
 int port_af_xdp_error(const struct port *p)
 {
     return inside(p) != NULL ? inside(p)->error : 0;

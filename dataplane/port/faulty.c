@@ -236,6 +236,11 @@ static bool faulty_gone(struct port *p, uint8_t peer)
     return f->waiting == 0 && port_peer_gone(f->inner, peer); /* its last words may wait here */
 }
 
+static int faulty_fence(struct port *p, uint8_t node, bool fenced)
+{
+    return port_fence(self_of(p)->inner, node, fenced);
+}
+
 static const char *faulty_look(struct port *p)
 {
     return port_look(self_of(p)->inner);
@@ -263,6 +268,7 @@ static const struct port_ops faulty_ops = {
     .arm = faulty_arm,
     .disarm = faulty_disarm,
     .gone = faulty_gone,
+    .fence = faulty_fence,
     .look = faulty_look,
     .close = faulty_close,
 };

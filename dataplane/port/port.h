@@ -142,6 +142,8 @@ struct port_ops {
      * memif: disconnected after it was connected). May cost system calls. Frames that the peer sent
      * before may still be waiting. NULL: only silence tells. */
     bool (*gone)(struct port *p, uint8_t peer);
+    /* Use port_fence. NULL: the port has no fence of its own. */
+    int (*fence)(struct port *p, uint8_t node, bool fenced);
     /* A look at what lies below: use port_look. NULL: there is nothing to look at. */
     const char *(*look)(struct port *p);
     void (*close)(
@@ -203,6 +205,16 @@ static inline int port_add_memory(struct port *p, uint64_t first_page, uint64_t 
 static inline bool port_peer_gone(struct port *p, uint8_t peer)
 {
     return p->ops->gone != NULL && p->ops->gone(p, peer);
+}
+
+/* Nothing that this node sends reaches this one any more, pages in place included, or it does
+ * again: when this returns. What was received before may still be handed up, so a sieve is needed
+ * all the same. The way to that node may be closed as well. For a node that was given up and goes
+ * on, not against one that lies about its number. 0; -EINVAL: no peer; -EOPNOTSUPP: the port has
+ * nothing below that looks at frames, the sieve alone fences; another -errno: not now. */
+static inline int port_fence(struct port *p, uint8_t node, bool fenced)
+{
+    return p->ops->fence != NULL ? p->ops->fence(p, node, fenced) : -EOPNOTSUPP;
 }
 
 /* Some times a second: tells the transport of peers that are up and have been silent for silent_ns,
@@ -285,10 +297,6 @@ int port_open_af_xdp(const struct port_af_xdp *cfg, struct port **ret_port,
                      char err[PORT_ERROR_MAX]);
 /* "native, copy, several buffers a frame"; in generic mode with the reason. NULL: another port. */
 const char *port_af_xdp_mode(const struct port *p);
-/* The kernel drops all frames that bear this node as their source, of whatever version of the
- * header, or no longer: a fence around a node that was given up and goes on, not around one that
- * lies about its number. 0, -EINVAL, -EOPNOTSUPP: another port. */
-int port_af_xdp_fence(struct port *p, uint8_t node, bool fenced);
 /* 0, or -errno of the last attempt to send, if it failed for good (-ENETDOWN, -ENXIO: the interface
  * went down or away). */
 int port_af_xdp_error(const struct port *p);

@@ -302,6 +302,7 @@ const struct port_ops verbs_ops = {
     .wait_fd = verbs_wait_fd,
     .arm = verbs_arm,
     .disarm = verbs_disarm,
+    .fence = verbs_fence,
     .look = verbs_look,
     .close = verbs_close,
 };

@@ -208,6 +208,19 @@ void verbs_peer_event(struct verbs_port *v, uint8_t peer, enum rdma_event_type t
     perform(v, peer, step(v, peer, &(struct rdma_event){.type = type}));
 }
 
+/* Its connection and keys end, so no WRITE of its lands; without a way to it, its short frames are
+ * a stranger's; and as its hellos are dropped, it gets neither again. */
+int verbs_fence(struct port *p, uint8_t node, bool fenced)
+{
+    struct verbs_port *v = verbs_of(p);
+    if (node >= v->nodes || node == v->self)
+        return -EINVAL;
+    v->fenced = fenced ? v->fenced | bit64(node) : v->fenced & ~bit64(node);
+    if (fenced)
+        verbs_peer_event(v, node, RDMA_EVENT_FENCED);
+    return 0;
+}
+
 /* ---- datagrams in -------------------------------------------------------------------------- */
 
 static const uint8_t *ip_of(const struct sockaddr_storage *a, size_t *ret_len)
@@ -253,7 +266,9 @@ static bool read_hello(struct verbs_port *v)
     uint8_t n = node_at(v, &from);
     if (r == RDMA_REFUSAL_OK && n != h.from)
         r = RDMA_REFUSAL_STRANGER;
-    if (r != RDMA_REFUSAL_OK && n < v->nodes && is_frame(v, bytes, (size_t)len, n))
+    if (n < v->nodes && (v->fenced >> n & 1) != 0)
+        r = RDMA_REFUSAL_FENCED;
+    else if (r != RDMA_REFUSAL_OK && n < v->nodes && is_frame(v, bytes, (size_t)len, n))
         verbs_peer_event(v, n, RDMA_EVENT_ELSEWHERE);
     if (r != RDMA_REFUSAL_OK) {
         v->counters.refused[r]++;

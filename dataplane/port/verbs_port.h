@@ -135,7 +135,8 @@ struct verbs_port {
     int socket, epoll;
     socklen_t address_bytes;
     uint32_t polls;
-    bool attend; /* something waits for verbs_attend */
+    bool attend;     /* something waits for verbs_attend */
+    uint64_t fenced; /* nodes: without connection and way, and their datagrams are dropped */
 
     /* out */
     uint8_t *slots, reserved_for;
@@ -217,6 +218,7 @@ int verbs_peers_open(struct verbs_port *v, char err[PORT_ERROR_MAX]);
 /* Datagrams, events, errors and time: what is not for each round. */
 void verbs_attend(struct verbs_port *v);
 void verbs_peer_event(struct verbs_port *v, uint8_t peer, enum rdma_event_type type);
+int verbs_fence(struct port *p, uint8_t node, bool fenced);
 /* Ends all connections, and says so to the peers. */
 void verbs_peers_close(struct verbs_port *v);
 

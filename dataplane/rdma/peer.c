@@ -145,7 +145,9 @@ static unsigned go_on(const struct rdma_config *cfg, struct rdma_peer *p, uint64
             break;
         return heard && t->number == 0 ? doubt(cfg, p, now) : make(p);
     case RDMA_DOUBT:
-        if (!heard || p->heard != p->generation)
+        if (!heard) /* it has ended the connection: nothing is wrong with the path */
+            return make(p);
+        if (p->heard != p->generation)
             break;
         if (cfg->ladder || p->young)
             return fail(p, RDMA_FAILURE_PATH);
@@ -216,6 +218,14 @@ static unsigned elsewhere(const struct rdma_config *cfg, struct rdma_peer *p)
     return cfg->ladder && p->state != RDMA_FAILED ? fail(p, RDMA_FAILURE_ELSEWHERE) : 0;
 }
 
+/* The peer is told that it is not heard: it ends its part, and waits. */
+static unsigned fenced(struct rdma_peer *p)
+{
+    if (p->state == RDMA_ABSENT || p->state == RDMA_FAILED)
+        return 0;
+    return leave(p) | RDMA_DO_HELLO;
+}
+
 static unsigned tick(const struct rdma_config *cfg, struct rdma_peer *p, uint64_t now)
 {
     unsigned todo = 0;
@@ -260,6 +270,8 @@ unsigned rdma_step(const struct rdma_config *cfg, struct rdma_peer *p, uint64_t 
         return refused(cfg, p);
     case RDMA_EVENT_ELSEWHERE:
         return elsewhere(cfg, p);
+    case RDMA_EVENT_FENCED:
+        return fenced(p);
     case RDMA_EVENT_MEMORY:
         return p->number != 0 ? tell(cfg, p, now) : 0;
     case RDMA_EVENT_TICK:

@@ -18,14 +18,15 @@
  *
  *   event                        ABSENT  MADE    READY, UP           DOUBT
  *   hello of a newer epoch       MADE    MADE'   MADE'               MADE
- *   ... names another queue pair,
- *       or has not heard of us   -       -       MADE'               -
+ *   ... names another queue pair -       -       MADE'               -
+ *   ... has not heard of us      -       -       MADE'               MADE
  *   ... its queue pair broke     -       -       DOUBT               -
  *   ... it ends (CLOSED)         ABSENT  ABSENT  ABSENT              ABSENT
  *   ... its port broke (FAILED)  ABSENT  FAILED on a ladder, else ABSENT
  *   our queue pair broke         -       FAILED  DOUBT               -
  *   nobody is at its socket      -       ABSENT  FAILED on a ladder, else ABSENT
  *   it is heard elsewhere        FAILED on a ladder
+ *   it is fenced                 -       ABSENT  ABSENT              ABSENT
  *   time                         -       -       (probe)             after doubt_ns FAILED on a
  *                                                                    ladder, else ABSENT
  *   (': with a new queue pair, the old one has ended before)
@@ -114,6 +115,7 @@ struct rdma_hello {
     X(MTU, "mtu") \
     X(BLOCKS, "blocks")          /* too many, too large, not ascending, or without a connection */ \
     X(STRANGER, "not_a_node")    /* the datagram's source address is not that node's */ \
+    X(FENCED, "fenced")          /* of a node that is fenced: the owner's to say */ \
     X(STALE, "stale")            /* of an older incarnation, or overtaken by a later one */
 /* clang-format on */
 #define X(ID, name) RDMA_REFUSAL_##ID,
@@ -184,6 +186,7 @@ struct rdma_peer {
     X(BROKE, "broke")      /* MAKE or CONNECT failed, or the queue pair is in error */ \
     X(REFUSED, "refused")  /* the peer's host says that nobody is at its socket */ \
     X(ELSEWHERE, "elsewhere") /* it sends to this node by another fabric of the ladder */ \
+    X(FENCED, "fenced")    /* it is not to reach this node: its hellos are not told of then */ \
     X(MEMORY, "memory")    /* what our hello says of memory has changed */ \
     X(TICK, "tick")        /* time: at least each hello_ns */
 /* clang-format on */

@@ -20,6 +20,7 @@ struct offload {
     struct install *install;
     struct plan_input in;
     uint8_t told_mac[WIRE_NODES_MAX][6]; /* by offload_peer, the last time */
+    uint64_t port_fences;                /* nodes that the port was told of, as far as it could */
     struct plan plan;                    /* what is wanted now */
     struct plan scratch;                 /* of the probe */
     /* Shapes of rules that the device does not take, and its words. */

@@ -96,11 +96,14 @@ void offload_wishes(const struct offload *o, struct offload_wishes *ret_wishes)
     memcpy(ret_wishes->peer_mac, o->in.peer_mac, sizeof(ret_wishes->peer_mac));
 }
 
+/* A port that cannot fence now is asked again by offload_tick. */
 static int take_over(struct offload *o, const struct offload_wishes *w)
 {
     int rc = 0;
-    for (uint64_t n = w->fenced; n != 0 && rc == 0; n &= n - 1)
-        rc = offload_fence(o, (uint8_t)bit64_first(n), true);
+    for (uint64_t n = w->fenced; n != 0; n &= n - 1)
+        (void)offload_fence(o, (uint8_t)bit64_first(n), true);
+    if (o->in.fenced != w->fenced)
+        return -EINVAL;
     for (uint32_t k = 0; k < w->epochs && rc == 0; k++)
         rc = offload_fence_epoch(o, w->epoch[k].node, w->epoch[k].tag, true);
     return rc;
@@ -242,10 +245,8 @@ void offload_close(struct offload *o)
     if (o == NULL)
         return;
     sieve_detach(&o->sieve, o->port);
-#ifdef PANDO_HAVE_AF_XDP
-    for (uint64_t n = o->in.fenced; n != 0; n &= n - 1)
-        port_af_xdp_fence(o->port, (uint8_t)bit64_first(n), false);
-#endif
+    for (uint64_t n = o->port_fences; n != 0; n &= n - 1)
+        (void)port_fence(o->port, (uint8_t)bit64_first(n), false);
     install_close(o->install);
     flow_device_close(o->own);
     pthread_mutex_destroy(&o->lock);
@@ -257,6 +258,22 @@ void offload_close(struct offload *o)
 static int check_node(const struct offload *o, uint8_t node)
 {
     return node < o->in.link.nodes && node != o->in.link.self ? 0 : -EINVAL;
+}
+
+/* Fences that the port does not know of yet, or still has. What fails is tried again by the next
+ * fence or tick; a port that has no fence is left to the sieve. */
+static int tell_port(struct offload *o)
+{
+    int rc = 0;
+    for (uint64_t n = o->port_fences ^ o->in.fenced; n != 0; n &= n - 1) {
+        uint8_t node = (uint8_t)bit64_first(n);
+        int one = port_fence(o->port, node, (o->in.fenced & bit64(node)) != 0);
+        if (one == 0 || one == -EOPNOTSUPP)
+            o->port_fences ^= bit64(node);
+        else
+            rc = one;
+    }
+    return rc;
 }
 
 /* In software it holds when this returns; in the NIC as far as the budget goes. */
@@ -302,14 +319,8 @@ int offload_fence(struct offload *o, uint8_t node, bool on)
     if (check_node(o, node) != 0)
         return -EINVAL;
     next.fenced = on ? o->in.fenced | bit64(node) : o->in.fenced & ~bit64(node);
-    if (next.fenced == o->in.fenced)
-        return 0;
-    int rc = change(o, &next);
-#ifdef PANDO_HAVE_AF_XDP
-    if (rc == 0 && o->in.xdp)
-        rc = port_af_xdp_fence(o->port, node, on);
-#endif
-    return rc;
+    int rc = next.fenced != o->in.fenced ? change(o, &next) : 0;
+    return rc != 0 ? rc : tell_port(o);
 }
 
 int offload_fence_epoch(struct offload *o, uint8_t node, uint32_t tag, bool on)
@@ -337,6 +348,7 @@ int offload_fence_epoch(struct offload *o, uint8_t node, uint32_t tag, bool on)
 
 void offload_tick(struct offload *o)
 {
+    (void)tell_port(o);
     if (o->install == NULL || pthread_mutex_trylock(&o->lock) != 0)
         return; /* somebody reads: later */
     if (install_step(o->install, OFFLOAD_TICK_US * US))
@@ -346,7 +358,7 @@ void offload_tick(struct offload *o)
 
 bool offload_settled(const struct offload *o)
 {
-    return o->install == NULL || install_done(o->install);
+    return o->port_fences == o->in.fenced && (o->install == NULL || install_done(o->install));
 }
 
 uint64_t offload_dropped(const struct offload *o)

@@ -75,9 +75,10 @@ void offload_close(struct offload *o);
  * not take it from each other each time. 0; -EINVAL: itself, or no such node. */
 int offload_peer(struct offload *o, uint8_t node, const uint8_t mac[6]);
 
-/* From the next port_rx on nothing of this node is handed on; on: false: no longer, at the latest
- * when offload_settled says that the NIC has let go of it too. 0; -EINVAL: itself, or no such node.
- */
+/* From the next port_rx on nothing of this node is handed on, and what it writes in place does not
+ * land any more; on: false: no longer, at the latest when offload_settled says that port and NIC
+ * have let go of it too. 0; -EINVAL: itself, or no such node; -errno of port_fence: the port has
+ * not done its part, which is tried again by each further call and by offload_tick. */
 int offload_fence(struct offload *o, uint8_t node, bool on);
 /* ... nothing of the connection with this tag; another one of the node's passes. -ENOSPC: there are
  * PLAN_EPOCHS_MAX of them. */
@@ -88,7 +89,7 @@ void offload_tick(struct offload *o);
 
 void offload_wishes(const struct offload *o, struct offload_wishes *ret_wishes);
 
-/* True: the NIC has all rules that it takes. */
+/* True: the NIC has all rules that it takes, and the port knows all fences. */
 bool offload_settled(const struct offload *o);
 
 /* The intents and rules as JSON, from number `from` on as many as fit (intents first); "next" in it

@@ -234,16 +234,16 @@ static void fenced_nodes_are_cut_off(void **state)
     struct port_frame f;
     make_wires(1500);
     struct port *p = open_port(1500);
-    assert_int_equal(port_af_xdp_fence(p, FRAMES_PEER, true), 0);
+    assert_int_equal(port_fence(p, FRAMES_PEER, true), 0);
     for (unsigned i = 0; i < 10; i++)
         send_data(i % 4, 22);
     usleep(20000);
     assert_int_equal(port_rx(p, &f, 1), 0);
     assert_int_equal(counters_of(p).steered[STEER_FENCED], 10);
-    assert_int_equal(port_af_xdp_fence(p, FRAMES_PEER, false), 0);
+    assert_int_equal(port_fence(p, FRAMES_PEER, false), 0);
     send_data(0, 22);
     assert_int_equal(receive(p, &f, 1), 1);
-    assert_int_equal(port_af_xdp_fence(p, WIRE_NODES_MAX, true), -EINVAL);
+    assert_int_equal(port_fence(p, WIRE_NODES_MAX, true), -EINVAL);
     end_wires(p);
 }
 
@@ -267,7 +267,7 @@ static void a_fault_filter_hides_none_of_it(void **state)
     send_data(2, 22);
     for (uint32_t n = 0; n < 3;)
         n += receive(outer, f, PORT_BURST);
-    assert_int_equal(port_af_xdp_fence(outer, FRAMES_PEER, true), 0);
+    assert_int_equal(port_fence(outer, FRAMES_PEER, true), 0);
     send_data(0, 22);
     usleep(20000);
     struct port_af_xdp_counters c = counters_of(outer);

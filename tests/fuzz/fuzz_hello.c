@@ -109,9 +109,9 @@ static void hello(struct node *n, struct input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static const enum rdma_event_type other[] = {RDMA_EVENT_TICK, RDMA_EVENT_BROKE,
-                                                 RDMA_EVENT_REFUSED, RDMA_EVENT_MEMORY,
-                                                 RDMA_EVENT_ELSEWHERE};
+    static const enum rdma_event_type other[] = {RDMA_EVENT_TICK,      RDMA_EVENT_BROKE,
+                                                 RDMA_EVENT_REFUSED,   RDMA_EVENT_MEMORY,
+                                                 RDMA_EVENT_ELSEWHERE, RDMA_EVENT_FENCED};
     struct input in = {bytes, size};
     struct rdma_hello raw;
     struct node n = {.cfg = {.epoch = 7,

@@ -765,6 +765,76 @@ static void test_address_moves(void **state)
     end(&w);
 }
 
+/* A port with a fence of its own. */
+static struct {
+    uint64_t fenced;
+    unsigned calls;
+    int says;
+} below;
+
+static int below_fence(struct port *p, uint8_t node, bool fenced)
+{
+    (void)p;
+    below.calls++;
+    if (below.says == 0)
+        below.fenced = fenced ? below.fenced | bit64(node) : below.fenced & ~bit64(node);
+    return below.says;
+}
+
+static uint64_t no_time(void)
+{
+    return 1;
+}
+
+/* The port is told of each fence, behind a fault filter too, and asked again until it has it. */
+static void test_port_fence(void **state)
+{
+    struct offload_wishes wishes;
+    struct port *outer;
+    (void)state;
+    struct world w = begin(NULL, false, LINK_ETHERNET);
+    offload_close(w.o);
+    struct port_ops ops = *w.port->ops;
+    const struct port_ops *own = w.port->ops;
+    ops.fence = below_fence;
+    w.port->ops = &ops;
+    assert_int_equal(port_open_faulty(w.port, &(struct port_faults){0}, no_time, &outer), 0);
+    memset(&below, 0, sizeof(below));
+    struct offload_config c = {
+        .port = outer, .link = links(LINK_ETHERNET), .ethertype = WIRE_ETHERTYPE};
+    assert_int_equal(offload_open(&c, &w.o), 0);
+    below.says = -EAGAIN;
+    assert_int_equal(offload_fence(w.o, 2, true), -EAGAIN);
+    assert_true(below.fenced == 0 && !offload_settled(w.o));
+    assert_int_equal(offload_fence(w.o, 2, true), -EAGAIN); /* no less than the first time */
+    below.says = 0;
+    assert_int_equal(offload_fence(w.o, 2, true), 0);
+    assert_true(below.fenced == bit64(2) && below.calls == 3 && offload_settled(w.o));
+    assert_int_equal(offload_fence(w.o, 2, true), 0);
+    assert_int_equal(below.calls, 3);
+    below.says = -EAGAIN;
+    assert_int_equal(offload_fence(w.o, 2, false), -EAGAIN);
+    assert_false(offload_settled(w.o));
+    below.says = 0;
+    offload_tick(w.o);
+    assert_true(below.fenced == 0 && offload_settled(w.o));
+    assert_int_equal(offload_fence(w.o, 3, true), 0);
+    offload_wishes(w.o, &wishes);
+    offload_close(w.o);
+    assert_true(below.fenced == 0); /* with its fences */
+    below.says = -EAGAIN;
+    c.wishes = &wishes;
+    assert_int_equal(offload_open(&c, &w.o), 0); /* later will do */
+    assert_false(offload_settled(w.o));
+    below.says = 0;
+    offload_tick(w.o);
+    assert_true(below.fenced == bit64(3) && offload_settled(w.o));
+    offload_close(w.o);
+    w.port->ops = own;
+    port_close(outer);
+    port_close(w.far);
+}
+
 static void test_order(void **state)
 {
     static const uint8_t classes[] = {2, 0, 1, 0, 2, 3, 0}, in_order[] = {1, 3, 6, 0, 2, 4, 5};
@@ -1057,6 +1127,7 @@ int main(void)
         cmocka_unit_test(test_fences),
         cmocka_unit_test(test_take_over),
         cmocka_unit_test(test_address_moves),
+        cmocka_unit_test(test_port_fence),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_text_of_refusals),
         cmocka_unit_test(test_text_of_odd_words),

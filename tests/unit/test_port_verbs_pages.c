@@ -226,6 +226,58 @@ static void test_late_write_after_fail_over(void **state)
     close_all();
 }
 
+/* Node 0 is given up and goes on: its WRITE on the wire does not land, nor does anything that it
+ * sends, until the fence is lifted. The port lives, and node 2 notices nothing. */
+static void test_fence(void **state)
+{
+    (void)state;
+    for (unsigned on_ladder = 0; on_ladder < 2; on_ladder++) {
+        begin(3);
+        ladder = on_ladder;
+        for (uint8_t n = 0; n < 3; n++)
+            open_node(n);
+        UNTIL(all_up());
+        give_memory(0);
+        give_memory(1);
+        UNTIL(is_open(0, 1) && is_open(1, 0));
+        fake.delay_writes = true;
+        fill(page_at(0, 6), 1, 0, PAGE);
+        assert_true(send_placed(0, 1, 1, page_at(0, 6), 6));
+        port[0]->ops->flush(port[0]);
+        assert_int_equal(port_fence(port[1], 0, true), 0);
+        unsigned refused = fake.writes_late_refused, landed = fake.writes_late_landed;
+        fake_late();
+        assert_int_equal(fake.writes_late_landed, landed);
+        assert_int_equal(fake.writes_late_refused, refused + 1);
+        assert_int_equal(page_at(1, 6)[0], 0xCC);
+        for (uint32_t i = 0; i < 40; i++) { /* short ones and long ones, and it asks to come back */
+            (void)send_frame(0, 1, 10 + i, i % 4, i % 2 != 0 ? 60 : 5000);
+            (void)send_placed(0, 1, 100 + i, page_at(0, 6), 6);
+            assert_true(send_frame(2, 1, 200 + i, WIRE_CLASS_URGENT, 60));
+            round_of_all();
+            usleep(2000);
+        }
+        UNTIL(got[1].n >= 40);
+        for (uint32_t i = 0; i < got[1].n; i++)
+            assert_true(got[1].number[i] >= 200);
+        assert_int_equal(page_at(1, 6)[0], 0xCC);
+        assert_true(state_of(1, 0) == RDMA_ABSENT && state_of(1, 2) == RDMA_UP);
+        assert_true(counters_of(1).refused[RDMA_REFUSAL_FENCED] > 0);
+        assert_null(port_look(port[1]));
+        assert_null(port_look(port[0]));
+        assert_int_equal(port_fence(port[1], 0, false), 0);
+        UNTIL(is_open(0, 1) && all_up());
+        got[1].n = 0;
+        assert_true(send_placed(0, 1, 300, page_at(0, 6), 6));
+        UNTIL(got[1].n == 1);
+        assert_int_equal(got[1].number[0], 300);
+        assert_true(page_is(page_at(1, 6), 1));
+        assert_int_equal(port_fence(port[1], 1, true), -EINVAL);
+        assert_int_equal(port_fence(port[1], nodes, true), -EINVAL);
+        close_all();
+    }
+}
+
 /* Registration takes as long as it takes: meanwhile frames go to and fro, and pages as copies.
  * Where the port is closed before anybody took the result, nothing is left. */
 static void test_slow_memory(void **state)
@@ -339,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_settle),
         cmocka_unit_test(test_late_write_of_a_former_life),
         cmocka_unit_test(test_late_write_after_fail_over),
+        cmocka_unit_test(test_fence),
         cmocka_unit_test(test_memory_errors),
         cmocka_unit_test(test_slow_memory),
         cmocka_unit_test(test_soak),

@@ -462,6 +462,57 @@ static void test_elsewhere(void **state)
     }
 }
 
+/* A is to hear nothing of B any more: its queue pair ends, and B's, which waits. When A listens
+ * again they come together, on a ladder too. */
+static void test_fenced(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        both_up(i == 0);
+        simple(0, RDMA_EVENT_FENCED);
+        deliver(0, false);
+        assert_trace("a fenced: absent end forget hello\n"
+                     "b hello: made end learn make hello\n");
+        for (unsigned k = 0; k < 200; k++) { /* A's owner drops what B says */
+            w.now += 5 * MS;
+            w.mails = 0;
+            simple(0, RDMA_EVENT_TICK);
+            if (w.mails > 0)
+                deliver(0, false);
+            simple(1, RDMA_EVENT_TICK);
+            w.mails = 0;
+            assert_true(w.end[0].pair < 0 && !w.end[0].reachable);
+        }
+        assert_false(w.end[0].failed || w.end[1].failed);
+        simple(0, RDMA_EVENT_FENCED); /* it is already */
+        assert_trace("");
+        pass(50 * MS);
+        assert_joined();
+    }
+    both_up(true); /* B has seen its queue pair break before it hears why */
+    simple(1, RDMA_EVENT_BROKE);
+    w.mails = 0;
+    simple(0, RDMA_EVENT_FENCED);
+    deliver(0, false);
+    assert_trace("b broke: doubt end hello\n"
+                 "a fenced: absent end forget hello\n"
+                 "b hello: made learn make hello\n");
+    settle_mail();
+    pass(50 * MS);
+    assert_joined();
+    begin(true); /* before it is connected */
+    open_end(0);
+    open_end(1);
+    deliver(0, false);
+    deliver(0, false);
+    assert_int_equal(w.end[0].peer.state, RDMA_MADE);
+    simple(0, RDMA_EVENT_FENCED);
+    assert_true(w.end[0].peer.state == RDMA_ABSENT && w.end[0].pair < 0);
+    settle_mail();
+    pass(50 * MS);
+    assert_joined();
+}
+
 /* The path breaks under both: either way round, and at the same time. */
 static void test_path_broke(void **state)
 {
@@ -624,21 +675,14 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_at_once),
-        cmocka_unit_test(test_one_after_the_other),
-        cmocka_unit_test(test_disturbed),
-        cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_restart_in_doubt),
-        cmocka_unit_test(test_closed),
-        cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_elsewhere),
-        cmocka_unit_test(test_path_broke),
-        cmocka_unit_test(test_tries_again),
-        cmocka_unit_test(test_old_hello_in_doubt),
-        cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_cannot_make),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_both_at_once),     cmocka_unit_test(test_one_after_the_other),
+        cmocka_unit_test(test_disturbed),        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_restart_in_doubt), cmocka_unit_test(test_closed),
+        cmocka_unit_test(test_killed),           cmocka_unit_test(test_elsewhere),
+        cmocka_unit_test(test_fenced),           cmocka_unit_test(test_path_broke),
+        cmocka_unit_test(test_tries_again),      cmocka_unit_test(test_old_hello_in_doubt),
+        cmocka_unit_test(test_silence),          cmocka_unit_test(test_cannot_make),
+        cmocka_unit_test(test_memory),           cmocka_unit_test(test_random),
 
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
