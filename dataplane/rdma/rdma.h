@@ -12,9 +12,10 @@
  *           INIT, and our hellos name it                     this port that waits for this one
  *   READY   ours is in RTS; the peer's may still be in INIT  UP, when it is joined with ours
  *   UP      both are in RTS: frames of any length            -
- *   DOUBT   ours broke and is gone. Does the peer live?      FAILED, as it does: the path is
- * broken. Off a ladder MADE, unless the broken one was younger than young_ns FAILED  nothing goes
- * over this port any more             -
+ *   DOUBT   ours broke and is gone. Does the peer live?      FAILED, as it does: the path broke;
+ *                                                            off a ladder MADE, unless the broken
+ *                                                            one was younger than young_ns
+ *   FAILED  nothing goes over this port any more             -
  *
  *   event                        ABSENT  MADE    READY, UP           DOUBT
  *   hello of a newer epoch       MADE    MADE'   MADE'               MADE
