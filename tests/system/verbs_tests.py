@@ -40,6 +40,7 @@ LINK_MTU = 4200  # of a frame: a page fits, and af_packet's over IPv6 fits into 
 DEAD_MS = 20000
 LATE_SECONDS = 6  # and back: more than a connection waits for, a third of DEAD_MS
 FALL_SECONDS = 60
+STARTED_SECONDS = 10  # all CPUs of the guest run by then; their start does not wait for long
 ROCE_PORT = 4791
 
 
@@ -232,7 +233,7 @@ def falls(how, build):
     late = how[0] == "delay"
     o = guest_options(addresses=two_devices(), devices=("rdma0", "rdma1"), ladder="verbs, af_packet", mtu=LINK_MTU,
                       guest="counters")
-    o = dataclasses.replace(o, cmdline=f"iters={40000 if late else 20000} nap_us=5000", timeout=400)
+    o = dataclasses.replace(o, cmdline="iters=3000000 nap_us=5000", timeout=400)
     held = {"packets": 0}
     for n in range(2):
         lead_roce(f"rdma{n}")
@@ -242,6 +243,7 @@ def falls(how, build):
         for n in range(2):
             if not fabric_tests.said(lines, f"dataplane{n}", "fabric: verbs on .*rxe"):
                 return f"node {n} is not on verbs"
+        c.group.wait_until(c.ended, time.monotonic() + STARTED_SECONDS)
         for n in range(2):
             roce(f"rdma{n}", "change", how)
         c.group.wait_until(lambda: fell() or c.ended(), time.monotonic() + FALL_SECONDS)
