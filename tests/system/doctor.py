@@ -213,6 +213,37 @@ def check_netns():
     return OK, "network namespaces, veth and bridge can be made", ""
 
 
+def network_cards():
+    """(address, driver, whether it has an IOMMU group) of each PCI device that is one."""
+    top = "/sys/bus/pci/devices"
+    for address in sorted(os.listdir(top)) if os.path.isdir(top) else []:
+        if read(f"{top}/{address}/class").startswith("0x02"):
+            driver = os.path.basename(os.path.realpath(f"{top}/{address}/driver"))
+            has_driver = os.path.exists(f"{top}/{address}/driver")
+            yield address, driver if has_driver else "no driver", os.path.exists(f"{top}/{address}/iommu_group")
+
+
+def check_nics():
+    cards = list(network_cards())
+    words = ", ".join(f"{a} ({d})" for a, d, _ in cards)
+    ready = [a for a, d, group in cards if d == "mlx5_core" or (d == "vfio-pci" and group)]
+    if ready:
+        return OK, "network cards that DPDK can have (fabric.type dpdk): " + ", ".join(ready), ""
+    if not cards:
+        return NOTE, "no network card on PCI: fabric.type dpdk has only virtual devices here", ""
+    if not any(group for _, _, group in cards):
+        return (
+            NOTE,
+            f"network cards: {words}; without IOMMU groups DPDK gets none (fabric.type dpdk)",
+            "switch the IOMMU on in the firmware, and by intel_iommu=on or amd_iommu=on for the kernel",
+        )
+    return (
+        NOTE,
+        f"network cards: {words}; none is DPDK's (fabric.type dpdk)",
+        "modprobe vfio-pci; dpdk-devbind.py --bind=vfio-pci ADDRESS takes one from the kernel",
+    )
+
+
 def rdma_ports():
     """(device, port, its state, the kernel's interface of its first GID) of each RDMA port."""
     top = "/sys/class/infiniband"
@@ -305,6 +336,7 @@ CHECKS = (
     check_hugepages,
     check_cores,
     check_netns,
+    check_nics,
     check_rdma,
     check_memlock,
     check_swap,
