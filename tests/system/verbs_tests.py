@@ -233,7 +233,7 @@ def falls(how, build):
     late = how[0] == "delay"
     o = guest_options(addresses=two_devices(), devices=("rdma0", "rdma1"), ladder="verbs, af_packet", mtu=LINK_MTU,
                       guest="counters")
-    o = dataclasses.replace(o, cmdline="iters=3000000 nap_us=5000 wait_s=380", timeout=400)
+    o = dataclasses.replace(o, cmdline="contended=300 nap_us=5000 wait_s=380", timeout=400)
     held = {"packets": 0}
     for n in range(2):
         lead_roce(f"rdma{n}")
