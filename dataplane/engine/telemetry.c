@@ -98,11 +98,8 @@ static int on_offload(const char *cmd, const char *params, struct rte_tel_data *
     telemetry_hold();
     if (shown != NULL && shown->fabric.offload != NULL && from <= UINT32_MAX)
         n = offload_text(shown->fabric.offload, (uint32_t)from, text);
-    else if (shown != NULL && shown->nodes == 1) /* nobody sends it anything */
-        n = (size_t)snprintf(text, sizeof(text),
-                             "{\"v\":1,\"node\":%u,\"nic\":\"none\",\"driver\":\"\",\"queues\":0,"
-                             "\"link\":\"ethernet\",\"intents\":[],\"rules\":[],\"next\":0}",
-                             shown->self);
+    else if (shown != NULL && shown->nodes == 1)
+        n = offload_text_alone(shown->self, text);
     if (n > 0)
         rte_tel_data_string(d, text);
     telemetry_release();

@@ -209,22 +209,25 @@ static int open_memif(struct fabric *f, char err[FABRIC_TEXT_MAX])
                            &f->port, err);
 }
 
-/* How frames are carried; NULL: plain Ethernet. */
-static const struct link_config *link_of(const struct fabric *f, struct link_config *out)
+void fabric_link(const struct fabric *f, struct link_config *ret_link)
 {
     const struct pando_config *c = f->cfg;
-    if (c->fabric.type != CONFIG_FABRIC_UDP && c->fabric.type != CONFIG_FABRIC_VERBS &&
-        c->fabric.encapsulation != CONFIG_ENCAP_UDP)
-        return NULL;
-    *out = (struct link_config){
-        .kind = c->fabric.ip_version == 4 ? LINK_UDP4 : LINK_UDP6,
-        .udp_port = c->fabric.udp_port,
-        .self = f->self,
-        .nodes = f->nodes,
-    };
+    bool by_ip = c->fabric.type == CONFIG_FABRIC_UDP || c->fabric.type == CONFIG_FABRIC_VERBS ||
+                 c->fabric.encapsulation == CONFIG_ENCAP_UDP;
+    *ret_link = (struct link_config){.kind = LINK_ETHERNET, .self = f->self, .nodes = f->nodes};
+    if (!by_ip)
+        return;
+    ret_link->kind = c->fabric.ip_version == 4 ? LINK_UDP4 : LINK_UDP6;
+    ret_link->udp_port = c->fabric.udp_port;
     for (uint32_t n = 0; n < c->node_count; n++)
-        memcpy(out->ip[c->node[n].id], c->node[n].ip, sizeof(c->node[n].ip));
-    return out;
+        memcpy(ret_link->ip[c->node[n].id], c->node[n].ip, sizeof(c->node[n].ip));
+}
+
+/* NULL: plain Ethernet. */
+static const struct link_config *link_of(const struct fabric *f, struct link_config *out)
+{
+    fabric_link(f, out);
+    return out->kind != LINK_ETHERNET ? out : NULL;
 }
 
 static int open_af_packet(struct fabric *f, char err[FABRIC_TEXT_MAX])

@@ -62,6 +62,10 @@ bool fabric_look(struct fabric *f);
  * The reason goes to standard error where it is not to be had. */
 void fabric_open_offload(struct fabric *f, const struct offload_wishes *wishes);
 
+/* How frames are carried, by the configuration, and who the nodes are; over RDMA, by which IP
+ * addresses these are known. */
+void fabric_link(const struct fabric *f, struct link_config *ret_link);
+
 /* What the configuration and the port say about the transport; epoch is now. */
 void fabric_transport(const struct fabric *f, struct rrdp_config *ret_config);
 

@@ -6,23 +6,6 @@
 
 #include "dataplane/fabric/fabric.h"
 
-/* Over plain Ethernet too, who the nodes are. */
-static void describe_link(const struct fabric *f, struct link_config *out)
-{
-    const struct pando_config *c = f->cfg;
-    bool udp = c->fabric.type == CONFIG_FABRIC_UDP || c->fabric.encapsulation == CONFIG_ENCAP_UDP;
-    *out = (struct link_config){
-        .kind = !udp                        ? LINK_ETHERNET
-                : c->fabric.ip_version == 4 ? LINK_UDP4
-                                            : LINK_UDP6,
-        .udp_port = c->fabric.udp_port,
-        .self = f->self,
-        .nodes = f->nodes,
-    };
-    for (uint32_t n = 0; n < c->node_count && udp; n++)
-        memcpy(out->ip[c->node[n].id], c->node[n].ip, sizeof(c->node[n].ip));
-}
-
 void fabric_open_offload(struct fabric *f, const struct offload_wishes *wishes)
 {
     /* Between processes of one machine nothing overtakes anything, and a frame is handed over in
@@ -36,7 +19,7 @@ void fabric_open_offload(struct fabric *f, const struct offload_wishes *wishes)
         .wishes = wishes,
     };
     struct rrdp_mac group = port_group_mac(f->cfg->cluster_id);
-    describe_link(f, &c.link);
+    fabric_link(f, &c.link);
     c.group_how = f->grouped;
     if (f->grouped != NULL)
         memcpy(c.group_mac, group.addr, sizeof(c.group_mac));

@@ -297,7 +297,6 @@ static uint8_t owner_of(const struct plan_input *in, const uint8_t mac[6], uint8
 
 int offload_peer(struct offload *o, uint8_t node, const uint8_t mac[6])
 {
-    struct plan_input next = o->in;
     if (check_node(o, node) != 0)
         return -EINVAL;
     if (o->in.link.kind != LINK_ETHERNET)
@@ -307,6 +306,7 @@ int offload_peer(struct offload *o, uint8_t node, const uint8_t mac[6])
     uint8_t other = owner_of(&o->in, mac, node);
     if (memcmp(o->in.peer_mac[node], mac, 6) == 0 || (other < o->in.link.nodes && !news))
         return 0;
+    struct plan_input next = o->in;
     if (other < o->in.link.nodes)
         memset(next.peer_mac[other], 0, 6);
     memcpy(next.peer_mac[node], mac, 6);

@@ -95,6 +95,8 @@ bool offload_settled(const struct offload *o);
 /* The intents and rules as JSON, from number `from` on as many as fit (intents first); "next" in it
  * is the number to go on with, 0 behind the last. Returns its length; 0: no memory. */
 size_t offload_text(struct offload *o, uint32_t from, char out[OFFLOAD_TEXT_MAX]);
+/* ... of a node that has no peers, so nothing is wanted. */
+size_t offload_text_alone(uint8_t node, char out[OFFLOAD_TEXT_MAX]);
 
 /* For tests: frames that were dropped here, in software, by all fences. */
 uint64_t offload_dropped(const struct offload *o);

@@ -252,16 +252,38 @@ static void add_elements(const struct seen *s, uint32_t from, json_t **page)
     }
 }
 
-size_t offload_text(struct offload *o, uint32_t from, char out[OFFLOAD_TEXT_MAX])
+static size_t text_of(const struct seen *s, uint32_t from, char out[OFFLOAD_TEXT_MAX])
 {
-    struct seen *s = look(o);
     json_t *page = s != NULL ? head_json(s) : NULL;
     if (s != NULL)
         add_elements(s, from, &page);
-    free(s);
     size_t n = page != NULL ? json_dumpb(page, out, OFFLOAD_TEXT_MAX - 1, JSON_COMPACT) : 0;
     n = n < OFFLOAD_TEXT_MAX ? n : 0;
     out[n] = '\0';
     json_decref(page);
+    return n;
+}
+
+size_t offload_text(struct offload *o, uint32_t from, char out[OFFLOAD_TEXT_MAX])
+{
+    struct seen *s = look(o);
+    size_t n = text_of(s, from, out);
+    free(s);
+    return n;
+}
+
+size_t offload_text_alone(uint8_t node, char out[OFFLOAD_TEXT_MAX])
+{
+    struct offload *nothing = calloc(1, sizeof(*nothing));
+    struct seen *s = calloc(1, sizeof(*s));
+    size_t n = 0;
+    if (nothing != NULL && s != NULL) {
+        nothing->nic = &nic_none;
+        s->o = nothing;
+        s->in.link.self = node;
+        n = text_of(s, 0, out);
+    }
+    free(s);
+    free(nothing);
     return n;
 }
