@@ -4,8 +4,8 @@ this machine may have. And the lab VM's own network cards and RDMA devices."""
 import fnmatch
 import os
 import sys
-import time
 
+import in_lab
 import outcome
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -15,7 +15,6 @@ import nic_smoke  # noqa: E402
 
 SECONDS = 900
 JOB = """
-rm -f $OUT/tally.tsv # of a boot that crashed, or of another day
 python3 tests/system/kvm_tests.py --lab --build {build} --seed {seed} --only '{only}' \\
     --tally $OUT/tally.tsv --budget {budget}
 """
@@ -41,20 +40,8 @@ def main():
     nics_pass = not fnmatch.fnmatch("lab-nics", args.only) or outcome.run(args.tally, "lab-nics", nics)
     if args.only == "lab-nics":
         return outcome.status([nics_pass])
-    out, start = os.path.join(lab.CACHE, "kvm"), time.monotonic()
-    tally = os.path.join(out, "tally.tsv")
     job = JOB.format(build=args.build, seed=args.seed, only=args.only, budget=SECONDS - 60)
-    try:
-        status = lab.run_job(job, out, SECONDS)
-        with open(tally, encoding="utf-8") as f:
-            lines = f.read()
-    except (lab.LabError, OSError) as e:
-        print(f"FAIL lab: {e}")
-        status, lines = 3, f"fail\tlab\t{e}\n"
-    print(f"     lab: {time.monotonic() - start:.0f} s")
-    if args.tally:
-        with open(args.tally, "a", encoding="utf-8") as f:
-            f.write(lines)
+    status = in_lab.run("lab", job, SECONDS, args)
     return status or outcome.status([nics_pass])
 
 

@@ -18,6 +18,7 @@ import threading
 import time
 
 import cluster as cl
+import in_lab
 import outcome
 import workspace
 from bad_tests import Lab
@@ -25,9 +26,6 @@ from fabric_tests import ask, telemetry
 from options import Options
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
-import lab  # noqa: E402
-
 SKIPPED = 77
 COMMAND_SECONDS, START_SECONDS = 60, 20
 LAB_SECONDS, LAB_SECONDS_FULL = 400, 900
@@ -37,7 +35,7 @@ CARDS = {"e1000e": ("0000:01:00.0", "0000:02:00.0"), "igb": ("0000:03:00.0", "00
 LAB_NICS = tuple(kind for kind in CARDS for _ in range(2))
 LAB_MODULES = ("cls_flower", "sch_ingress", "sch_multiq", "act_mirred", "act_gact", "act_skbedit", "tun", "veth")
 LAB_JOB = """
-rm -f $OUT/tally.tsv $OUT/table.json # of a boot that crashed, or of another day
+rm -f $OUT/table.json # of a boot that crashed, or of another day
 python3 tests/system/offload_tests.py --in-lab --build {build} --tally $OUT/tally.tsv --table $OUT/table.json {more}
 """
 BACKENDS = ("software", "xdp", "hardware")
@@ -397,31 +395,15 @@ def lab_cases(args):
         yield "offload/lab guest on e1000e", functools.partial(guest_on_cards, build)
 
 
-def in_lab(args):
-    """The lab's cases, run there; their results, or that there is no lab."""
-    out = os.path.join(lab.CACHE, "offload")
+def lab_half(args):
+    """The lab's cases, run there; their table is merged into ours."""
     more = ("--full " if args.full else "") + (f"--only '{args.only}'" if args.only else "")
-    start = time.monotonic()
-    try:
-        lab.check_programs()
-    except lab.LabError as e:
-        outcome.report(args.tally, "offload/lab", "skip", 0, str(e))
-        return 0
-    try:
-        status = lab.run_job(LAB_JOB.format(build=args.build, more=more), out,
-                             LAB_SECONDS_FULL if args.full else LAB_SECONDS, nics=LAB_NICS, modules=LAB_MODULES)
-        with open(os.path.join(out, "tally.tsv"), encoding="utf-8") as f:
-            lines = f.read()
-        if os.path.exists(os.path.join(out, "table.json")):
-            with open(os.path.join(out, "table.json"), encoding="utf-8") as f:
-                merge(args.table, json.load(f))
-    except (lab.LabError, OSError) as e:
-        print(f"FAIL offload/lab: {e}")
-        status, lines = 3, f"fail\toffload/lab\t{e}\n"
-    print(f"     lab: {time.monotonic() - start:.0f} s")
-    if args.tally:
-        with open(args.tally, "a", encoding="utf-8") as f:
-            f.write(lines)
+    status = in_lab.run("offload", LAB_JOB.format(build=args.build, more=more),
+                        LAB_SECONDS_FULL if args.full else LAB_SECONDS, args, nics=LAB_NICS, modules=LAB_MODULES)
+    found = os.path.join(in_lab.place("offload"), "table.json")
+    if os.path.exists(found):
+        with open(found, encoding="utf-8") as f:
+            merge(args.table, json.load(f))
     if not args.full:
         outcome.report(args.tally, "offload/lab guest on e1000e", "skip", 0, "with --full: minutes under emulation")
     return status
@@ -450,7 +432,7 @@ def main():
     if args.host:
         outcome.run(args.tally, "offload/lab", left_out)
         return 0 if all(results) else 3
-    status = in_lab(args) if not args.only or "lab" in args.only else 0
+    status = lab_half(args) if not args.only or "lab" in args.only else 0
     if not args.only or "table" in args.only:
         print_table(args.table)
     return status or (0 if all(results) else 3)

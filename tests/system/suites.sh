@@ -10,7 +10,7 @@
 # about 8 minutes; with --full all cases, an hour. By name or with --full: lab (bare-metal guests over two nodes in the
 # lab VM, under nested paging, about 5 minutes); offload's second half (NICs by DPDK, who fences and steers: on emulated
 # cards in the lab VM, 5 minutes; with --full also a guest over two cards); verbs (RDMA by rdma_rxe between nodes in the
-# lab VM, about 15). Budgets: pure 5 minutes, sim 3, model 4, kvm 4 (a pairwise sample; with --full all cases, without a
+# lab VM, about 5). Budgets: pure 5 minutes, sim 3, model 4, kvm 4 (a pairwise sample; with --full all cases, without a
 # limit); fuzz: a minute a target (--full: ten), as many at a time as there are CPUs, so about 3 minutes on two. --seed
 # makes sim, fuzz and kvm choose the same again; the seed is
 # printed. The last line is 'N passed, N failed, N skipped'; exit status 0 if nothing failed.
@@ -273,7 +273,7 @@ suite_lab() {
 }
 
 suite_verbs() {
-    say "verbs: RDMA between nodes in the lab VM, over rdma_rxe (at most 15 minutes)"
+    say "verbs: RDMA between nodes in the lab VM, over rdma_rxe (about 5 minutes)"
     built verbs gcc || return 0
     cmd_setup quiet lab
     run_script verbs_tests.py --build build --tally "$TALLY"

@@ -16,6 +16,7 @@ import time
 import bad_tests
 import cluster as cl
 import fabric_tests
+import in_lab
 import kvm_tests
 import outcome
 import ping_tests
@@ -24,13 +25,9 @@ import workspace
 from options import Options
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
-import lab  # noqa: E402
-
 SECONDS = 1500
 MODULES = ("rdma_rxe", "ib_uverbs", "dummy", "sch_prio", "sch_netem", "cls_flower")
 JOB = """
-rm -f $OUT/tally.tsv # of a boot that crashed, or of another day
 {before}
 python3 tests/system/verbs_tests.py --inside --build {build} --only '{only}' --tally $OUT/tally.tsv
 """
@@ -228,8 +225,8 @@ def backlog(interface):
 
 
 def falls(how, build):
-    """RDMA's packets are lost, or take so long that connections are given up, under a running guest: both nodes go on by
-    af_packet, and nothing is lost. What is late arrives seconds after its page has come in the other way."""
+    """RDMA's packets are lost, or take so long that connections are given up, under a running guest: both nodes go on
+    by af_packet, and nothing is lost. What is late arrives seconds after its page has come in the other way."""
     late = how[0] == "delay"
     o = guest_options(addresses=two_devices(), devices=("rdma0", "rdma1"), ladder="verbs, af_packet", mtu=LINK_MTU,
                       guest="counters")
@@ -295,32 +292,16 @@ def inside(args):
     return outcome.status(outcome.run(args.tally, name, test) for name, test in chosen)
 
 
-def outside(args):
-    """The same in the lab VM."""
-    out, start = os.path.join(lab.CACHE, "verbs"), time.monotonic()
-    tally = os.path.join(out, "tally.tsv")
-    job = JOB.format(build=args.build, only=args.only, before=args.before)
-    try:
-        status = lab.run_job(job, out, SECONDS, modules=MODULES, build=args.build)
-        with open(tally, encoding="utf-8") as f:
-            lines = f.read()
-    except (lab.LabError, OSError) as e:
-        print(f"FAIL verbs: {e}")
-        status, lines = 3, f"fail\tverbs\t{e}\n"
-    print(f"     verbs: {time.monotonic() - start:.0f} s")
-    if args.tally:
-        with open(args.tally, "a", encoding="utf-8") as f:
-            f.write(lines)
-    return status
-
-
 def main():
     parser = outcome.parser(__doc__)
     parser.add_argument("--only", default="", help="tests whose names this regular expression finds")
     parser.add_argument("--inside", action="store_true", help="on this machine, whose devices are changed: in the lab")
     parser.add_argument("--before", default="", help="shell words that the lab runs first")
     args = parser.parse_args()
-    return inside(args) if args.inside else outside(args)
+    if args.inside:
+        return inside(args)
+    job = JOB.format(build=args.build, only=args.only, before=args.before)
+    return in_lab.run("verbs", job, SECONDS, args, modules=MODULES)
 
 
 if __name__ == "__main__":
