@@ -230,6 +230,15 @@ def shown(p, result):
     return result
 
 
+def interface_address(name):
+    """The MAC address of an interface, None if there is none of the name."""
+    try:
+        with open(f"/sys/class/net/{name}/address", encoding="ascii") as f:
+            return f.read().strip()
+    except OSError:
+        return None
+
+
 def bridge_taps(stop):
     """The far ends of two TAPs into a bridge, with other addresses than the ports have, as soon as they come; again
     when one is made anew."""
@@ -240,9 +249,12 @@ def bridge_taps(stop):
     workspace.ip("link", "set", "pbr", "up")
     while not stop.wait(0.05):
         for n in (0, 1):
-            name = f"ptap{n}"
+            name, address = f"ptap{n}", f"06:00:00:00:00:0{n}"
+            # Looked at each time: a driver that is still starting gives the interface the port's own address after us,
+            # and a bridge keeps for itself what comes to an address of its ports.
+            if interface_address(name) not in (None, address):
+                workspace.ip("link", "set", name, "address", address, check=False)
             if os.path.isdir(f"/sys/class/net/{name}") and not os.path.exists(f"/sys/class/net/{name}/master"):
-                workspace.ip("link", "set", name, "address", f"06:00:00:00:00:0{n}", check=False)
                 workspace.ip("link", "set", name, "master", "pbr", check=False)
     workspace.ip("link", "del", "pbr", check=False)
 
