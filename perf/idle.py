@@ -7,25 +7,26 @@ Two nodes on this machine, each with one vCPU that is a thread (tests/net): it i
 both share, once a millisecond, then rests. A round runs every combination once, so that ratios compare neighbours in
 time. With --against FILE every combination is run with that pando-dataplane too: before and after a change.
 
-One object a result: {"fabric", "mode", "program", "rest_cpu_pct", "light_cpu_pct", "p50_us", "p99_us", each as
-[median, lowest, highest] over the rounds}; cpu_pct is the CPU time of one dataplane, of one CPU, all its threads.
-p50 and p99 are of the increments that had to wait: write faults that fetch the page from the other node.
+Results: idle/FABRIC/MODE/VALUE, of --against's idle/FABRIC/MODE/VALUE/against; VALUE is rest_cpu or light_cpu, the CPU
+time of one dataplane in per cent of one CPU, all its threads, or page_p50 or page_p99, of the increments that had to
+wait in a round: write faults that fetch the page from the other node. perf/schema.json says more.
 """
 import argparse
-import json
 import os
 import re
-import statistics
-import subprocess
 import sys
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", "system")]
+sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", "system"),
+                os.path.join(ROOT, "perf", "common")]  # fmt: skip
 import cluster as cl  # noqa: E402
+import output  # noqa: E402
 import run_net  # noqa: E402
 
 FABRICS, MODES = ("shm", "memif", "af_packet", "af_xdp"), ("busy", "yield", "sleep")
-VALUES = ("rest_cpu_pct", "light_cpu_pct", "p50_us", "p99_us")
+VALUES = {"rest_cpu": "%", "light_cpu": "%", "page_p50": "us", "page_p99": "us"}
+IN_ALL = {"seconds": 200, "args": ["--rounds", "2", "--increments", "400"]}
 LIGHT = re.compile(r"light n (\d+) p50 ([\d.]+) p90 [\d.]+ p99 ([\d.]+) us")
 
 
@@ -45,12 +46,8 @@ def run_once(args, program, fabric, mode):
     return rest, light, float(found[2]), float(found[3])
 
 
-def spread(values):
-    return [round(v, 2) for v in (statistics.median(values), min(values), max(values))]
-
-
 def measure(args, programs):
-    """{(fabric, mode, program's name): [the four values of each round, or None]}, and what failed in words"""
+    """{(fabric, mode, program's name): [the four values of each round, or None]}, and what failed, in sentences"""
     rounds, failed = {}, []
     for r in range(args.rounds):
         for fabric in args.fabrics:
@@ -67,9 +64,13 @@ def measure(args, programs):
     return rounds, failed
 
 
+def name_of(fabric, mode, value, program):
+    return f"idle/{fabric}/{mode}/{value}" + ("" if program == "this" else f"/{program}")
+
+
 def results(rounds):
-    return [{"fabric": f, "mode": m, "program": p, **{v: spread([r[i] for r in each if r]) for i, v in enumerate(VALUES)}}
-            for (f, m, p), each in rounds.items() if any(each)]
+    return [output.value(name_of(f, m, v, p), unit, [r[i] for r in each if r])
+            for (f, m, p), each in rounds.items() if any(each) for i, (v, unit) in enumerate(VALUES.items())]  # fmt: skip
 
 
 def ratios(rounds):
@@ -80,21 +81,18 @@ def ratios(rounds):
         if name != "this" or other is None:
             continue
         for i, value in enumerate(VALUES):
-            pairs = [a[i] / b[i] for a, b in zip(each, other) if a and b and b[i] > 0]
+            pairs = [(a[i], b[i]) for a, b in zip(each, other) if a and b and b[i] > 0]
             if pairs:
-                out.append({"name": f"{fabric} {mode} {value}", "value": spread(pairs)})
+                sides = [[p[0] for p in pairs], [p[1] for p in pairs]]
+                names = (name_of(fabric, mode, value, p) for p in ("this", "against"))
+                out.append(output.compared(" : ".join(names), [a / b for a, b in pairs], sides))
     return out
 
 
-def show(out):
-    cell = lambda v: f"{v[0]:g} ({v[1]:g}..{v[2]:g})"
-    print(f"{'fabric, mode, program':<30}{'at rest, % CPU':>22}{'light load, % CPU':>24}{'p50 us':>24}{'p99 us':>28}")
-    for r in out["results"]:
-        print(f"{r['fabric'] + ' ' + r['mode'] + ' ' + r['program']:<30}" + "".join(f"{cell(r[v]):>{w}}" for v, w in zip(VALUES, (22, 24, 24, 28))))
-    for r in out["ratios"]:
-        print(f"ratio this : against, {r['name']}: {cell(r['value'])}")
-    for words in out["failed"]:
-        print("failed: " + words)
+def table(rows):
+    print(f"{'result':<44}{'median':>10}  spread over the rounds")
+    for r in rows:
+        print(f"{r['name']:<44}{r['median']:>10.2f}  {r['low']:g}..{r['high']:g} {r['unit']}")
 
 
 def main():
@@ -118,14 +116,10 @@ def main():
     programs = {"this": cl.find_program(args.build, "pando-dataplane")}
     if args.against:
         programs["against"] = args.against
+    start = time.monotonic()
     rounds, failed = measure(args, programs)
-    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    out = {"schema": 1, "bench": "idle", "revision": revision, "cpus": os.cpu_count(), "rounds": args.rounds,
-           "results": results(rounds), "ratios": ratios(rounds), "failed": failed}
-    if args.json:
-        print(json.dumps(out))
-    else:
-        show(out)
+    del args.vm
+    output.report("idle", args, start, results(rounds), [], failed, table, ratios=ratios(rounds))
     return 1 if failed else 0
 
 

@@ -8,8 +8,8 @@
  * counts from then; at most 8 are under way, so what comes due behind a stall waits, and counts.
  *
  * usage: pando-loss [--rounds N] [--samples N] [--ppm N] [--interval-us N]
- * One JSON object a line: loss/VARIANT/PPM (less the time that a side did not run; "all": with it),
- * and loss/wire with what the wire did.
+ * One JSON object a line: loss/VARIANT/PPM (less the time that a side did not run; PPM/all: with
+ * it), and loss/wire with what the wire did.
  */
 #include <errno.h>
 #include <linux/ethtool.h>
@@ -44,7 +44,7 @@ struct load_result {
     struct hist all;
     uint64_t unanswered, stalls, excused, gap;
     uint32_t rounds;
-    uint64_t p50[RTT_ROUNDS_MAX], p99[RTT_ROUNDS_MAX];
+    uint64_t p50[RTT_ROUNDS_MAX], p99[RTT_ROUNDS_MAX], all_p50[RTT_ROUNDS_MAX];
 };
 
 struct message {
@@ -56,7 +56,7 @@ struct message {
 struct load {
     struct rtt_side *s;
     struct load_result *result;
-    struct hist round;
+    struct hist round, all; /* of this round */
     struct message message[WINDOW];
     uint64_t next_due;
     uint64_t stood_from, stood_to; /* when this side last did not run */
@@ -183,7 +183,7 @@ static void load_answered(struct load *l)
     if (l->answered++ < l->warm)
         return;
     uint64_t took = now - m->due, net = took_net(l, m, took);
-    hist_add(&l->result->all, took);
+    hist_add(&l->all, took);
     hist_add(&l->round, net);
     l->result->stalls += net > STALL_MS * MS;
     l->result->excused += took > STALL_MS * MS && net <= STALL_MS * MS;
@@ -270,8 +270,10 @@ static void load_round(struct rtt_side *s, const struct variant *v, struct load_
         if (atomic_load(&s->shared->gap[i]) > result->gap)
             result->gap = atomic_load(&s->shared->gap[i]);
     result->p50[result->rounds] = hist_quantile(&l.round, 500);
+    result->all_p50[result->rounds] = hist_quantile(&l.all, 500);
     result->p99[result->rounds++] = hist_quantile(&l.round, 990);
     hist_merge(&result->hist, &l.round);
+    hist_merge(&result->all, &l.all);
 }
 
 static void set_rate(struct rtt_side *s, uint32_t ppm)
@@ -299,16 +301,16 @@ static void print(const char *variant, uint32_t ppm, const struct load_result *r
     char name[64];
     snprintf(name, sizeof(name), "loss/%s/%u", variant, ppm);
     result_begin(name, &r->hist);
-    printf(", \"p999\": %.3f, \"all\": {\"n\": %llu, \"p50\": %.3f, \"p99\": %.3f, \"p999\": %.3f}",
-           (double)hist_quantile(&r->hist, 999) / 1e3, (unsigned long long)r->all.count,
-           (double)hist_quantile(&r->all, 500) / 1e3, (double)hist_quantile(&r->all, 990) / 1e3,
-           (double)hist_quantile(&r->all, 999) / 1e3);
     printf(", \"unanswered\": %llu, \"stalls\": %llu, \"stalls_excused\": %llu, "
            "\"poll_gap_max\": %.3f",
            (unsigned long long)r->unanswered, (unsigned long long)r->stalls,
            (unsigned long long)r->excused, (double)r->gap / 1e3);
     print_list("round_p50", r->p50, r->rounds);
     print_list("round_p99", r->p99, r->rounds);
+    printf("}\n");
+    snprintf(name, sizeof(name), "loss/%s/%u/all", variant, ppm);
+    result_begin(name, &r->all);
+    print_list("round_p50", r->all_p50, r->rounds);
     printf("}\n");
 }
 

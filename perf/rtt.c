@@ -15,7 +15,12 @@
 #include "perf/result.h"
 #include "perf/rtt_options.h"
 
-enum { VARIANTS_MAX = RTT_FABRICS * 2 + 3, SHAPES_MAX = 9, FETCH_ASK = 64, SIZE_MAX_BYTES = 1024 };
+enum {
+    VARIANTS_MAX = RTT_FABRICS * 2 + 3 + RTT_UCX,
+    SHAPES_MAX = 9,
+    FETCH_ASK = 64,
+    SIZE_MAX_BYTES = 1024
+};
 
 static struct rtt_result results[VARIANTS_MAX][SHAPES_MAX];
 static struct rtt_shape shapes[SHAPES_MAX];
@@ -51,9 +56,47 @@ static void print(const char *variant, const struct rtt_shape *shape, const stru
     printf("]}\n");
 }
 
+static void open_ucx(struct rtt_side *s, struct rtt_ucx *ucx[RTT_UCX])
+{
+    for (unsigned t = 0; t < RTT_UCX; t++)
+#ifdef PANDO_HAVE_UCX
+        ucx[t] = rtt_ucx_open(s, t);
+#else
+        ucx[t] = NULL;
+    if (s->side == 0)
+        fprintf(stderr, "pando-rtt: UCX is left out: built without libucx-dev\n");
+#endif
+}
+
+/* What UCX has in /dev/shm ends with it. */
+static void close_ucx(struct rtt_ucx *ucx[RTT_UCX])
+{
+#ifdef PANDO_HAVE_UCX
+    for (unsigned t = 0; t < RTT_UCX; t++)
+        rtt_ucx_free(ucx[t]);
+#else
+    (void)ucx;
+#endif
+}
+
+static unsigned list_ucx(struct rtt_ucx *ucx[RTT_UCX], struct rtt_variant *v)
+{
+    unsigned n = 0;
+#ifdef PANDO_HAVE_UCX
+    static const char *const names[RTT_UCX] = {"ucx_tcp", "ucx_shm"};
+    for (unsigned t = 0; t < RTT_UCX; t++)
+        if (ucx[t] != NULL)
+            v[n++] = (struct rtt_variant){names[t], ucx[t], rtt_ucx_ask, rtt_ucx_answer};
+#else
+    (void)ucx;
+    (void)v;
+#endif
+    return n;
+}
+
 /* Returns how many there are. */
 static unsigned list_variants(struct rtt_port *ports[RTT_FABRICS], int *tcp, int *udp,
-                              struct rtt_variant v[VARIANTS_MAX])
+                              struct rtt_ucx *ucx[RTT_UCX], struct rtt_variant v[VARIANTS_MAX])
 {
     static char raw_names[RTT_FABRICS][24];
     unsigned n = 0;
@@ -67,18 +110,20 @@ static unsigned list_variants(struct rtt_port *ports[RTT_FABRICS], int *tcp, int
     v[n++] = (struct rtt_variant){"tcp_spin", tcp, rtt_tcp_spin_ask, rtt_tcp_spin_answer};
     v[n++] = (struct rtt_variant){"tcp_block", tcp, rtt_tcp_block_ask, rtt_tcp_block_answer};
     v[n++] = (struct rtt_variant){"udp_spin", udp, rtt_udp_ask, rtt_udp_answer};
-    return n;
+    return n + list_ucx(ucx, &v[n]);
 }
 
 static void run(struct rtt_side *s)
 {
     struct rtt_port *ports[RTT_FABRICS];
+    struct rtt_ucx *ucx[RTT_UCX];
     struct rtt_variant v[VARIANTS_MAX];
     rtt_fabrics_open(s, (1u << RTT_FABRICS) - 1, ports);
     int tcp = rtt_tcp_open(s), udp = tcp < 0 ? tcp : rtt_udp_open(s);
     if (udp < 0)
         rtt_fail(s, strerror(-udp));
-    unsigned variants = list_variants(ports, &tcp, &udp, v);
+    open_ucx(s, ucx);
+    unsigned variants = list_variants(ports, &tcp, &udp, ucx, v);
     for (uint32_t round = 0; round < s->options->rounds; round++)
         for (unsigned k = 0; k < shape_count; k++)
             for (unsigned i = 0; i < variants; i++)
@@ -91,6 +136,7 @@ static void run(struct rtt_side *s)
     fflush(stdout);
     rtt_twin_barrier(s);
     rtt_fabrics_close(ports);
+    close_ucx(ucx);
     close(tcp);
     close(udp);
     _exit(0);

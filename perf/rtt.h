@@ -26,7 +26,8 @@ enum {
     RTT_ETHERTYPE = 0x88B5,     /* af_packet, on rtt0, as TCP and UDP are */
     RTT_ETHERTYPE_XDP = 0x88B6, /* af_xdp, on rtt1: its XDP program changes how a veth works */
     RTT_CLUSTER = 77,
-    RTT_LOST_MS = 50, /* a request without an answer for so long is sent again, and counted */
+    RTT_LOST_MS = 50,       /* a request without an answer for so long is sent again, and counted */
+    RTT_UCX_ADDRESS = 2048, /* bytes of a UCX worker's address, at most */
 };
 
 struct rtt_shared;
@@ -63,6 +64,8 @@ struct rtt_shared {
     _Atomic uint64_t forwarded, lost; /* loss: frames, since the wire was joined */
     _Atomic uint64_t stood[2];        /* for how long a side did not run, in all: ns */
     _Atomic uint64_t gap[2];          /* the longest time between two of its polls: ns */
+    _Atomic uint32_t ucx_missing;     /* transports of UCX that a side cannot open: a bit each */
+    uint8_t ucx_address[2][RTT_UCX_ADDRESS]; /* each side's, of the one that is being opened */
 };
 
 struct rtt_side {
@@ -154,6 +157,16 @@ void rtt_tcp_block_answer(struct rtt_side *s, void *context);
 int rtt_udp_open(struct rtt_side *s); /* the socket; -errno */
 bool rtt_udp_ask(struct rtt_side *s, void *context);
 void rtt_udp_answer(struct rtt_side *s, void *context);
+
+/* rtt_ucx.c, if built: UCX over TCP on rtt0 and over shared memory, both sides spinning. */
+enum rtt_ucx_transport { RTT_UCX_TCP, RTT_UCX_SHM, RTT_UCX };
+struct rtt_ucx;
+/* Both sides, one transport after the other. NULL: one of them cannot, and says why on standard
+ * error. */
+struct rtt_ucx *rtt_ucx_open(struct rtt_side *s, enum rtt_ucx_transport t);
+void rtt_ucx_free(struct rtt_ucx *u); /* NULL is fine */
+bool rtt_ucx_ask(struct rtt_side *s, void *context);
+void rtt_ucx_answer(struct rtt_side *s, void *context);
 
 /* rtt_wire.c: prints the lengths of frames as a packet socket on rtt0 sees them leave and come, one
  * JSON object a line. Both sides; r is the af_packet port. */

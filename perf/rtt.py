@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""./dev bench rtt: round trips of small messages and of pages, raw and through the transport, beside TCP and UDP.
+"""./dev bench rtt: round trips of small messages and of pages, raw and through the transport, beside TCP, UDP and UCX.
 
 All variants in interleaved rounds between two processes: 32 to 512 bytes there and back; 64 bytes there and a page
 back at MTU 9000 and 1500 (fetch/...); small messages of an open loop over a wire without loss and with 1 %; lengths
-of frames as captured. Times of the open loop are less the time that one of the two processes did not run; "all" is
-with it, one object a run of the tool. raw_FABRIC is the fabric alone, FABRIC the same through RRDP.
-perf/common/measured.py states the schema.
+of frames as captured. Times of the open loop are less the time that one of the two processes did not run; .../all is
+with it. raw_FABRIC is the fabric alone, FABRIC the same through RRDP. tcp_spin, tcp_block and udp_spin are the
+kernel's sockets (TCP_NODELAY), ucx_tcp and ucx_shm UCX's tagged messages over TCP and over shared memory, spinning.
+perf/schema.json says what comes out.
 """
 import os
 import sys
@@ -14,10 +15,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "common"))
 import measured  # noqa: E402
-from measured import judged  # noqa: E402
+from measured import judged, value  # noqa: E402
 
 SIZES = (32, 64, 128, 256, 512)
 FABRICS = ("shm", "memif", "af_packet", "af_xdp")
+IN_ALL = {"seconds": 150, "args": ["--passes", "2"]}
+UCX = ("ucx_tcp", "ucx_shm")
 KERNEL = ("af_packet", "af_xdp")  # through a kernel's interface, as TCP
 PPM = 10000
 MINIMUM = 60  # bytes of the shortest Ethernet frame, without FCS
@@ -54,20 +57,30 @@ def goals_of(rounds):
     return [g for g in out if g]
 
 
+def ratios_of(rounds):
+    """Beside UCX, which nothing was asked of: over the same veth, and in the same memory."""
+    pairs = (("af_packet", "ucx_tcp"), ("af_xdp", "ucx_tcp"), ("shm", "ucx_shm"))
+    names = [(f"rtt/{a}/{n}", f"rtt/{b}/{n}") for a, b in pairs for n in SIZES]
+    names += [(f"fetch/{a}/4096/9000", f"fetch/{b}/4096/9000") for a, b in pairs]
+    return [r for r in (rounds.ratio(a, b) for a, b in names) if r]
+
+
 def results_of(rounds):
     out = []
     for name in sorted(rounds.names("rtt/") + rounds.names("fetch/")):
         out.append(rounds.time_row(name, lost=rounds.get(name, "lost")))
     for name in rounds.names("loss/"):
         if name == "loss/wire":
-            frames = {k: rounds.get(name, k) for k in ("forwarded", "lost")}
-            out.append({"name": name, "unit": "frames", **frames})
-            continue
-        more = {key: rounds.get(name, key) for key in ("unanswered", "stalls", "stalls_excused", "poll_gap_max")}
-        more |= {"p999": round(rounds.quantile(name, 0.999), 3), "all": rounds.get(name, "all")}
-        out.append(rounds.time_row(name, **more))
+            lost, forwarded = rounds.get(name, "lost"), rounds.get(name, "forwarded")
+            out.append(value(name, "frames", [lost], counts={"forwarded": forwarded}))
+        elif name.endswith("/all"):
+            out.append(rounds.time_row(name))
+        else:
+            counts = ("unanswered", "stalls", "stalls_excused", "poll_gap_max")
+            out.append(rounds.time_row(name, **{key: rounds.get(name, key) for key in counts}))
     for name in rounds.names("wire/"):
-        out.append({"name": name, "unit": "bytes", **{k: rounds.get(name, k) for k in ("n", "min", "max")}})
+        n, low, high = (rounds.get(name, k) for k in ("n", "min", "max"))
+        out.append(value(name, "bytes", [low, high] if n else [0], counts={"frames": n}))
     return out
 
 
@@ -80,7 +93,7 @@ def look_twice(rounds, missing):
     for name in rounds.names("wire/"):
         if rounds.get(name, "n") == 0:
             missing.append(f"{name}: no such frame was captured")
-    for name in (n for n in rounds.names("loss/") if n != "loss/wire"):
+    for name in (n for n in rounds.names("loss/") if n != "loss/wire" and not n.endswith("/all")):
         if rounds.get(name, "unanswered"):
             missing.append(f"{name}: {rounds.get(name, 'unanswered')} messages had no answer")
     if "loss/wire" in rounds and rounds.get("loss/wire", "lost") == 0:
@@ -104,16 +117,17 @@ def remarks_on(rounds):
 def table(results):
     print(f"{'result':<30}{'n':>9}{'p50':>10}{'spread of p50':>22}{'p99':>11}  us")
     for r in (r for r in results if r["unit"] == "us"):
-        spread = f"{r['p50_low']:.2f}..{r['p50_high']:.2f}"
-        more = ""
-        if "p999" in r:
-            more = f"  p99.9 {r['p999']:.1f}; {r['stalls']} stalls, {r['stalls_excused']} of a side that did not run"
+        spread, counts = f"{r['p50_low']:.2f}..{r['p50_high']:.2f}", r.get("counts", {})
+        more = f"  p99.9 {r['p999']:.1f}" if "p999" in r and r["name"].startswith("loss/") else ""
+        if "stalls" in counts:
+            more += f"; {counts['stalls']} stalls, {counts['stalls_excused']} of a side that did not run"
         print(f"{r['name']:<30}{r['n']:>9}{r['p50']:>10.2f}{spread:>22}{r['p99']:>11.2f}{more}")
     for r in (r for r in results if r["unit"] == "frames"):
-        print(f"{r['name']:<30} {r['forwarded']} frames forwarded, {r['lost']} lost, in all rounds together")
+        print(f"{r['name']:<30} {r['median']:g} of {r['counts']['forwarded']} frames lost, in all rounds together")
     for r in (r for r in results if r["unit"] == "bytes"):
-        ether = max(r["max"], MINIMUM)
-        print(f"{r['name']:<30}{r['n']:>9} frames of {r['min']}..{r['max']} bytes at the device, {ether} on Ethernet")
+        ether = max(r["high"], MINIMUM)
+        print(f"{r['name']:<30}{r['counts']['frames']:>9} frames of {r['low']}..{r['high']} bytes at the device, "
+              f"{ether} on Ethernet")  # fmt: skip
 
 
 def main():
@@ -123,8 +137,11 @@ def main():
     for name in FABRICS:
         if f"rtt/{name}/64" not in rounds:
             missing.append(f"{name}: left out; standard error says why")
+    missing += [f"{n}: left out: libucx-dev was not there when it was built, or standard error says why"
+                for n in UCX if f"rtt/{n}/64" not in rounds]  # fmt: skip
     look_twice(rounds, missing)
-    measured.report("rtt", args, start, results_of(rounds), goals_of(rounds), missing, table, remarks_on(rounds))
+    measured.report("rtt", args, start, results_of(rounds), goals_of(rounds), missing, table, remarks_on(rounds),
+                    ratios=ratios_of(rounds))  # fmt: skip
     return 1 if missing else 0
 
 

@@ -5,7 +5,7 @@
 Pages a second, and pages for a second of CPU time of both sides together, at MTU 9000 and 1500, in interleaved
 rounds. A side that polls uses its core up even while it waits; tcp_block sleeps, so it is the harder peer for each
 core-second. TCP hands the kernel what a veth passes on in pieces of 64 KiB, whatever the MTU; RRDP sends frames.
-perf/common/measured.py states the schema; results have pages_s and pages_core_s, each {median, low, high}.
+perf/schema.json says what comes out.
 """
 import os
 import statistics
@@ -19,6 +19,7 @@ MTUS = (9000, 1500)
 FABRICS = ("shm", "memif", "af_packet", "af_xdp")
 PEERS = ("tcp_spin", "tcp_block")
 CORE = "round_pages_core_s"
+IN_ALL = {"seconds": 60, "args": ["--passes", "2"]}
 
 
 def runs_of(args):
@@ -35,22 +36,19 @@ def goals_of(rounds):
     return [g for g in out if g]
 
 
-def spread(values):
-    return {"median": round(statistics.median(values)), "low": round(min(values)), "high": round(max(values))}
-
-
 def results_of(rounds):
-    return [{"name": n, "unit": "pages", "rounds": len(rounds.get(n, CORE)),
-             "pages_s": spread(rounds.get(n, "round_pages_s")), "pages_core_s": spread(rounds.get(n, CORE))}
-            for n in rounds.names("stream/")]  # fmt: skip
+    """Pages a second, and .../core: for a second of CPU time of both sides together."""
+    out = []
+    for n in rounds.names("stream/"):
+        out.append(measured.value(n, "pages/s", rounds.get(n, "round_pages_s"), 0))
+        out.append(measured.value(f"{n}/core", "pages/core_s", rounds.get(n, CORE), 0))
+    return out
 
 
 def table(results):
-    print(f"{'result':<30}{'rounds':>8}{'pages/s':>10}{'spread':>18}{'a core-second':>16}{'spread':>18}")
+    print(f"{'result':<36}{'rounds':>8}{'pages':>10}  spread")
     for r in results:
-        a, b = r["pages_s"], r["pages_core_s"]
-        one, two = f"{a['low']}..{a['high']}", f"{b['low']}..{b['high']}"
-        print(f"{r['name']:<30}{r['rounds']:>8}{a['median']:>10}{one:>18}{b['median']:>16}{two:>18}")
+        print(f"{r['name']:<36}{r['rounds']:>8}{r['median']:>10g}  {r['low']:g}..{r['high']:g} {r['unit']}")
 
 
 def main():

@@ -4,19 +4,20 @@
 
 Debian's kernel on two nodes with a vCPU each does nothing for a while: what travels then is the kernel's own
 doing, messages a second. In the lab VM with all the words that it needs to come up at all, less one of them at
-a time; on hardware with none, plus one at a time. One boot each (--rounds for more): minutes a boot in the lab VM.
+a time; on hardware with none, plus one at a time. One boot each (--rounds for more): minutes a boot in the lab VM, so
+it is no part of ./dev bench all. Results: tuning/VARIANT/messages and /faults; perf/schema.json says more.
 """
 import argparse
-import json
 import os
-import statistics
+import re
 import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-for part in ("linux", "system"):
-    sys.path.insert(0, os.path.join(ROOT, "tests", part))
+for part in ("tests/linux", "tests/system", "perf/common"):
+    sys.path.insert(0, os.path.join(ROOT, part))
 import image  # noqa: E402
+import output  # noqa: E402
 import place as places  # noqa: E402
 
 # The word, as over_nodes.py --without knows it, and as it is added; what it does.
@@ -71,6 +72,7 @@ def main():
     args = parser.parse_args()
     if not 5 <= args.seconds <= 600 or not 1 <= args.rounds <= 20:
         parser.error("--seconds 5..600, --rounds 1..20")
+    start = time.monotonic()
     place, build = places.Place(), os.path.abspath(args.build)
     try:
         places.prepare(build)
@@ -82,33 +84,30 @@ def main():
     rows, missing = {name: [] for name in chosen}, {}
     try:
         for name in list(chosen) * args.rounds:
-            start = time.monotonic()
+            booting = time.monotonic()
             traffic, why = boot(place, chosen[name][0], args.seconds, build, os.path.join(places.lab.CACHE, "tuning"))
             if traffic:
                 rows[name].append(traffic)
             else:
                 missing[name] = why
             said = why or "{messages} messages, {faults} faults in {seconds} s".format(**traffic)
-            print(f"tuning: {name}: {said}; the boot took {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+            print(f"tuning: {name}: {said}; the boot took {time.monotonic() - booting:.0f} s", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         missing["the rest"] = "stopped by a signal"
     results = []
-    for name, samples in rows.items():
-        if samples:
-            rate = {key: statistics.median(s[key] / s["seconds"] for s in samples) for key in ("messages", "faults")}
-            results.append({"name": name, "words": chosen[name][1], "boots": len(samples), "messages_per_s": round(rate["messages"], 1),
-                            "faults_per_s": round(rate["faults"], 1)})  # fmt: skip
-    out = {"schema": 1, "bench": "tuning", "place": place.why, "lab": place.lab, "idle_seconds": args.seconds, "results": results,
-           "not_measured": [f"{n}: {why}" for n, why in missing.items()]}  # fmt: skip
-    if args.json:
-        print(json.dumps(out))
-        return 1 if missing else 0
-    print(f"{'':<18}{'messages/s':>12}{'faults/s':>10}  boots")
-    for row in results:
-        print(f"{row['name']:<18}{row['messages_per_s']:>12}{row['faults_per_s']:>10}{row['boots']:>7}  {row['words']}")
-    for text in out["not_measured"]:
-        print(f"not measured: {text}")
+    for name, samples in ((n, s) for n, s in rows.items() if s):
+        for key in ("messages", "faults"):
+            results.append(output.value(f"tuning/{re.sub('[^a-z0-9_.=]', '_', name)}/{key}", f"{key}/s",
+                                        [s[key] / s["seconds"] for s in samples], 1, note=chosen[name][1]))  # fmt: skip
+    failed = [f"{n}: {why}" for n, why in missing.items()]
+    output.report("tuning", args, start, results, [], failed, table, [f"measured in: {place.why}"])
     return 1 if missing else 0
+
+
+def table(rows):
+    print(f"{'result':<36}{'a second':>10}{'boots':>7}")
+    for r in rows:
+        print(f"{r['name']:<36}{r['median']:>10}{r['rounds']:>7}  {r['note']}")
 
 
 if __name__ == "__main__":

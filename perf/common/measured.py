@@ -1,46 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What benches do with the lines that measuring tools print: put rounds together, compare, print.
+"""What benches do with the lines that measuring tools print: put rounds together, compare.
 
-The JSON object of a bench, schema 1:
-  schema, bench, revision (of git), dirty, host, seconds (of measuring)
-  results: a list of objects with `name` and `unit`. Times: n, p50 (median over the rounds of each round's median),
-    p50_low, p50_high (their spread), p99, max (of all samples); other members as the bench says. A latency's samples
-    are added up over the rounds; percentiles are never averaged.
-  goals: {name, value, low, high, goal, sense, met, short_by}: a ratio of two results, median over the rounds of the
-    ratio of neighbours in time, and its spread; sense "<=" or ">="; short_by: 0 if met, else by how much it is missed
-  not_measured, remarks: lists of sentences; with any of the former the bench ends with 1
-Nothing in it is a threshold: a bench that misses a goal says so, and that is all.
+output.py makes the object of it, in the form of perf/schema.json, and prints it; its names are here as well.
+Names are bench/variant/parameters. A latency's samples are added up over the rounds; percentiles are never averaged.
+A bench that lacks something says so in not_measured, and ends with 1. Nothing is a threshold: a bench that misses a
+goal says so, and that is all.
 """
 import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
-import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from output import compared, git, histogram, host, judged, quantile, report, value  # noqa: F401
+
 TOOL_SECONDS = 240
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
-
-
-def git(*args):
-    done = subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
-
-
-def host():
-    try:
-        with open("/proc/cpuinfo") as f:
-            cpu = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "unknown")
-    except OSError:
-        cpu = "unknown"
-    load = [round(v, 2) for v in os.getloadavg()]
-    return {"kernel": platform.release(), "cpus": os.cpu_count(), "cpu": cpu, "load": load}
 
 
 class ToolError(Exception):
@@ -148,51 +126,28 @@ class Rounds:
         return self.lines[name][key]
 
     def quantile(self, name, p):
-        """Microseconds: the largest value of the bucket that holds the sample of this rank."""
-        buckets, seen = self.lines[name]["buckets"], 0
-        want = p * sum(buckets.values())
-        for top in sorted(buckets):
-            seen += buckets[top]
-            if seen >= want:
-                return min(top / 1e3, self.lines[name]["max"])
-        return 0.0
+        """Microseconds."""
+        return min(quantile(self.lines[name]["buckets"], p) / 1e3, self.lines[name]["max"])
 
-    def time_row(self, name, **more):
-        rounds = self.lines[name]["round_p50"]
-        return {"name": name, "unit": "us", "n": self.lines[name]["n"], "p50": round(statistics.median(rounds), 3),
-                "p50_low": min(rounds), "p50_high": max(rounds), "p99": round(self.quantile(name, 0.99), 3),
-                "max": self.lines[name]["max"], **more}  # fmt: skip
+    def time_row(self, name, **counts):
+        line = self.lines[name]
+        return histogram(name, line["buckets"], line["round_p50"], line["max"],
+                         round_p99=line.get("round_p99", ()), counts=counts)  # fmt: skip
+
+    def pairs(self, a, b, key):
+        """(the ratio of each round, the rounds of both sides); None if one of them is missing."""
+        if a not in self or b not in self:
+            return None
+        sides = self.get(a, key), self.get(b, key)
+        each = [x / y for x, y in zip(*sides) if y > 0]
+        return (each, sides) if each else None
 
     def goal(self, a, b, limit, sense="<=", key="round_p50"):
         """a : b against a limit; None if one of them is missing."""
-        if a not in self or b not in self:
-            return None
-        each = [x / y for x, y in zip(self.get(a, key), self.get(b, key)) if y > 0]
-        return judged(f"{a} : {b}", each, limit, sense) if each else None
+        found = self.pairs(a, b, key)
+        return found and judged(f"{a} : {b}", found[0], limit, sense, found[1])
 
-
-def judged(name, each, limit, sense="<="):
-    value = round(statistics.median(each), 3)
-    over = value - limit if sense == "<=" else limit - value
-    return {"name": name, "value": value, "low": round(min(each), 3), "high": round(max(each), 3), "goal": limit,
-            "sense": sense, "met": over <= 0, "short_by": round(max(over, 0), 3)}  # fmt: skip
-
-
-def report(bench, args, start, results, goals, missing, table, remarks=()):
-    """Prints the object as the last line, or the table and the goals."""
-    out = {"schema": 1, "bench": bench, "revision": git("rev-parse", "HEAD"),
-           "dirty": bool(git("status", "--porcelain")), "host": host(),
-           "seconds": round(time.monotonic() - start, 1), "results": results, "goals": goals,
-           "not_measured": missing, "remarks": list(remarks)}  # fmt: skip
-    if args.json:
-        print(json.dumps(out))
-        return
-    table(results)
-    for g in goals:
-        end = "met" if g["met"] else f"short by {g['short_by']}"
-        spread = f"({g['low']}..{g['high']})"
-        print(f"{g['name']:<50}{g['value']:>9} {spread:<18} goal {g['sense']} {g['goal']:<6} {end}")
-    for text in remarks:
-        print(f"remark: {text}")
-    for text in missing:
-        print(f"not measured: {text}")
+    def ratio(self, a, b, key="round_p50"):
+        """a : b, of which nothing is asked; None likewise."""
+        found = self.pairs(a, b, key)
+        return found and compared(f"{a} : {b}", *found)
