@@ -173,7 +173,8 @@ def settings_of(args):
     return {k: plain(v) for k, v in sorted(vars(args).items()) if k not in ("build", "json")}
 
 
-def built(bench, args, start, results, goals, missing, remarks=(), ratios=(), waterfalls=(), config=None, floor=None):
+def built(bench, args, start, results, goals, missing, remarks=(), ratios=(), waterfalls=(), config=None, floor=None,
+          benches=None):
     """The object. start: time.monotonic() at the bench's; config: the text of the cluster's configuration, if any;
     floor: noise() if the bench has measured it itself. What else is missing is appended to missing."""
     settings = settings_of(args)
@@ -188,6 +189,8 @@ def built(bench, args, start, results, goals, missing, remarks=(), ratios=(), wa
            "noise": floor, "results": results, "ratios": list(ratios), "goals": goals,
            "waterfalls": list(waterfalls), "not_measured": [sentence(t) for t in missing],
            "remarks": [sentence(t) for t in remarks]}  # fmt: skip
+    if benches is not None:
+        out["benches"] = benches
     wrong = schema.check(out)
     if wrong:
         raise SystemExit(f"{bench}: not what perf/schema.json asks for: " + "; ".join(wrong[:5]))

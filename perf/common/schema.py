@@ -4,6 +4,7 @@
 A result is foreign to whoever reads it: it may come from another machine. read() and check() are the border; behind
 them names, numbers and lengths are as the schema says, and only sentences can hold any character but control codes.
 """
+import functools
 import json
 import math
 import os
@@ -69,6 +70,7 @@ def check(out):
     return wrong or [*rules(out)]
 
 
+@functools.lru_cache
 def validator():
     with open(FILE, encoding="utf-8") as f:
         return jsonschema.Draft202012Validator(json.load(f))

@@ -5,7 +5,7 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim model fuzz net kvm litmus churn kill fabric offload bad run system (default: these); system is
+# Suites: pure sim model fuzz net kvm litmus churn kill fabric offload bad run bench system (default: these); system is
 # Debian's kernel over several nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM,
 # about 8 minutes; with --full all cases, an hour. By name or with --full: lab (bare-metal guests over two nodes in the
 # lab VM, under nested paging, about 5 minutes); offload's second half (NICs by DPDK, who fences and steers: on emulated
@@ -187,7 +187,7 @@ on_kvm() {
 run_script() {
     local name=$1 status=0
     shift
-    python3 "tests/system/$name" "$@" || status=$?
+    "${python:-python3}" "tests/system/$name" "$@" || status=$?
     case $status in
     0 | 3) ;;
     *)
@@ -300,6 +300,14 @@ suite_run() {
     run_script run_tests.py --build build --tally "$TALLY"
 }
 
+suite_bench() {
+    local python=python3
+    say "bench: the report's page as Chromium shows it (half a minute; what makes it is pure's)"
+    (cmd_setup quiet look) || echo "     without what Chromium shows"
+    [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3 # the one that Debian's packages are for
+    run_script ../bench/look.py --tally "$TALLY"
+}
+
 cmd_test() {
     local suites='' builds='' s
     NAMED=1
@@ -308,14 +316,14 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | verbs | system) suites="$suites $1" ;;
+        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | fabric | offload | bad | run | bench | lab | verbs | system) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
         NAMED=0
-        suites='pure sim model fuzz net kvm litmus churn kill fabric offload bad run system'
+        suites='pure sim model fuzz net kvm litmus churn kill fabric offload bad run bench system'
         if [ "$FULL" = 1 ]; then suites="$suites lab verbs"; fi
     fi
     say "seed $SEED; suites: $suites"
