@@ -26,6 +26,7 @@ void hist_add(struct hist *h, uint64_t value)
 {
     h->bucket[hist_index(value)]++;
     h->count++;
+    h->sum += value;
     if (value > h->max)
         h->max = value;
 }
@@ -35,6 +36,7 @@ void hist_merge(struct hist *dst, const struct hist *src)
     for (uint32_t i = 0; i < HIST_BUCKETS; i++)
         dst->bucket[i] += src->bucket[i];
     dst->count += src->count;
+    dst->sum += src->sum;
     if (src->max > dst->max)
         dst->max = src->max;
 }

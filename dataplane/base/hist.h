@@ -18,6 +18,7 @@ enum {
 struct hist {
     uint64_t count;
     uint64_t max;
+    uint64_t sum; /* of all samples, modulo 2^64 */
     uint64_t bucket[HIST_BUCKETS];
 };
 

@@ -155,6 +155,14 @@ static inline const struct config_node *config_node_of(const struct pando_config
 /* Prints the reference table (Markdown) to a stream. */
 void config_print_reference(int fd);
 
+/* Calls each for every key, in the order of the reference, nodes by number, with the value in force
+ * as the file would say it ("[0, 1]" for a list; cut after CONFIG_VALUE_MAX - 1 bytes) and whether
+ * that is the default. vm.vcpu_homes and fabric.ladder, where left out, are shown as
+ * they were derived. */
+enum { CONFIG_VALUE_MAX = 1280 };
+typedef void config_each(void *arg, const char *path, const char *value, bool is_default);
+void config_show(const struct pando_config *cfg, config_each *each, void *arg);
+
 /* "0000:03:00.0": domain, bus, device, function of a PCI device. */
 bool config_is_pci(const char *device);
 

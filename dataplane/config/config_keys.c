@@ -77,8 +77,7 @@ int config_fail(const struct config_context *ctx, int error, const char *fmt, ..
     return error;
 }
 
-/* The key as a person would write its path: "vm.ram_mib", "nodes[1].id", "cluster". */
-static void key_path(const struct config_key *k, unsigned index, char *buf, size_t size)
+void config_key_path(const struct config_key *k, unsigned index, char *buf, size_t size)
 {
     if (k->section == CONFIG_SECTION_TOP)
         snprintf(buf, size, "%s", k->key);
@@ -147,7 +146,7 @@ static int reject(const struct config_context *ctx, const struct config_key *k, 
 {
     char path[96], allowed[160];
 
-    key_path(k, index, path, sizeof(path));
+    config_key_path(k, index, path, sizeof(path));
     key_allowed(k, allowed, sizeof(allowed));
     return config_fail(ctx, -EINVAL, "%s: '%.64s' is not allowed; allowed: %s", path, value,
                        allowed);
@@ -311,7 +310,7 @@ int config_store(const struct config_context *ctx, enum config_section section, 
         }
         memcpy(&text, from, sizeof(text));
         if (!text && !k->def) {
-            key_path(k, index, path, sizeof(path));
+            config_key_path(k, index, path, sizeof(path));
             return config_fail(ctx, -EINVAL, "%s is missing: %s", path, k->doc);
         }
         if (!store_scalar(k, text ? text : k->def, at))

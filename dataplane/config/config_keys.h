@@ -281,6 +281,8 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const size_t config_keys_count;
 const char *config_section_name(enum config_section s);
+/* The key as a person would write its path: "vm.ram_mib", "nodes[1].id", "cluster". */
+void config_key_path(const struct config_key *k, unsigned index, char *buf, size_t size);
 
 /* Where messages come from and go to. */
 struct config_context {

@@ -292,6 +292,7 @@ static void tell_time(struct engine *e)
         rrdp_stalled(e->rrdp, now - e->now);
     }
     e->now = now;
+    loop_time_round(&e->time, now);
 }
 
 int engine_run(struct engine *e)
@@ -328,8 +329,10 @@ int engine_run(struct engine *e)
          */
         e->count.rounds++;
         e->count.rounds_useful += useful;
+        e->time.useful = useful;
         idle_round(e, useful);
     }
+    loop_time_round(&e->time, engine_now());
     return e->status;
 }
 

@@ -13,7 +13,7 @@
  *   control.c    the glue's socket
  *   glue.c       the glue's rings, interrupts, waking
  *   clock.c      TSC stamps, exchanges, the published clock
- *   idle.c       descriptors, poll modes
+ *   idle.c       descriptors, poll modes; loop_time.h: where the loop's time goes
  *   summary.c    counters as JSON
  *   telemetry.c  DPDK telemetry
  *
@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "dataplane/base/hist.h"
 #include "dataplane/base/topk.h"
@@ -34,6 +35,7 @@
 #include "dataplane/clock/clock.h"
 #include "dataplane/coherence/coherence.h"
 #include "dataplane/config/config.h"
+#include "dataplane/engine/loop_time.h"
 #include "dataplane/fabric/fabric.h"
 #include "dataplane/memory/ram.h"
 #include "dataplane/memory/zap.h"
@@ -114,6 +116,8 @@ struct engine_counters {
     uint64_t fabric_changes; /* the port was replaced by the next rung's */
     uint64_t puts_not_copied, data_not_copied, glue_bytes, backlog_high, tx_no_room, violations;
     uint64_t page_tables[COH_FAULT_KINDS]; /* faults whose page is laid out like a page table */
+    /* Messages that are not the coherence core's, by kind: that one counts its own. */
+    uint64_t tx[WIRE_KIND_LIMIT], rx[WIRE_KIND_LIMIT];
 };
 
 /* A message under way from one (peer, class). */
@@ -213,6 +217,8 @@ struct engine {
     uint64_t crowded_until; /* idle.c */
 
     struct engine_counters count;
+    struct loop_time time;
+    clockid_t cpu_clock; /* of the loop's thread */
     struct hist latency[COH_FAULT_KINDS];
     struct topk hot; /* pages, by faults that ended with a mapping here */
     char violation[256];
@@ -299,8 +305,10 @@ char *summary_text(const struct engine *e,
                    const char *section); /* malloc'd JSON; NULL section: all */
 int telemetry_open(struct engine *e);
 void telemetry_close(void);
-/* No reader between them: around what closes things that are shown. */
-void telemetry_hold(void);
+/* No reader between them: around what closes things that are shown. The loop never waits for a
+ * reader: false, if there is one; it is to try again soon, and no further reader begins until then.
+ */
+bool telemetry_try_hold(void);
 void telemetry_release(void);
 
 /* Tags of watched descriptors: a kind and, for blocks, an index. */

@@ -90,8 +90,11 @@ bool idle_poll_fds(struct engine *e, uint64_t timeout_ns)
     struct epoll_event ev[ENGINE_FDS];
     struct timespec t = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
                          .tv_nsec = (long)(timeout_ns % 1000000000u)};
+    uint64_t before = timeout_ns == 0 ? 0 : engine_now();
     int n = timeout_ns == 0 ? epoll_wait(e->epoll_fd, ev, ENGINE_FDS, 0)
                             : epoll_pwait2(e->epoll_fd, ev, ENGINE_FDS, &t, NULL);
+    if (timeout_ns != 0)
+        loop_time_gave(&e->time, LOOP_SLEEP, engine_now() - before);
     bool useful = false;
     e->paused = false;
     for (int i = 0; i < n; i++)
@@ -120,11 +123,13 @@ static void give_away(struct engine *e)
     if (e->cfg->poll.mode == CONFIG_POLL_SLEEP && before < e->crowded_until) {
         struct timespec t = {0, SLEEP_MIN_US * (long)US};
         nanosleep(&t, NULL);
+        loop_time_gave(&e->time, LOOP_SLEEP, engine_now() - before);
         return;
     }
     e->count.yields++;
     sched_yield();
     uint64_t after = engine_now();
+    loop_time_gave(&e->time, LOOP_YIELD, after - before);
     if (after - before > CROWDED_AFTER_US * US) {
         e->count.crowded++;
         e->crowded_until = after + CROWDED_FOR_US * US;
@@ -150,7 +155,7 @@ static void block(struct engine *e)
     if (e->port->ops->arm(e->port)) {
         if (!glue_pending(e) && !faults_idle_pending(e)) {
             e->count.sleeps++;
-            idle_poll_fds(e, ns);
+            e->time.useful |= idle_poll_fds(e, ns);
         }
         e->port->ops->disarm(e->port);
     }

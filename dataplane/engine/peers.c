@@ -87,7 +87,10 @@ static void look_at_fabric(struct engine *e)
 {
     if (port_look(e->port) == NULL)
         return;
-    telemetry_hold(); /* a reader may keep us waiting: only where there is a reason */
+    if (!telemetry_try_hold()) {
+        e->gone_at = e->now + MS;
+        return;
+    }
     if (fabric_look(&e->fabric)) {
         e->port = e->fabric.port;
         e->wait_fd_known = false; /* the old one left the epoll set when it was closed */

@@ -144,6 +144,7 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
     rx->mode = RX_NONE;
     if (mode == RX_SWALLOW || mode == RX_NONE)
         return;
+    e->count.rx[rx->header[0]]++; /* of a kind that exists: begin() looked */
     if (mode == RX_GLUE) {
         struct wire_glue g;
         enum wire_error err = wire_glue_unpack(rx->header, WIRE_MSG_HEADER, s->cls, len, &g);

@@ -12,7 +12,7 @@
 #include "dataplane/engine/engine.h"
 #include "dataplane/port/verbs.h"
 
-enum { SUMMARY_HOT_PAGES = 10 };
+enum { SUMMARY_HOT_PAGES = 32 };
 
 static void put(json_t *o, const char *key, uint64_t value)
 {
@@ -30,6 +30,19 @@ static void put_us(json_t *o, const char *key, uint64_t ns)
     json_object_set_new(o, key, json_real((double)ns / 1e3));
 }
 
+/* The used buckets: [largest value, samples]. */
+static json_t *buckets(const struct hist *h)
+{
+    json_t *all = json_array();
+    for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+        uint64_t n = h->bucket[i];
+        if (n > 0)
+            json_array_append_new(all,
+                                  json_pack("[I,I]", (json_int_t)hist_upper(i), (json_int_t)n));
+    }
+    return all;
+}
+
 static json_t *faults(const struct engine *e)
 {
     static const char *const name[COH_FAULT_KINDS] = {"read", "write", "upgrade", "spurious"};
@@ -45,6 +58,8 @@ static json_t *faults(const struct engine *e)
         put_us(o, "p90_us", hist_quantile(h, 900));
         put_us(o, "p99_us", hist_quantile(h, 990));
         put_us(o, "max_us", h->max);
+        put(o, "sum_ns", h->sum);
+        json_object_set_new(o, "buckets", buckets(h));
         json_object_set_new(all, name[k], o);
     }
     return all;
@@ -56,11 +71,12 @@ static json_t *messages(const struct engine *e)
     const struct coh_counters *c = coh_counters(e->coh);
     for (unsigned k = 0; k < WIRE_KIND_LIMIT; k++) {
         const struct wire_kind_info *info = wire_kind_info((uint8_t)k);
-        if (info->name == NULL || info->family != WIRE_FAMILY_COH)
+        if (info->name == NULL)
             continue;
+        bool coh = info->family == WIRE_FAMILY_COH;
         json_t *o = json_object();
-        put(o, "tx", c->tx[k]);
-        put(o, "rx", c->rx[k]);
+        put(o, "tx", coh ? c->tx[k] : e->count.tx[k]);
+        put(o, "rx", coh ? c->rx[k] : e->count.rx[k]);
         json_object_set_new(all, info->name, o);
     }
     return all;
@@ -276,6 +292,22 @@ static json_t *coherence(const struct engine *e)
     return o;
 }
 
+/* Those that were seen: "IS_D>IS_P". */
+static json_t *transitions(const struct engine *e)
+{
+    const struct coh_counters *c = coh_counters(e->coh);
+    json_t *all = json_object();
+    for (unsigned from = 0; from < COH_STATES; from++)
+        for (unsigned to = 0; to < COH_STATES; to++) {
+            char key[32];
+            if (c->transitions[from][to] == 0)
+                continue;
+            snprintf(key, sizeof(key), "%s>%s", coh_state_name(from), coh_state_name(to));
+            put(all, key, c->transitions[from][to]);
+        }
+    return all;
+}
+
 /* By page number, the hottest first: its faults here are "faults" at least and up to "over" more.
  */
 static json_t *hot_pages(const struct engine *e)
@@ -327,13 +359,22 @@ static json_t *peers(const struct engine *e)
 
 static json_t *loop(const struct engine *e)
 {
+#define X(ID, name) name "_ns",
+    static const char *const state[LOOP_STATES] = {LOOP_STATE_LIST(X)};
+#undef X
     const struct engine_counters *c = &e->count;
-    json_t *o = json_object();
+    struct timespec cpu;
+    json_t *o = json_object(), *found = json_object();
     put(o, "rounds", c->rounds);
     put(o, "useful", c->rounds_useful);
     put(o, "empty", c->rounds - c->rounds_useful);
     for (unsigned i = 0; i < ENGINE_STEPS; i++)
-        put(o, engine_step_name(i), c->found[i]);
+        put(found, engine_step_name(i), c->found[i]);
+    json_object_set_new(o, "found", found);
+    for (unsigned i = 0; i < LOOP_STATES; i++)
+        put(o, state[i], e->time.ns[i]);
+    if (clock_gettime(e->cpu_clock, &cpu) == 0)
+        put(o, "cpu_ns", (uint64_t)cpu.tv_sec * 1000000000 + (uint64_t)cpu.tv_nsec);
     put(o, "sleeps", c->sleeps);
     put(o, "yields", c->yields);
     put(o, "crowded", c->crowded);
@@ -399,7 +440,10 @@ static json_t *rings(const struct engine *e)
     put(o, "kicks", e->count.kicks);
     put(o, "futex_wakes", e->count.futex_wakes);
     put(o, "buffer_stalls", e->count.buffer_stalls);
+    put(o, "backlog", e->late_pool.used);
+    put(o, "buffers", e->buffers.used);
     put(o, "buffers_high", e->buffers.high_water);
+    put(o, "pins", e->freeze.pins.used);
     put(o, "pins_high", e->freeze.pins.high_water);
     put(o, "staging_high", e->freeze.staging.high_water);
     return o;
@@ -431,6 +475,29 @@ static json_t *clock_section(const struct engine *e)
     return o;
 }
 
+static void put_key(void *all, const char *path, const char *value, bool is_default)
+{
+    if (!is_default)
+        put_text(all, path, value);
+}
+
+/* The keys whose value is not the default. */
+static json_t *config(const struct engine *e)
+{
+    json_t *o = json_object();
+    char hash[20];
+    snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)e->cfg->hash);
+    put_text(o, "hash", hash);
+    config_show(e->cfg, put_key, o);
+    return o;
+}
+
+static const char *phase_name(const struct engine *e)
+{
+    static const char *const name[] = {"joining", "running", "leaving"};
+    return name[e->phase];
+}
+
 static json_t *everything(const struct engine *e)
 {
     struct rrdp_counters t = transport_sum(e);
@@ -444,6 +511,9 @@ static json_t *everything(const struct engine *e)
         if (e->cfg->vm.vcpu_home[v] == e->self)
             json_array_append_new(vcpus, json_integer((json_int_t)v));
     json_object_set_new(o, "vcpus", vcpus);
+    put_text(o, "phase", phase_name(e));
+    put_text(o, "vm", e->cfg->vm.name);
+    put(o, "vmm_node", e->cfg->vm.vmm_node);
     json_object_set_new(o, "vmm", json_boolean(e->self == e->cfg->vm.vmm_node));
     put_text(o, "stop", e->orderly ? "" : e->stop_text);
     put_text(o, "ended", e->stop_text);
@@ -454,11 +524,13 @@ static json_t *everything(const struct engine *e)
     json_object_set_new(o, "fault_filter", fault_filter(e));
     json_object_set_new(o, "port", port(e));
     json_object_set_new(o, "coherence", coherence(e));
+    json_object_set_new(o, "transitions", transitions(e));
     json_object_set_new(o, "peers", peers(e));
     json_object_set_new(o, "loop", loop(e));
     json_object_set_new(o, "copies", copies(e, &t));
     json_object_set_new(o, "rings", rings(e));
     json_object_set_new(o, "clock", clock_section(e));
+    json_object_set_new(o, "config", config(e));
     json_object_set_new(o, "hot_pages", hot_pages(e)); /* last: telemetry ends after 256 entries */
     return o;
 }
@@ -467,7 +539,7 @@ char *summary_text(const struct engine *e, const char *section)
 {
     json_t *all = everything(e);
     json_t *part = section == NULL ? all : json_object_get(all, section);
-    char *text = part == NULL ? NULL : json_dumps(part, JSON_COMPACT);
+    char *text = part == NULL ? NULL : json_dumps(part, JSON_COMPACT | JSON_ENSURE_ASCII);
     json_decref(all);
     return text;
 }

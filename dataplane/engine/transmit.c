@@ -82,6 +82,13 @@ bool transmit_backlog(struct engine *e)
     return useful;
 }
 
+/* A message that the coherence core does not know, with what became of it. */
+static int counted(struct engine *e, uint8_t kind, int rc)
+{
+    e->count.tx[kind] += rc == 0;
+    return rc;
+}
+
 int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload,
                   uint32_t len)
 {
@@ -92,8 +99,9 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
     if (len <= RRDP_MSG_INLINE - WIRE_MSG_HEADER) {
         if (len > 0)
             memcpy(bytes + WIRE_MSG_HEADER, payload, len);
-        return rrdp_send(e->rrdp, dst, cls, bytes, (uint16_t)(WIRE_MSG_HEADER + len), 0, 0, false,
-                         0);
+        return counted(
+            e, m->kind,
+            rrdp_send(e->rrdp, dst, cls, bytes, (uint16_t)(WIRE_MSG_HEADER + len), 0, 0, false, 0));
     }
     uint32_t i = pool_get(&e->buffers);
     if (i == POOL_NONE) {
@@ -106,7 +114,7 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
                        ENGINE_BUFFER | i);
     if (rc != 0)
         pool_put(&e->buffers, i);
-    return rc;
+    return counted(e, m->kind, rc);
 }
 
 /* 0 or -errno: nobody waits for it, another one follows. */
@@ -115,8 +123,9 @@ int transmit_time(struct engine *e, uint8_t dst, const struct wire_time *m)
     uint8_t bytes[WIRE_TIME_MAX];
     _Static_assert(sizeof(bytes) <= (size_t)RRDP_MSG_INLINE, "kept by copy");
     size_t len = wire_time_pack(m, bytes);
-    return rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0, false,
-                     0);
+    return counted(e, m->kind,
+                   rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0,
+                             false, 0));
 }
 
 /* The bytes behind a payload handle; they stay as they are until the message is acknowledged. */

@@ -125,7 +125,7 @@ int nics_main(int argc, char **argv)
             print_nic(nic_at(i));
     }
     if (json)
-        return show_json(all) ? 0 : 1;
+        return out_json(offload_title, all) ? 0 : 1;
     json_decref(all);
-    return show_written() ? 0 : 1;
+    return out_written(offload_title) ? 0 : 1;
 }

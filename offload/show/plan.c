@@ -66,7 +66,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->node = arg;
         break;
     case KEY_QUEUES:
-        o->queues = (uint16_t)show_number(state, "--queues", arg, 1, PLAN_QUEUES_MAX);
+        o->queues = (uint16_t)out_option(state, "--queues", arg, 1, PLAN_QUEUES_MAX);
         break;
     case KEY_FENCE:
         append(state, o->fence, &o->fences, arg);
@@ -301,11 +301,13 @@ static bool print_json(const struct nic *nic, const struct plan_input *in, const
 {
     char before[2 * PLAN_TEXT_MAX];
     plan_before_all_text(nic, in, p, before, sizeof(before));
-    return show_json(json_pack(
-        "{s:i, s:s, s:s, s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:o}", "schema", 1, "what",
-        "offload plan", "nic", nic->name, "node", (int)in->link.self, "nodes", (int)in->link.nodes,
-        "link", link_kind_name(in->link.kind), "queues", (int)in->queues, "notes", nic->notes,
-        "before", before, "intents", intents_json(p), "rules", rules_json(nic, in, p)));
+    return out_json(offload_title,
+                    json_pack("{s:i, s:s, s:s, s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:o}", "schema",
+                              1, "what", "offload plan", "nic", nic->name, "node",
+                              (int)in->link.self, "nodes", (int)in->link.nodes, "link",
+                              link_kind_name(in->link.kind), "queues", (int)in->queues, "notes",
+                              nic->notes, "before", before, "intents", intents_json(p), "rules",
+                              rules_json(nic, in, p)));
 }
 
 int plan_main(int argc, char **argv)
@@ -317,7 +319,7 @@ int plan_main(int argc, char **argv)
     const struct nic *nic = find_nic(o.nic);
     if (nic == NULL)
         return EXIT_USAGE;
-    if (!show_config(title, o.config, &cfg) || !read_input(&o, &cfg, nic, &in))
+    if (!out_config(title, o.config, &cfg) || !read_input(&o, &cfg, nic, &in))
         return EXIT_USAGE;
     struct plan *p = calloc(1, sizeof(*p));
     int rc = p != NULL ? plan_make(nic, &in, p) : -1;
@@ -336,7 +338,7 @@ int plan_main(int argc, char **argv)
             printf("# note: fabric.type is %s, which has no NIC: planned as if over Ethernet\n",
                    config_fabric_name(cfg.fabric.type));
         plan_print(nic, &in, p, print_line, stdout);
-        ok = show_written();
+        ok = out_written(offload_title);
     }
     free(p);
     return ok ? 0 : 1;

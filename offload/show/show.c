@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
-#include <glob.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "dataplane/watch/ask.h"
+#include "dataplane/watch/find.h"
 #include "offload/show/show.h"
 
 enum { KEY_CONFIG = 256, KEY_RUN_DIR };
@@ -19,11 +16,6 @@ struct options {
 };
 
 static const char title[] = "pando offload show";
-
-/* Where dataplanes are by default: configs/, and clusters of ./dev demo. Some of it anybody can
- * create. */
-static const char *const places[] = {"/run/pando", "/run/pando-*", "/run/pando-test/*/run",
-                                     "/dev/shm/pando-test/*/run"};
 
 static const struct argp_option option_list[] = {
     {"config", KEY_CONFIG, "FILE", 0, "The dataplanes of this configuration's run_dir", 0},
@@ -48,7 +40,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->run_dir = arg;
         break;
     case 'n':
-        o->first = o->last = (unsigned)show_number(state, "--node", arg, 0, WIRE_NODES_MAX - 1);
+        o->first = o->last = (unsigned)out_option(state, "--node", arg, 0, WIRE_NODES_MAX - 1);
         break;
     case 'r':
         o->rules = true;
@@ -77,7 +69,7 @@ static const struct argp argp = {
 
 static void print_word(const char *s)
 {
-    show_word(stdout, s);
+    out_word(stdout, s);
 }
 
 static const char *text_of(const json_t *o, const char *key)
@@ -177,16 +169,10 @@ static void print_answer(const char *path, const json_t *a, bool rules)
 /* ---- all dataplanes ------------------------------------------------------------------------- */
 
 struct tally {
-    size_t found, answered, others;
+    const struct options *o;
+    size_t answered;
     json_t *all;
 };
-
-static void complain(const char *path, const char *text)
-{
-    fprintf(stderr, "%s: ", title);
-    show_word(stderr, path);
-    fprintf(stderr, ": %s\n", text);
-}
 
 /* As it is, if that can be said in JSON. */
 static json_t *path_json(const char *path)
@@ -199,100 +185,24 @@ static json_t *path_json(const char *path)
     return j != NULL ? j : json_stringn(ascii, n);
 }
 
-static void ask(const char *path, const struct options *o, struct tally *t)
+static void ask(void *arg, const char *path, unsigned node)
 {
-    char err[SHOW_ERROR_MAX];
+    struct tally *t = arg;
+    char err[ASK_ERROR_MAX];
     json_t *answer;
-    t->found++;
-    if (ask_offload(path, &answer, err) != 0) {
-        complain(path, err);
+    (void)node;
+    if (ask_offload(path, ASK_PATIENT, &answer, err) != 0) {
+        out_complain(title, path, err);
         return;
     }
     t->answered++;
-    if (o->json) {
+    if (t->o->json) {
         json_object_set_new(answer, "socket", path_json(path));
         json_array_append(t->all, answer);
     } else {
-        print_answer(path, answer, o->rules);
+        print_answer(path, answer, t->o->rules);
     }
     json_decref(answer);
-}
-
-static bool is_owner(const struct stat *s)
-{
-    return s->st_uid == 0 || s->st_uid == geteuid();
-}
-
-/* What is there was put there by root or this user: the directories on the way and the socket are
- * theirs. Of a link, it and what it leads to. */
-static bool is_ours(const char *path)
-{
-    char at[PATH_MAX];
-    for (size_t n = 1;; n++) {
-        struct stat s;
-        if (path[n] != '/' && path[n] != '\0')
-            continue;
-        memcpy(at, path, n);
-        at[n] = '\0';
-        if (lstat(at, &s) != 0 || !is_owner(&s) ||
-            (S_ISLNK(s.st_mode) && (stat(at, &s) != 0 || !is_owner(&s))))
-            return false;
-        if (path[n] == '\0')
-            return true;
-    }
-}
-
-/* named: by the user, who may mean anybody's. */
-static void ask_in(const char *run_dir, bool named, const struct options *o, struct tally *t)
-{
-    for (unsigned n = o->first; n <= o->last; n++) {
-        char path[PATH_MAX];
-        struct stat s;
-        int len = snprintf(path, sizeof(path), "%s/dpdk/node%u/dpdk_telemetry.v2", run_dir, n);
-        int rc = (size_t)len >= sizeof(path) ? ENAMETOOLONG : lstat(path, &s) != 0 ? errno : 0;
-        if (rc == ENOENT || rc == ENOTDIR)
-            continue;
-        if (!named && (rc == EACCES || (rc == 0 && !is_ours(path)))) {
-            t->others++;
-            return;
-        }
-        if (rc != 0) {
-            complain(run_dir, rc == EACCES
-                                  ? "it is another user's: run this as that user, or as root"
-                                  : strerror(rc));
-            t->found++;
-            return;
-        }
-        ask(path, o, t);
-    }
-}
-
-static void ask_everywhere(const struct options *o, struct tally *t)
-{
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        glob_t g;
-        if (glob(places[i], 0, NULL, &g) != 0)
-            continue;
-        for (size_t d = 0; d < g.gl_pathc; d++)
-            ask_in(g.gl_pathv[d], false, o, t);
-        globfree(&g);
-    }
-    if (t->others > 0)
-        fprintf(stderr,
-                "%s: directories of other users, or closed to this one, are left out: %zu; "
-                "--run-dir asks in one\n",
-                title, t->others);
-}
-
-static void say_nobody(const char *dir)
-{
-    fprintf(stderr, "%s: no dataplane runs here", title);
-    if (dir != NULL) {
-        fprintf(stderr, ": ");
-        show_word(stderr, dir);
-    }
-    fprintf(stderr, "; start one (pando run, ./dev demo), or name its run_dir: --config or "
-                    "--run-dir\n");
 }
 
 int show_main(int argc, char **argv)
@@ -300,19 +210,21 @@ int show_main(int argc, char **argv)
     struct options o = {.last = WIRE_NODES_MAX - 1};
     static struct pando_config cfg;
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    if (o.config != NULL && !show_config(title, o.config, &cfg))
+    if (o.config != NULL && !out_config(title, o.config, &cfg))
         return EXIT_USAGE;
-    const char *dir = o.config != NULL ? cfg.run_dir : o.run_dir;
-    struct tally t = {.all = json_array()};
-    if (dir != NULL)
-        ask_in(dir, true, &o, &t);
-    else
-        ask_everywhere(&o, &t);
-    if (t.found == 0)
-        say_nobody(dir);
-    bool ok = t.found > 0 && t.answered == t.found;
+    struct tally t = {.o = &o, .all = json_array()};
+    struct find f = {.title = title,
+                     .run_dir = o.config != NULL ? cfg.run_dir : o.run_dir,
+                     .first = o.first,
+                     .last = o.last,
+                     .take = ask,
+                     .arg = &t};
+    find_dataplanes(&f);
+    if (f.found == 0)
+        find_say_nobody(&f);
+    bool ok = f.found > 0 && t.answered == f.found;
     if (o.json)
-        return show_json(t.all) && ok ? 0 : 1;
+        return out_json(offload_title, t.all) && ok ? 0 : 1;
     json_decref(t.all);
-    return show_written() && ok ? 0 : 1;
+    return out_written(offload_title) && ok ? 0 : 1;
 }

@@ -4,9 +4,11 @@
 `pando-dataplane --summary FILE` writes one JSON object when it ends:
 
     {"schema": 1, "node": 0, "name": "n0", "cluster": "...", "seconds": 1.5, "vcpus": [0, 1], "vmm": true,
+     "phase": "running",                          or joining, leaving
      "stop": "",                                  why it stopped; "" after an orderly end
-     "faults": {"read": {"n": 10, "p50_us": 1.0, "p90_us": 2.0, "p99_us": 3.0, "max_us": 4.0}, "write": ...,
-                "upgrade": ..., "spurious": {"n": 0, ...}},
+     "faults": {"read": {"n": 10, "p50_us": 1.0, "p90_us": 2.0, "p99_us": 3.0, "max_us": 4.0, "sum_ns": 12345,
+                         "buckets": [[1023, 2], ...]},         used buckets of the latency: largest value in ns, samples
+                "write": ..., "upgrade": ..., "spurious": {"n": 0, ...}},
      "messages": {"gets": {"tx": 1, "rx": 1}, ...},            by kind
      "classes": {"urgent": {"tx_frames": 1, "rx_frames": 1, "tx_bytes": 60, "rx_bytes": 60, "tx_messages": 1,
                  "rx_messages": 1, "retransmit": 0, "retransmit_probe": 0, "retransmit_timeout": 0,
@@ -27,6 +29,12 @@
                 "per_page_out": {"ours": 0.0, "driver": 1.0},  how often each byte of a page is copied: by us (engine
                 "per_page_in": {"ours": 1.0, "driver": 1.0}},  and port), and by driver and kernel, by their sources
      "clock": {"state": "locked", "offset_ticks": -5, "rate_ppb": 12, "error_ticks": 900, "refused": {"offset": 0, ...}, ...},
+     "loop": {"rounds": 9, "useful": 4, "empty": 5, "found": {"frames": 3, ...},   rounds in which a step found work
+              "useful_ns": 1, "empty_ns": 1, "yield_ns": 1, "sleep_ns": 1,         where its time went (engine/loop_time.h)
+              "cpu_ns": 3, ...},                               CPU time of its thread
+     "transitions": {"IS_D>IS_P": 10, ...},                    of pages' states, those that were seen
+     "config": {"hash": "...", "vm.ram_mib": "64", ...},       the keys that are not the default
+     "hot_pages": {"0x12": {"faults": 5, "over": 0}, ...},     at least so many faults, "over" more at most
      "coherence": {"checks": 100, "violations": 0, "resident": 10, "resident_high": 20, "evict_puts": 0, ...}}
 """
 

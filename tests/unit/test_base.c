@@ -102,9 +102,11 @@ static void histogram(void **state)
         uint64_t got = hist_quantile(&h, q), exact = q * 1000;
         assert_true(got >= exact && got <= exact + exact / 32 + 1);
     }
+    assert_true(h.sum == 500500000);
     assert_true(hist_quantile(&h, 1000) == 1000000 && hist_quantile(&h, 0) >= 1000);
     hist_add(&sum, prng_next(&r) | bit64(63));
     hist_merge(&sum, &h);
+    assert_true(sum.sum == sum.max + h.sum);
     assert_true(sum.count == 1001 && sum.max >= bit64(63));
     assert_true(hist_quantile(&sum, 500) == hist_quantile(&h, 500));
 }

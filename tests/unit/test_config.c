@@ -667,6 +667,56 @@ static void test_examples(void **state)
     assert_true(loaded >= 5);
 }
 
+struct shown {
+    unsigned keys;
+    char text[8192];
+};
+
+static void collect(void *arg, const char *path, const char *value, bool is_default)
+{
+    struct shown *s = arg;
+    size_t used = strlen(s->text);
+    s->keys++;
+    if (!is_default)
+        snprintf(s->text + used, sizeof(s->text) - used, "%s=%s;", path, value);
+}
+
+/* What is in force is said as the file would say it, and what is the default is known. */
+static void test_show(void **state)
+{
+    static struct pando_config cfg;
+    static struct shown s;
+    (void)state;
+    load_good(GOOD, &cfg);
+    config_show(&cfg, collect, &s);
+    assert_true(s.keys > 60);
+    assert_string_equal(s.text, "cluster=c;vm.ram_mib=8;vm.vcpus=4;vm.vcpu_homes=[0, 0, 1, 1];"
+                                "nodes[0].id=0;nodes[0].name=a;nodes[1].id=1;nodes[1].name=b;"
+                                "fabric.ladder=[af_xdp, af_packet];");
+    s = (struct shown){0};
+    load_good("run_dir: /x\n" TOP "nodes:\n- {id: 0, name: a, vcpu_cores: [3, 1], agent_core: 2, "
+              "clock_drift_ppb: -7, resident_mib: 9, device: eth0}\n"
+              "fabric: {type: auto, ladder: [af_packet, af_xdp], ethertype: 0x88B6, mtu: 9000}\n"
+              "coherence: {check: true}\npoll: {mode: busy, nice: -20}\n",
+              &cfg);
+    config_show(&cfg, collect, &s);
+    const char *const want[] = {"run_dir=/x;",
+                                "nodes[0].vcpu_cores=[3, 1];",
+                                "nodes[0].agent_core=2;",
+                                "poll.nice=-20;",
+                                "nodes[0].clock_drift_ppb=-7;",
+                                "nodes[0].resident_mib=9;",
+                                "fabric.type=auto;",
+                                "fabric.ladder=[af_packet, af_xdp];",
+                                "fabric.ethertype=34998;",
+                                "coherence.check=true;",
+                                "poll.mode=busy;"};
+    for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+        if (strstr(s.text, want[i]) == NULL)
+            fail_msg("%s is not in %s", want[i], s.text);
+    assert_null(strstr(s.text, "mtu"));
+}
+
 static void test_reference_current(void **state)
 {
     static char printed[32768], stored[32768];
@@ -693,14 +743,23 @@ enum { BAD = sizeof(bad_inputs) / sizeof(bad_inputs[0]) };
 int main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_bytes_zero),      cmocka_unit_test(test_too_many_nodes),
-        cmocka_unit_test(test_no_file),         cmocka_unit_test(test_mangled),
-        cmocka_unit_test(test_values),          cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_devices_of_dpdk), cmocka_unit_test(test_ladder),
-        cmocka_unit_test(test_addresses),       cmocka_unit_test(test_homes_dealt_out),
-        cmocka_unit_test(test_warning),         cmocka_unit_test(test_find_node),
-        cmocka_unit_test(test_hash_same),       cmocka_unit_test(test_hash_differs),
-        cmocka_unit_test(test_examples),        cmocka_unit_test(test_reference_current),
+        cmocka_unit_test(test_bytes_zero),
+        cmocka_unit_test(test_too_many_nodes),
+        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_mangled),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_devices_of_dpdk),
+        cmocka_unit_test(test_ladder),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_homes_dealt_out),
+        cmocka_unit_test(test_warning),
+        cmocka_unit_test(test_find_node),
+        cmocka_unit_test(test_hash_same),
+        cmocka_unit_test(test_hash_differs),
+        cmocka_unit_test(test_examples),
+        cmocka_unit_test(test_reference_current),
+        cmocka_unit_test(test_show),
     };
     enum { OTHERS = sizeof(others) / sizeof(others[0]) };
     struct CMUnitTest tests[BAD + OTHERS];
