@@ -24,6 +24,12 @@ static const struct {
      "pando-net"},
     {"bench", (char[]){"pando bench"}, NULL, "measure the transport between two nodes",
      "pando-net"},
+    {"status", (char[]){"pando status"}, NULL, "what the running dataplanes of this machine do",
+     "pando-watch"},
+    {"top", (char[]){"pando top"}, NULL, "... at the moment, with rates, again and again",
+     "pando-watch"},
+    {"metrics", (char[]){"pando metrics"}, NULL, "... in Prometheus' text format, also by HTTP",
+     "pando-watch"},
     {"offload", (char[]){"pando offload"}, NULL,
      "what NICs can do for it, and what they do for running dataplanes", "pando-offload"},
 };
