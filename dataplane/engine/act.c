@@ -11,6 +11,7 @@
 #include "dataplane/base/check.h"
 #include "dataplane/base/page_table.h"
 #include "dataplane/engine/engine.h"
+#include "dataplane/engine/probes.h"
 
 static void push_done(struct engine *e, uint64_t page, enum coh_event_type type)
 {
@@ -58,6 +59,7 @@ static void act_map(struct engine *e, const struct coh_action *a)
     if (a->started != 0) {
         e->now = engine_now();
         hist_add(&e->latency[a->fault], e->now - a->started);
+        PROBE(fault_mapped, e->self, a->page, a->fault, e->now - a->started, a->writable);
         if (a->fault != COH_FAULT_SPURIOUS)
             count_page(e, a);
     }
@@ -78,6 +80,8 @@ static void act(struct engine *e, const struct coh_action *a)
     int rc;
     switch (a->type) {
     case COH_ACT_SEND:
+        if (PROBE_WANTED(fault_asked) && (a->msg.kind == WIRE_GETS || a->msg.kind == WIRE_GETM))
+            PROBE(fault_asked, e->self, a->msg.page, a->msg.kind, a->dst, a->msg.txn);
         transmit_message(e, a->dst, &a->msg);
         break;
     case COH_ACT_MAP:
@@ -92,6 +96,7 @@ static void act(struct engine *e, const struct coh_action *a)
         break;
     case COH_ACT_UNMAP:
         zap_push(&e->zap, a->page);
+        PROBE(zap_requested, e->self, a->page);
         break;
     case COH_ACT_PUNCH:
         thaw(e, a->page);

@@ -16,6 +16,7 @@
  *   idle.c       descriptors, poll modes; loop_time.h: where the loop's time goes
  *   summary.c    counters as JSON
  *   telemetry.c  DPDK telemetry
+ *   probes.c     places for bpftrace and others to attach to
  *
  * One thread owns all of it (telemetry reads counters). Everything is allocated before the glue is
  * welcomed.
@@ -163,6 +164,7 @@ struct engine {
     uint8_t self, nodes;
     bool verbose;
     uint64_t now, started_at, deadline; /* deadline: of joining, or of leaving */
+    uint64_t received_at;               /* when the last burst of frames was taken from the port */
     enum engine_phase phase;
     int status;
     bool orderly, refused;

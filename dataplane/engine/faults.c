@@ -12,6 +12,7 @@
 
 #include "dataplane/base/bits.h"
 #include "dataplane/engine/engine.h"
+#include "dataplane/engine/probes.h"
 #include "dataplane/memory/uffd.h"
 
 static uint64_t idles_of(const struct engine *e, uint32_t vcpu)
@@ -74,10 +75,12 @@ void faults_read(struct engine *e, uint32_t block)
         /* Counted before it faulted: says nothing of the instruction that faults now. */
         if (ev.vcpu != COH_VCPU_NONE)
             e->idles[ev.vcpu] = idles_of(e, ev.vcpu);
-        if (ram_page_at(b, f[i].address, &ev.page))
-            engine_step(e, &ev);
-        else
+        if (!ram_page_at(b, f[i].address, &ev.page)) {
             engine_drop(e, ENGINE_DROP_UFFD_RANGE);
+            continue;
+        }
+        PROBE(fault_read, e->self, ev.page, f[i].write, ev.vcpu);
+        engine_step(e, &ev);
     }
 }
 
@@ -88,6 +91,7 @@ bool faults_unmapped(struct engine *e)
     int rc;
     while ((rc = zap_done(&e->zap, &page)) > 0) {
         struct coh_event ev = {.type = COH_EV_UNMAPPED, .page = page};
+        PROBE(zap_done, e->self, page);
         engine_step(e, &ev);
         useful = true;
     }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "dataplane/engine/engine.h"
+#include "dataplane/engine/probes.h"
 #include "hypervisor-glue/link/glue_ring.h"
 
 /* [W] We published for the thread; after a full fence (the exchange is one) we look where it is.
@@ -96,6 +97,7 @@ static void post_irq(struct engine *e, const struct wire_glue *m)
     }
     atomic_fetch_add_explicit(&p->count, 1, memory_order_relaxed);
     e->count.irqs++;
+    PROBE(irq_posted, e->self, m->chan, m->op, m->arg);
     glue_wake(e, m->chan);
 }
 
@@ -154,6 +156,8 @@ void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, cons
             e->self, chan, wire_kind_info(m->kind)->name, src);
         return;
     }
+    if (PROBE_WANTED(io_done) && m->kind == WIRE_IO_DONE)
+        PROBE(io_done, e->self, m->chan, m->arg, src, len);
     e->count.to_glue++;
     glue_wake(e, chan);
 }
@@ -183,6 +187,8 @@ static bool take(struct engine *e, const struct glue_entry *entry, const uint8_t
         return false;
     if (rc != 0)
         engine_drop(e, ENGINE_DROP_GLUE_PEER);
+    else if (PROBE_WANTED(io_exit) && m.kind == WIRE_IO_EXIT)
+        PROBE(io_exit, e->self, m.chan, m.arg, entry->node, entry->len);
     e->count.from_glue++;
     return true;
 }

@@ -29,6 +29,7 @@
 
 #include "dataplane/base/bits.h"
 #include "dataplane/engine/engine.h"
+#include "dataplane/engine/probes.h"
 
 #define US UINT64_C(1000)
 
@@ -155,7 +156,9 @@ static void block(struct engine *e)
     if (e->port->ops->arm(e->port)) {
         if (!glue_pending(e) && !faults_idle_pending(e)) {
             e->count.sleeps++;
+            PROBE(sleep, e->self, ns);
             e->time.useful |= idle_poll_fds(e, ns);
+            PROBE(wake, e->self);
         }
         e->port->ops->disarm(e->port);
     }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "dataplane/engine/engine.h"
+#include "dataplane/engine/probes.h"
 
 #define MS UINT64_C(1000000)
 
@@ -256,12 +257,14 @@ bool peers_events(struct engine *e)
             transmit_sent(e, ev.value);
             break;
         case RRDP_EV_DOWN:
+            PROBE(peer_down, e->self, ev.peer, ev.value);
             down(e, ev.peer, ev.value);
             break;
         case RRDP_EV_REFUSED:
             refused(e, ev.peer, ev.value);
             break;
         case RRDP_EV_UP:
+            PROBE(peer_up, e->self, ev.peer);
             if (e->verbose)
                 fprintf(stderr, "pando-dataplane: node %u: node %u (%s) is here\n", e->self,
                         ev.peer, node_name(e, ev.peer));

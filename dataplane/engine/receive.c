@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "dataplane/engine/engine.h"
+#include "dataplane/engine/probes.h"
 
 static void refuse(struct engine *e, struct engine_rx *rx, enum wire_error why)
 {
@@ -136,6 +137,19 @@ static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
     e->count.page_copied_in += WIRE_PAGE_SIZE;
 }
 
+static void deliver_glue(struct engine *e, uint8_t peer, const struct wire_glue *g,
+                         const uint8_t *bytes, uint32_t len)
+{
+    PROBE(message_received, e->self, peer, g->kind, g->chan, g->seq, len, e->received_at);
+    glue_deliver(e, peer, g, bytes, len);
+}
+
+static void deliver_time(struct engine *e, uint8_t peer, const struct wire_time *t, uint32_t len)
+{
+    PROBE(message_received, e->self, peer, t->kind, 0, t->seq, len, e->received_at);
+    clock_message(e, peer, t);
+}
+
 static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_segment *s,
                    uint32_t total)
 {
@@ -151,7 +165,7 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
         if (err != WIRE_OK)
             refuse(e, rx, err);
         else
-            glue_deliver(e, s->peer, &g, rx->bytes, len);
+            deliver_glue(e, s->peer, &g, rx->bytes, len);
         rx->mode = RX_NONE;
         return;
     }
@@ -162,7 +176,7 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
         if (err != WIRE_OK)
             refuse(e, rx, err);
         else
-            clock_message(e, s->peer, &t);
+            deliver_time(e, s->peer, &t, len);
         rx->mode = RX_NONE;
         return;
     }
@@ -174,6 +188,8 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
         take_put(e, rx, s->peer);
     struct coh_event ev = {
         .type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
+    PROBE(message_received, e->self, s->peer, rx->msg.kind, rx->msg.page, rx->msg.txn, len,
+          e->received_at);
     engine_step(e, &ev);
 }
 
@@ -207,10 +223,11 @@ bool receive_frames(struct engine *e)
         if (n == 0)
             break;
         useful = true;
-        e->now = engine_now();
+        e->now = e->received_at = engine_now();
         for (uint32_t i = 0; i < n; i++) {
             rrdp_receive_parts(e->rrdp, e->now, f[i].src, f[i].data, f[i].len, f[i].ext,
                                f[i].ext_len, e->segments);
+            PROBE(frame_received, e->self, f[i].len + f[i].ext_len, f[i].ext_len, e->segments->n);
             /* A page often comes back with the acknowledgement of what we sent of it: taken first,
              * that makes its frame free to change, and no copy aside is needed. */
             peers_events(e);

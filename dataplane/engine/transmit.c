@@ -11,6 +11,7 @@
 #include "dataplane/base/bits.h"
 #include "dataplane/base/check.h"
 #include "dataplane/engine/engine.h"
+#include "dataplane/engine/probes.h"
 #include "dataplane/port/frame.h"
 
 static int try_send(struct engine *e, uint8_t dst, uint8_t cls, const struct engine_late *m)
@@ -20,8 +21,9 @@ static int try_send(struct engine *e, uint8_t dst, uint8_t cls, const struct eng
                      m->paged ? WIRE_PAGE_SIZE : 0, m->paged, m->pin);
 }
 
-static void keep(struct engine *e, struct engine_fifo *q, const struct engine_late *m)
+static void keep(struct engine *e, uint8_t dst, uint8_t cls, const struct engine_late *m)
 {
+    struct engine_fifo *q = &e->backlog[dst][cls];
     uint32_t i = pool_get(&e->late_pool);
     PANDO_CHECK(i != POOL_NONE);
     e->late[i] = *m;
@@ -31,6 +33,7 @@ static void keep(struct engine *e, struct engine_fifo *q, const struct engine_la
     else
         e->late[q->last].next = i;
     q->last = i;
+    PROBE(backlog, e->self, dst, cls, m->header[0], e->late_pool.used);
     e->count.backlog_high = max_u64(e->count.backlog_high, e->late_pool.used);
 }
 
@@ -44,8 +47,10 @@ void transmit_message(struct engine *e, uint8_t dst, const struct wire_msg *m)
     if (out.paged)
         out.pin = freeze_pin(&e->freeze, m->page);
     int rc = q->first == POOL_NONE ? try_send(e, dst, info->cls, &out) : -EAGAIN;
+    if (PROBE_WANTED(message_sent) && (rc == 0 || rc == -EAGAIN))
+        PROBE(message_sent, e->self, dst, m->kind, m->page, m->txn, out.paged ? WIRE_PAGE_SIZE : 0);
     if (rc == -EAGAIN) {
-        keep(e, q, &out);
+        keep(e, dst, info->cls, &out);
         return;
     }
     PANDO_CHECK(rc == 0 || rc == -ENOTCONN); /* the peer is gone: its DOWN event ends the VM */
@@ -89,8 +94,8 @@ static int counted(struct engine *e, uint8_t kind, int rc)
     return rc;
 }
 
-int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload,
-                  uint32_t len)
+static int send_glue(struct engine *e, uint8_t dst, const struct wire_glue *m,
+                     const uint8_t *payload, uint32_t len)
 {
     uint8_t cls = wire_kind_info(m->kind)->cls, bytes[RRDP_MSG_INLINE];
     if (rrdp_room(e->rrdp, dst, cls) == 0 || e->backlog[dst][cls].first != POOL_NONE)
@@ -117,15 +122,26 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
     return counted(e, m->kind, rc);
 }
 
+int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, const uint8_t *payload,
+                  uint32_t len)
+{
+    int rc = send_glue(e, dst, m, payload, len);
+    if (PROBE_WANTED(message_sent) && rc == 0)
+        PROBE(message_sent, e->self, dst, m->kind, m->chan, m->seq, len);
+    return rc;
+}
+
 /* 0 or -errno: nobody waits for it, another one follows. */
 int transmit_time(struct engine *e, uint8_t dst, const struct wire_time *m)
 {
     uint8_t bytes[WIRE_TIME_MAX];
     _Static_assert(sizeof(bytes) <= (size_t)RRDP_MSG_INLINE, "kept by copy");
     size_t len = wire_time_pack(m, bytes);
-    return counted(e, m->kind,
-                   rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0,
-                             false, 0));
+    int rc =
+        rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0, false, 0);
+    if (PROBE_WANTED(message_sent) && rc == 0)
+        PROBE(message_sent, e->self, dst, m->kind, 0, m->seq, len - WIRE_MSG_HEADER);
+    return counted(e, m->kind, rc);
 }
 
 /* The bytes behind a payload handle; they stay as they are until the message is acknowledged. */
@@ -174,6 +190,8 @@ static void put_frame(struct engine *e, const struct rrdp_frame *f)
         e->count.tx_no_room++;
         return;
     }
+    PROBE(frame_sent, e->self, f->peer, f->cls, f->header_len + f->inline_len + f->payload_len,
+          f->retransmission);
     if (f->payload_len == 0 || f->payload & ENGINE_BUFFER)
         return;
     e->count.page_bytes_out += f->payload_len;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hypervisor-glue/vkvm/probes.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 bool inject_posted_any(struct vcpu *v)
@@ -69,6 +70,7 @@ void inject_next(struct vcpu *v)
     struct kvm_interrupt irq = {.irq = LAPIC_VECTOR(pending)};
     if (raw_ioctl(v->fd, KVM_INTERRUPT, (uintptr_t)&irq) != 0)
         return;
+    KVM_PROBE(vcpu_inject, v->id, LAPIC_VECTOR(pending));
     lapic_accept(&v->lapic, pending);
     tick_accepted(v, pending, link_now());
     v->ready = false; /* as of the last exit; the next one says it anew */

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "dataplane/base/bits.h"
+#include "hypervisor-glue/vkvm/probes.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 static __thread struct kvm_run *kick_run __attribute__((tls_model("initial-exec")));
@@ -185,7 +186,9 @@ static int enter(struct vcpu *v)
         link_awake(v->chan);
         return -EAGAIN;
     }
+    KVM_PROBE(vcpu_enter, v->id);
     int rc = raw_ioctl(v->fd, KVM_RUN, 0);
+    KVM_PROBE(vcpu_exit, v->id, rc, run->exit_reason);
     link_awake(v->chan);
     v->io_pending = false;
     v->ready = run->ready_for_interrupt_injection != 0;
