@@ -5,7 +5,7 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim model fuzz net kvm litmus churn kill fabric offload bad run bench system (default: these); system is
+# Suites: pure sim model fuzz net trace kvm litmus churn kill fabric offload bad run bench system (default: these); system is
 # Debian's kernel over several nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM,
 # about 8 minutes; with --full all cases, an hour. By name or with --full: lab (bare-metal guests over two nodes in the
 # lab VM, under nested paging, about 5 minutes); offload's second half (NICs by DPDK, who fences and steers: on emulated
@@ -250,6 +250,14 @@ suite_net() {
     run_meson build 300 --suite net
 }
 
+suite_trace() {
+    say "trace: the Wireshark dissector against our own code; probes and the scripts that use them"
+    built trace gcc || return 0
+    # What cannot be installed here is skipped by name.
+    (cmd_setup quiet look) || echo "going on without: $(missing_packages "$LOOK_PACKAGES")"
+    run_script wireshark_tests.py --build build --tally "$TALLY"
+}
+
 suite_offload() {
     say "offload: NICs by DPDK, who fences and steers; on the host, then on emulated cards in the lab VM (at most 5 minutes)"
     built offload gcc || return 0
@@ -316,14 +324,14 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | model | fuzz | net | kvm | litmus | churn | kill | fabric | offload | bad | run | bench | lab | verbs | system) suites="$suites $1" ;;
+        pure | sim | model | fuzz | net | trace | kvm | litmus | churn | kill | fabric | offload | bad | run | bench | lab | verbs | system) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
         NAMED=0
-        suites='pure sim model fuzz net kvm litmus churn kill fabric offload bad run bench system'
+        suites='pure sim model fuzz net trace kvm litmus churn kill fabric offload bad run bench system'
         if [ "$FULL" = 1 ]; then suites="$suites lab verbs"; fi
     fi
     say "seed $SEED; suites: $suites"
@@ -332,7 +340,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        model | net | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | verbs | system) builds="$builds gcc" ;;
+        model | net | trace | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | verbs | system) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"
