@@ -140,13 +140,13 @@ static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
 static void deliver_glue(struct engine *e, uint8_t peer, const struct wire_glue *g,
                          const uint8_t *bytes, uint32_t len)
 {
-    PROBE(message_received, e->self, peer, g->kind, g->chan, g->seq, len, e->received_at);
+    PROBE(message_received, e->self, peer, g->kind, g->chan, g->seq, e->received_at);
     glue_deliver(e, peer, g, bytes, len);
 }
 
-static void deliver_time(struct engine *e, uint8_t peer, const struct wire_time *t, uint32_t len)
+static void deliver_time(struct engine *e, uint8_t peer, const struct wire_time *t)
 {
-    PROBE(message_received, e->self, peer, t->kind, 0, t->seq, len, e->received_at);
+    PROBE(message_received, e->self, peer, t->kind, 0, t->seq, e->received_at);
     clock_message(e, peer, t);
 }
 
@@ -176,7 +176,7 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
         if (err != WIRE_OK)
             refuse(e, rx, err);
         else
-            deliver_time(e, s->peer, &t, len);
+            deliver_time(e, s->peer, &t);
         rx->mode = RX_NONE;
         return;
     }
@@ -188,7 +188,7 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
         take_put(e, rx, s->peer);
     struct coh_event ev = {
         .type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
-    PROBE(message_received, e->self, s->peer, rx->msg.kind, rx->msg.page, rx->msg.txn, len,
+    PROBE(message_received, e->self, s->peer, rx->msg.kind, rx->msg.page, rx->msg.txn,
           e->received_at);
     engine_step(e, &ev);
 }

@@ -48,7 +48,7 @@ void transmit_message(struct engine *e, uint8_t dst, const struct wire_msg *m)
         out.pin = freeze_pin(&e->freeze, m->page);
     int rc = q->first == POOL_NONE ? try_send(e, dst, info->cls, &out) : -EAGAIN;
     if (PROBE_WANTED(message_sent) && (rc == 0 || rc == -EAGAIN))
-        PROBE(message_sent, e->self, dst, m->kind, m->page, m->txn, out.paged ? WIRE_PAGE_SIZE : 0);
+        PROBE(message_sent, e->self, dst, m->kind, m->page, m->txn, m->exclusive);
     if (rc == -EAGAIN) {
         keep(e, dst, info->cls, &out);
         return;
@@ -127,7 +127,7 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
 {
     int rc = send_glue(e, dst, m, payload, len);
     if (PROBE_WANTED(message_sent) && rc == 0)
-        PROBE(message_sent, e->self, dst, m->kind, m->chan, m->seq, len);
+        PROBE(message_sent, e->self, dst, m->kind, m->chan, m->seq, 0);
     return rc;
 }
 
@@ -140,7 +140,7 @@ int transmit_time(struct engine *e, uint8_t dst, const struct wire_time *m)
     int rc =
         rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0, false, 0);
     if (PROBE_WANTED(message_sent) && rc == 0)
-        PROBE(message_sent, e->self, dst, m->kind, 0, m->seq, len - WIRE_MSG_HEADER);
+        PROBE(message_sent, e->self, dst, m->kind, 0, m->seq, 0);
     return counted(e, m->kind, rc);
 }
 

@@ -26,9 +26,9 @@
 
 enum usdt_cost { USDT_AT_HAND, USDT_GUARDED };
 
-#define USDT_COUNT_(a, b, c, d, e, f, g, h, n, ...) n
-/* How many arguments, 1..8. */
-#define USDT_COUNT(...) USDT_COUNT_(__VA_ARGS__, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define USDT_COUNT_(a, b, c, d, e, f, n, ...) n
+/* How many arguments, 1..6: bpftrace knows no more on x86-64. */
+#define USDT_COUNT(...) USDT_COUNT_(__VA_ARGS__, 6, 5, 4, 3, 2, 1, 0)
 
 /* For the head of a list, once for each of its probes. */
 #define USDT_DECLARE(provider, name, args, cost)                                                   \
@@ -54,9 +54,14 @@ enum usdt_cost { USDT_AT_HAND, USDT_GUARDED };
     unsigned short provider##_##name##_semaphore                                                   \
         __attribute__((section(".probes"), visibility("hidden")));
 
-/* Whether somebody has attached: for what only a probe needs. */
-#define USDT_WANTED(provider, name)                                                                \
-    __builtin_expect(__atomic_load_n(&provider##_##name##_semaphore, __ATOMIC_RELAXED) != 0, false)
+/* Whether somebody has attached: for what only a probe needs. Read anew each time, in one
+ * comparison. */
+static inline __attribute__((always_inline)) bool usdt_wanted(unsigned short *semaphore)
+{
+    __asm__ volatile("" : "+m"(*semaphore));
+    return __builtin_expect(*semaphore != 0, false);
+}
+#define USDT_WANTED(provider, name) usdt_wanted(&provider##_##name##_semaphore)
 
 #define USDT(provider, name, ...)                                                                  \
     do {                                                                                           \

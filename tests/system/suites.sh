@@ -256,6 +256,7 @@ suite_trace() {
     # What cannot be installed here is skipped by name.
     (cmd_setup quiet look) || echo "going on without: $(missing_packages "$LOOK_PACKAGES")"
     run_script wireshark_tests.py --build build --tally "$TALLY"
+    run_script probe_tests.py --build build --tally "$TALLY"
 }
 
 suite_offload() {
