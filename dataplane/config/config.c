@@ -35,6 +35,7 @@ static int convert(const struct config_context *ctx, const struct raw_config *ra
     for (unsigned n = 0; !r && n < raw->nodes_count; n++) {
         r = config_store(ctx, CONFIG_SECTION_NODE, n, &raw->nodes[n], &cfg->node[n]);
         cfg->node[n].vcpu_core_count = raw->nodes[n].vcpu_cores_count;
+        cfg->node[n].housekeeping_core_count = raw->nodes[n].housekeeping_cores_count;
     }
     if (r)
         return r;

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dataplane/host/thread.h"
 #include "dataplane/wire/wire.h"
 
 enum { CONFIG_NAME_MAX = 32, CONFIG_PATH_MAX = 96, CONFIG_ERROR_MAX = 512, CONFIG_CPUS_MAX = 64 };
@@ -45,10 +46,23 @@ enum config_rung {
     CONFIG_RUNGS
 };
 enum config_encapsulation { CONFIG_ENCAP_ETHERNET, CONFIG_ENCAP_UDP };
-enum config_poll { CONFIG_POLL_BUSY, CONFIG_POLL_YIELD, CONFIG_POLL_SLEEP };
+enum config_poll {
+    CONFIG_POLL_BUSY,
+    CONFIG_POLL_YIELD,
+    CONFIG_POLL_ADAPTIVE,
+    CONFIG_POLL_INTERRUPT,
+    CONFIG_POLL_SLEEP, /* in the file only: config_load makes INTERRUPT of it */
+};
+const char *config_poll_name(enum config_poll p);
 enum config_home { CONFIG_HOME_INTERLEAVE, CONFIG_HOME_RANGE };
 enum config_switch { CONFIG_OFF, CONFIG_ON };
-enum config_hugepages { CONFIG_HUGE_AUTO, CONFIG_HUGE_ON, CONFIG_HUGE_OFF };
+enum config_hugepages {
+    CONFIG_HUGE_AUTO,
+    CONFIG_HUGE_ON,
+    CONFIG_HUGE_OFF,
+    CONFIG_HUGE_2M,
+    CONFIG_HUGE_1G
+};
 
 struct config_node {
     uint8_t id;                 /* 0..63, unique; nodes are 0..n-1 without gaps */
@@ -56,15 +70,19 @@ struct config_node {
     int32_t dataplane_core;     /* CPU of the poll loop; -1: not pinned */
     int32_t agent_core;
     int32_t vcpu_cores[CONFIG_CPUS_MAX];
-    uint32_t vcpu_core_count;     /* 0: vCPU threads not pinned */
-    uint64_t resident_pages;      /* from resident_mib; 0: no limit */
-    uint64_t range_pages;         /* homes: range -> pages homed here */
-    char device[CONFIG_PATH_MAX]; /* the interface; dpdk: config_is_pci, or device arguments */
-    uint32_t queue;               /* of device, for AF_XDP */
-    char address[46];             /* udp: as it was written; ip is the same */
-    uint8_t ip[16];               /* IPv4: the first four */
-    uint32_t clock_offset_us;     /* tests: what the host's TSC pretends to be ahead by ... */
-    int32_t clock_drift_ppb;      /* ... and to be faster by */
+    uint32_t vcpu_core_count; /* 0: vCPU threads not pinned */
+    int32_t housekeeping_cores[CONFIG_CPUS_MAX];
+    uint32_t housekeeping_core_count; /* 0: not pinned */
+    int32_t registration_core;        /* -1: as housekeeping */
+    int32_t ram_node, packet_node;    /* NUMA; -1: the kernel's choice */
+    uint64_t resident_pages;          /* from resident_mib; 0: no limit */
+    uint64_t range_pages;             /* homes: range -> pages homed here */
+    char device[CONFIG_PATH_MAX];     /* the interface; dpdk: config_is_pci, or device arguments */
+    uint32_t queue;                   /* of device, for AF_XDP */
+    char address[46];                 /* udp: as it was written; ip is the same */
+    uint8_t ip[16];                   /* IPv4: the first four */
+    uint32_t clock_offset_us;         /* tests: what the host's TSC pretends to be ahead by ... */
+    int32_t clock_drift_ppb;          /* ... and to be faster by */
 };
 
 struct pando_config {
@@ -118,11 +136,21 @@ struct pando_config {
 
     struct {
         enum config_poll mode;
-        uint32_t empty_polls;    /* yield, sleep: empty rounds before the first sched_yield */
-        uint32_t sleep_after_us; /* sleep: idle time before blocking */
-        int32_t nice;            /* of the poll loop and the agent thread */
-        uint32_t slice_us;       /* of the same; 0: the kernel's default */
+        uint32_t empty_polls;          /* not busy: empty rounds before the core is given away */
+        uint32_t sleep_after_us;       /* interrupt: idle time before blocking */
+        int32_t nice;                  /* of the poll loop and the agent thread */
+        uint32_t slice_us;             /* of the same; 0: the kernel's default */
+        uint32_t rx_frames, tx_frames; /* a round */
+        uint32_t glue_entries;         /* a round and channel */
     } poll;
+
+    /* Classes and priorities; nice levels and slices of the first two are poll's. What a thread is
+     * to have: config_sched. */
+    struct {
+        struct host_sched poll, agent, vcpu;
+        bool housekeeping_batch;
+        int8_t housekeeping_nice;
+    } threads;
 
     struct {
         enum config_switch discipline;
@@ -151,6 +179,22 @@ static inline const struct config_node *config_node_of(const struct pando_config
             return &cfg->node[i];
     return NULL;
 }
+
+/* The roles of threads. Registration's class is housekeeping's. */
+enum config_role {
+    CONFIG_ROLE_POLL,
+    CONFIG_ROLE_AGENT,
+    CONFIG_ROLE_VCPU,
+    CONFIG_ROLE_HOUSEKEEPING,
+    CONFIG_ROLE_REGISTRATION,
+    CONFIG_ROLES
+};
+/* What a thread of this role is to have of the scheduler; false: it is left as its process was
+ * started. */
+bool config_sched(const struct pando_config *cfg, enum config_role role, struct host_sched *ret);
+
+/* The CPUs of a role on a node; empty: not pinned. (vCPUs take theirs in turn.) */
+struct host_cpus config_cpus(const struct config_node *node, enum config_role role);
 
 /* Prints the reference table (Markdown) to a stream. */
 void config_print_reference(int fd);

@@ -45,6 +45,8 @@
 #define ROW_COHERENCE(k, ...)                                                                      \
     ROW(COHERENCE, struct raw_config, coherence.k, struct pando_config, k, __VA_ARGS__)
 #define ROW_POLL(k, ...) ROW(POLL, struct raw_config, poll.k, struct pando_config, k, __VA_ARGS__)
+#define ROW_THREADS(k, ...)                                                                        \
+    ROW(THREADS, struct raw_config, threads.k, struct pando_config, k, __VA_ARGS__)
 #define ROW_CLOCK(k, ...)                                                                          \
     ROW(CLOCK, struct raw_config, clock.k, struct pando_config, k, __VA_ARGS__)
 

@@ -23,6 +23,7 @@
 #include "dataplane/config/config.h"
 #include "dataplane/host/thread.h"
 #include "dataplane/transport/rrdp.h"
+#include "hypervisor-glue/link/glue_abi.h"
 
 enum {
     CONFIG_PAGES_PER_MIB = 1048576 / WIRE_PAGE_SIZE,
@@ -30,7 +31,8 @@ enum {
     CONFIG_IFNAME_MAX = 15,       /* IFNAMSIZ without the terminator */
     CONFIG_RUN_DIR_MAX = 80,      /* "/node63.sock" behind it still fits into sockaddr_un */
     CONFIG_RDMA_NAME_MAX = 63,    /* IB_DEVICE_NAME_MAX without the terminator */
-    CONFIG_CORE_MAX = 1023,
+    CONFIG_CORE_MAX = HOST_CPUS_MAX - 1,
+    CONFIG_NUMA_MAX = 31, /* RTE_MAX_NUMA_NODES - 1 */
     CONFIG_QUEUE_MAX = 63,
     CONFIG_LIST_MAX = 255,
 };
@@ -74,6 +76,18 @@ enum {
       "CPU of the agent thread, which unmaps pages in the vCPU process; -1: not pinned.")          \
     X(vcpu_cores, LIST, "CPU", 0, CONFIG_CORE_MAX, "", LOCAL, 1, vcpu_cores,                       \
       "CPUs of the vCPU threads at home here, in turn, by vCPU number; empty: not pinned.")        \
+    X(housekeeping_cores, LIST, "CPU", 0, CONFIG_CORE_MAX, "", LOCAL, 1, housekeeping_cores,       \
+      "CPUs of all other threads of the dataplane and of the VMM or pando-vcpud: DPDK's, "         \
+      "telemetry's, the VMM's main and I/O threads; empty: not pinned.")                           \
+    X(registration_core, INT, "CPU", -1, CONFIG_CORE_MAX, "-1", LOCAL, 1, registration_core,       \
+      "verbs: CPU of the thread that makes guest memory known to the RDMA device; -1: those of "   \
+      "housekeeping_cores.")                                                                       \
+    X(ram_node, INT, "NUMA node", -1, CONFIG_NUMA_MAX, "-1", LOCAL, 1, ram_node,                   \
+      "Guest memory that this host holds is taken from this NUMA node alone: when that is full, "  \
+      "the VM ends. -1: wherever the kernel takes it.")                                            \
+    X(packet_node, INT, "NUMA node", -1, CONFIG_NUMA_MAX, "-1", LOCAL, 1, packet_node,             \
+      "The same for packet memory; best that of the NIC and of dataplane_core. -1: wherever "      \
+      "DPDK and the kernel take it, most often the node of dataplane_core.")                       \
     X(resident_mib, UINT, "MiB", 0, CONFIG_RAM_MIB_MAX, "0", LOCAL, CONFIG_PAGES_PER_MIB,          \
       resident_pages,                                                                              \
       "Guest memory that this node may hold at a time; 0: no limit.")                              \
@@ -121,9 +135,10 @@ enum {
     X(udp_port, UINT, "", 1, 65535, "34997", COMMON, 1, fabric.udp_port,                           \
       "UDP, and how nodes meet for verbs: the port at each address. Firewalls must let it through "  \
       "both ways.")                                                                                \
-    X(hugepages, ENUM, "auto|on|off", 0, 0, "auto", LOCAL, 1, fabric.hugepages,                    \
+    X(hugepages, ENUM, "auto|on|off|2M|1G", 0, 0, "auto", LOCAL, 1, fabric.hugepages,              \
       "Packet memory of memif, af_packet and dpdk. auto: hugepages if there are some, else said "  \
-      "and done without; a NIC on PCI needs them.")
+      "and done without; a NIC on PCI needs them. on: of the kernel's default size, or no start. " \
+      "2M, 1G: of that size, or no start; 1G takes a whole one.")
 
 #define CONFIG_KEYS_FAULTS(X)                                                                      \
     X(seed, UINT, "", 0, INT64_MAX, "1", LOCAL, 1, fabric.faults.seed,                             \
@@ -174,18 +189,51 @@ enum {
       "Check the invariants after each step; a violation stops the VM.")
 
 #define CONFIG_KEYS_POLL(X)                                                                        \
-    X(mode, ENUM, "busy|yield|sleep", 0, 0, "sleep", LOCAL, 1, poll.mode,                          \
-      "What the poll loop does when idle. busy needs a core of its own.")                          \
+    X(mode, ENUM, "busy|yield|adaptive|interrupt|sleep", 0, 0, "interrupt", LOCAL, 1, poll.mode,   \
+      "What the poll loop does when idle. busy: polls on; needs a core of its own. yield: gives "  \
+      "the core away after empty_polls. interrupt: that, and sleeps after sleep_after_us until a " \
+      "frame, a fault or a deadline comes; sleep is its older name. adaptive: polls while frames " \
+      "come faster than a sleep and the way back take here (measured at start), sleeps where the " \
+      "gaps are longer.")                                                                          \
     X(empty_polls, UINT, "rounds", 1, 1000000, "16", LOCAL, 1, poll.empty_polls,                   \
-      "yield, sleep: empty rounds before the first sched_yield.")                                  \
+      "yield, interrupt, adaptive: empty rounds before the core is given away at all.")            \
     X(sleep_after_us, UINT, "us", 1, 1000000, "100", LOCAL, 1, poll.sleep_after_us,                \
-      "sleep: idle time before the loop blocks.")                                                  \
+      "interrupt: idle time before the loop blocks.")                                              \
     X(nice, INT, "nice level", -20, 19, "-10", LOCAL, 1, poll.nice,                                \
       "Nice level of the poll loop and the agent thread: where cores are short they must come "    \
-      "before vCPUs.")                                                                             \
+      "before vCPUs. Of threads.*_class: other.")                                                  \
     X(slice_us, UINT, "us", 0, HOST_SLICE_MAX_US, "100", LOCAL, 1, poll.slice_us,                  \
       "Time slice of the same two; a shorter one than the vCPUs' lets them have the CPU as soon "  \
-      "as they wake up (Linux 6.12 or later; its minimum is 100). 0: the kernel's default.")
+      "as they wake up (Linux 6.12 or later; its minimum is 100). 0: the kernel's default.")       \
+    X(rx_frames, UINT, "frames", 1, 1024, "64", LOCAL, 1, poll.rx_frames,                          \
+      "Frames taken from the fabric a round, 32 at a time. More: fewer rounds at high rates; "     \
+      "less: what else waits, faults and interrupts, comes sooner.")                               \
+    X(tx_frames, UINT, "frames", 1, 1024, "64", LOCAL, 1, poll.tx_frames,                          \
+      "Frames given to the fabric a round.")                                                       \
+    X(glue_entries, UINT, "entries", 1, GLUE_RING_ENTRIES, "16", LOCAL, 1, poll.glue_entries,      \
+      "Interrupts, I/O exits and commands taken from one vCPU a round.")
+
+#define CONFIG_KEYS_THREADS(X)                                                                     \
+    X(poll_class, ENUM, "other|fifo|rr", 0, 0, "other", LOCAL, 1, threads.poll.class,              \
+      "Scheduler class of the poll loop. fifo and rr never yield to ordinary threads: a loop "     \
+      "that spins then keeps even the kernel's own threads off its CPU, until RT throttling "      \
+      "stops it for 50 ms a second.")                                                              \
+    X(poll_priority, UINT, "", 1, 99, "1", LOCAL, 1, threads.poll.priority,                        \
+      "Its priority in fifo or rr; above 50 it comes before the handlers of threaded IRQs.")       \
+    X(agent_class, ENUM, "other|fifo|rr", 0, 0, "other", LOCAL, 1, threads.agent.class,            \
+      "The same for the agent thread, which sleeps when it has nothing to do.")                    \
+    X(agent_priority, UINT, "", 1, 99, "1", LOCAL, 1, threads.agent.priority, "Its priority.")     \
+    X(vcpu_class, ENUM, "other|fifo|rr", 0, 0, "other", LOCAL, 1, threads.vcpu.class,              \
+      "The same for vCPU threads. A guest that spins is never preempted then: only with CPUs of "  \
+      "their own, or below poll loop and agent.")                                                  \
+    X(vcpu_priority, UINT, "", 1, 99, "1", LOCAL, 1, threads.vcpu.priority, "Their priority.")     \
+    X(vcpu_nice, INT, "nice level", -20, 19, "0", LOCAL, 1, threads.vcpu.nice,                     \
+      "Nice level of vCPU threads in class other; 0: their process's.")                            \
+    X(housekeeping_class, ENUM, "other|batch", 0, 0, "other", LOCAL, 1, threads.housekeeping_batch,\
+      "All other threads, and verbs's registration. batch: they wake up without taking the CPU "   \
+      "from who runs there.")                                                                      \
+    X(housekeeping_nice, INT, "nice level", -20, 19, "0", LOCAL, 1, threads.housekeeping_nice,     \
+      "Their nice level; 0: as it was.")
 
 #define CONFIG_KEYS_CLOCK(X)                                                                       \
     X(discipline, ENUM, "off|on", 0, 0, "on", COMMON, 1, clock.discipline,                         \
@@ -203,6 +251,7 @@ enum {
     X(TRANSPORT, transport, "transport", CONFIG_KEYS_TRANSPORT)                                    \
     X(COHERENCE, coherence, "coherence", CONFIG_KEYS_COHERENCE)                                    \
     X(POLL, poll, "poll", CONFIG_KEYS_POLL)                                                        \
+    X(THREADS, threads, "threads", CONFIG_KEYS_THREADS)                                            \
     X(CLOCK, clock, "clock", CONFIG_KEYS_CLOCK)
 
 /* clang-format on */
@@ -247,6 +296,7 @@ struct raw_fabric { CONFIG_KEYS_FABRIC(RAW) struct raw_faults faults; };
 struct raw_transport { CONFIG_KEYS_TRANSPORT(RAW) };
 struct raw_coherence { CONFIG_KEYS_COHERENCE(RAW) };
 struct raw_poll { CONFIG_KEYS_POLL(RAW) };
+struct raw_threads { CONFIG_KEYS_THREADS(RAW) };
 struct raw_clock { CONFIG_KEYS_CLOCK(RAW) };
 struct raw_config {
     CONFIG_KEYS_TOP(RAW)
@@ -257,6 +307,7 @@ struct raw_config {
     struct raw_transport transport;
     struct raw_coherence coherence;
     struct raw_poll poll;
+    struct raw_threads threads;
     struct raw_clock clock;
 };
 #undef RAW
@@ -305,6 +356,9 @@ void config_raw_free(struct raw_config *raw);
 /* config_rules.c: what holds between keys; fills what was left out (vCPU homes). */
 int config_apply_rules(const struct config_context *ctx, const struct raw_config *raw,
                        struct pando_config *cfg);
+
+/* config_threads.c: a rule as those. */
+int config_rule_threads(const struct config_context *ctx, struct pando_config *cfg);
 
 /* config_hash.c: of every COMMON key; and FNV-1a, 64 bits. */
 uint64_t config_hash(const struct pando_config *cfg);

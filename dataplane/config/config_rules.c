@@ -426,13 +426,18 @@ static int rule_cores(const struct rule_input *in, struct pando_config *cfg)
     return 0;
 }
 
+static int rule_threads(const struct rule_input *in, struct pando_config *cfg)
+{
+    return config_rule_threads(in->ctx, cfg);
+}
+
 int config_apply_rules(const struct config_context *ctx, const struct raw_config *raw,
                        struct pando_config *cfg)
 {
     static int (*const rules[])(const struct rule_input *, struct pando_config *) = {
         rule_node_ids, rule_node_names, rule_vmm_node,  rule_vcpu_homes, rule_resident,
         rule_homes,    rule_transport,  rule_coherence, rule_zero_ahead, rule_device,
-        rule_ladder,   rule_address,    rule_group,     rule_cores,
+        rule_ladder,   rule_address,    rule_group,     rule_threads,    rule_cores,
     };
     struct rule_input in = {ctx, raw};
 

@@ -44,6 +44,7 @@ static const cyaml_schema_value_t list_entry = {
 #define FIELD_transport(k, type, ...) FIELD_##type(struct raw_transport, k)
 #define FIELD_coherence(k, type, ...) FIELD_##type(struct raw_coherence, k)
 #define FIELD_poll(k, type, ...) FIELD_##type(struct raw_poll, k)
+#define FIELD_threads(k, type, ...) FIELD_##type(struct raw_threads, k)
 #define FIELD_clock(k, type, ...) FIELD_##type(struct raw_clock, k)
 #define FIELD_top(k, type, ...) FIELD_##type(struct raw_config, k)
 
@@ -53,6 +54,7 @@ SCHEMA(faults, CONFIG_KEYS_FAULTS);
 SCHEMA(transport, CONFIG_KEYS_TRANSPORT);
 SCHEMA(coherence, CONFIG_KEYS_COHERENCE);
 SCHEMA(poll, CONFIG_KEYS_POLL);
+SCHEMA(threads, CONFIG_KEYS_THREADS);
 SCHEMA(clock, CONFIG_KEYS_CLOCK);
 
 static const cyaml_schema_field_t fabric_fields[] = {
@@ -76,6 +78,7 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_MAPPING("coherence", CYAML_FLAG_OPTIONAL, struct raw_config, coherence,
                         coherence_fields),
     CYAML_FIELD_MAPPING("poll", CYAML_FLAG_OPTIONAL, struct raw_config, poll, poll_fields),
+    CYAML_FIELD_MAPPING("threads", CYAML_FLAG_OPTIONAL, struct raw_config, threads, threads_fields),
     CYAML_FIELD_MAPPING("clock", CYAML_FLAG_OPTIONAL, struct raw_config, clock, clock_fields),
     CYAML_FIELD_END,
 };

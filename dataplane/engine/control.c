@@ -150,11 +150,27 @@ static void welcome_cores(const struct engine *e, struct glue_ctl *m)
     const struct config_node *n = config_node_of(e->cfg, e->self);
     uint32_t turn = 0;
     m->agent_core = n != NULL ? n->agent_core : -1;
+    struct host_cpus cpus =
+        n != NULL ? config_cpus(n, CONFIG_ROLE_HOUSEKEEPING) : (struct host_cpus){0};
+    _Static_assert(sizeof(cpus.word) == sizeof(m->housekeeping_cpus), "the same bits");
+    memcpy(m->housekeeping_cpus, cpus.word, sizeof(cpus.word));
     for (uint32_t v = 0; v < PANDO_ARRAY_LEN(m->vcpu_core); v++) {
         bool pinned = n != NULL && n->vcpu_core_count > 0 && v < e->cfg->vm.vcpus &&
                       e->cfg->vm.vcpu_home[v] == e->self;
         m->vcpu_core[v] = pinned ? (int16_t)n->vcpu_cores[turn++ % n->vcpu_core_count] : -1;
     }
+}
+
+static struct glue_sched welcome_sched(const struct engine *e, enum config_role role)
+{
+    struct host_sched s;
+    if (!config_sched(e->cfg, role, &s))
+        return (struct glue_sched){0};
+    return (struct glue_sched){.given = 1,
+                               .class = s.class,
+                               .priority = s.priority,
+                               .nice = s.nice,
+                               .slice_us = s.slice_us};
 }
 
 static void close_all(const int *fds, uint32_t count)
@@ -210,12 +226,13 @@ void control_welcome(struct engine *e)
                          .vcpus = e->cfg->vm.vcpus,
                          .ram_pages_max = e->cfg->vm.ram_pages,
                          .segment_size = e->shared_size,
-                         .nice = e->cfg->poll.nice,
-                         .slice_us = e->cfg->poll.slice_us,
                          .tick_rest_times = e->cfg->vm.tick_rest_times,
                          .tick_rest_max_ms = e->cfg->vm.tick_rest_max_ms};
     memcpy(m.vcpu_home, e->cfg->vm.vcpu_home, sizeof(m.vcpu_home));
     welcome_cores(e, &m);
+    m.agent = welcome_sched(e, CONFIG_ROLE_AGENT);
+    m.vcpu = welcome_sched(e, CONFIG_ROLE_VCPU);
+    m.housekeeping = welcome_sched(e, CONFIG_ROLE_HOUSEKEEPING);
     int fds[] = {e->segment_fd, e->doorbell_fd};
     e->conn = CONN_WELCOMED;
     send_packet(e, &m, fds, 2);

@@ -12,7 +12,6 @@
 
 #include "dataplane/base/bits.h"
 #include "dataplane/base/check.h"
-#include "dataplane/host/thread.h"
 #include "dataplane/memory/uffd.h"
 
 #define US UINT64_C(1000)
@@ -182,41 +181,6 @@ static int start_pools(struct engine *e)
     return 0;
 }
 
-/* With fewer cores than threads a poll loop that waits its turn behind spinning vCPUs makes every
- * fault and every remote exit cost a time slice. Nothing fails without the right to be first. */
-static int start_priority(struct engine *e)
-{
-    int rc = host_thread_priority(0, e->cfg->poll.nice, e->cfg->poll.slice_us);
-    if (rc != 0)
-        fprintf(stderr,
-                "pando-dataplane: poll.nice %d, poll.slice_us %u: %s; going on at the usual "
-                "priority\n",
-                e->cfg->poll.nice, e->cfg->poll.slice_us, strerror(-rc));
-    return 0;
-}
-
-static int check_core(struct engine *e, const char *key, int32_t cpu)
-{
-    if (cpu == -1 || host_has_cpu(cpu))
-        return 0;
-    snprintf(e->err, sizeof(e->err), "node %u (%s): %s: CPU %d: this host has %ld CPUs", e->self,
-             node_name(e, e->self), key, cpu, sysconf(_SC_NPROCESSORS_CONF));
-    return -EINVAL;
-}
-
-static int start_cores(struct engine *e)
-{
-    const struct config_node *n = config_node_of(e->cfg, e->self);
-    if (n == NULL)
-        return 0;
-    int rc = check_core(e, "dataplane_core", n->dataplane_core);
-    if (rc == 0)
-        rc = check_core(e, "agent_core", n->agent_core);
-    for (uint32_t i = 0; rc == 0 && i < n->vcpu_core_count; i++)
-        rc = check_core(e, "vcpu_cores", n->vcpu_cores[i]);
-    return rc;
-}
-
 /* The socket says who uses it in words of its own. The claim holds against those who have none. */
 static int start_dpdk(struct engine *e)
 {
@@ -239,18 +203,21 @@ static const struct {
     const char *name;
     int (*start)(struct engine *e);
 } start_up[] = {
-    {"clock", clock_open},      {"CPUs", start_cores},          {"userfaultfd", start_probe},
+    {"clock", clock_open},      {"CPUs", place_check},          {"userfaultfd", start_probe},
     {"descriptors", idle_open}, {"glue socket", control_open},  {"DPDK", start_dpdk},
     {"fabric", start_fabric},   {"coherence", start_coherence}, {"transport", start_transport},
-    {"pools", start_pools},     {"telemetry", telemetry_open},  {"priority", start_priority},
+    {"pools", start_pools},     {"telemetry", telemetry_open},  {"threads", place_threads},
+    {"idle", idle_measure},
 };
 
-int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self, bool verbose)
+int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self,
+                 const char *config_path, bool verbose)
 {
     *e = (struct engine){.cfg = cfg,
                          .self = self,
                          .nodes = (uint8_t)cfg->node_count,
                          .verbose = verbose,
+                         .config_path = config_path,
                          .segment_fd = -1,
                          .doorbell_fd = -1,
                          .listen_fd = -1,
@@ -261,6 +228,8 @@ int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self,
     fabric_init(&e->fabric, cfg, self, who);
     e->fabric.verbose = verbose;
     e->ram.pages_max = cfg->vm.ram_pages;
+    e->ram.numa_node = config_node_of(cfg, self)->ram_node;
+    e->ram.bound = e->ram.numa_node >= 0;
     for (size_t i = 0; i < PANDO_ARRAY_LEN(start_up); i++) {
         int rc = start_up[i].start(e);
         if (verbose)

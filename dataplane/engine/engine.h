@@ -14,6 +14,7 @@
  *   glue.c       the glue's rings, interrupts, waking
  *   clock.c      TSC stamps, exchanges, the published clock
  *   idle.c       descriptors, poll modes; loop_time.h: where the loop's time goes
+ *   place.c      CPUs and classes of threads
  *   summary.c    counters as JSON
  *   telemetry.c  DPDK telemetry
  *   probes.c     places for bpftrace and others to attach to
@@ -30,6 +31,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "dataplane/base/gap.h"
 #include "dataplane/base/hist.h"
 #include "dataplane/base/topk.h"
 #include "dataplane/base/pool.h"
@@ -50,9 +52,6 @@
 
 enum {
     ENGINE_ERROR_MAX = FABRIC_TEXT_MAX,
-    ENGINE_RX_BURSTS = 2,        /* bursts of PORT_BURST frames a round */
-    ENGINE_TX_FRAMES = 64,       /* frames sent a round */
-    ENGINE_GLUE_ENTRIES = 16,    /* entries taken from one channel a round */
     ENGINE_TICKS = 8,            /* coherence ticks a round */
     ENGINE_BUFFERS = 64,         /* payloads of the glue on their way to peers */
     ENGINE_FDS = 16,             /* descriptors ready at a time */
@@ -163,6 +162,7 @@ struct engine {
     const struct pando_config *cfg;
     uint8_t self, nodes;
     bool verbose;
+    const char *config_path;            /* for messages; NULL: unknown */
     uint64_t now, started_at, deadline; /* deadline: of joining, or of leaving */
     uint64_t received_at;               /* when the last burst of frames was taken from the port */
     enum engine_phase phase;
@@ -216,6 +216,8 @@ struct engine {
     uint64_t host_alive;           /* silent peers whose host's kernel has answered */
     bool paused;                   /* ... as they did in the last look at the descriptors */
     uint64_t idle_since;
+    struct gap gap;         /* adaptive */
+    bool slept;             /* since idle_since */
     uint64_t crowded_until; /* idle.c */
 
     struct engine_counters count;
@@ -227,7 +229,8 @@ struct engine {
 };
 
 /* engine.c. Starts everything but the join; 0, or -errno with a sentence in e->err. */
-int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self, bool verbose);
+int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self,
+                 const char *config_path, bool verbose);
 /* Polls until the VM has ended or cannot go on; the exit status: 0 after an orderly end. */
 int engine_run(struct engine *e);
 void engine_close(struct engine *e);
@@ -295,8 +298,13 @@ bool clock_locked(const struct engine *e);
 void clock_why_not(const struct engine *e, char *buf, size_t size);
 uint64_t clock_wait_ns(const struct engine *e);
 
+/* place.c */
+int place_check(struct engine *e);
+int place_threads(struct engine *e);
+
 /* idle.c */
 int idle_open(struct engine *e);
+int idle_measure(struct engine *e);
 int idle_watch(struct engine *e, int fd, uint64_t tag);
 bool idle_poll_fds(struct engine *e, uint64_t timeout_ns);
 void idle_round(struct engine *e, bool useful);

@@ -199,7 +199,7 @@ static bool poll_chan(struct engine *e, uint32_t chan)
     struct glue_entry entry;
     const uint8_t *payload;
     bool useful = false;
-    for (uint32_t i = 0; i < ENGINE_GLUE_ENTRIES; i++) {
+    for (uint32_t i = 0; i < e->cfg->poll.glue_entries; i++) {
         int rc = glue_ring_peek(r, &entry, &payload);
         if (rc == 0)
             break;

@@ -4,10 +4,18 @@
  *
  * All descriptors (userfaultfds, control socket, doorbell, the port's) sit in one epoll set. A
  * round asks it without waiting; a sleeping loop waits in it. Poll modes (50-fabrics of the design,
- * measured): busy never gives the core away; yield gives it away after some empty rounds; sleep
- * also blocks after some idle time. What frames wake a sleeper by is the port's (wait_fd): a bell,
- * or the socket of the kernel's that they come by. A port that has no such thing at the moment, as
- * while its links come up, is polled.
+ * measured): busy never gives the core away; yield gives it away after some empty rounds; interrupt
+ * (in older files: sleep) also blocks after some idle time. What frames wake a sleeper by is the
+ * port's (wait_fd): a bell, or the socket of the kernel's that they come by. A port that has no
+ * such thing at the moment, as while its links come up, is polled.
+ *
+ * Adaptive polls while useful rounds follow each other faster than a sleep and the way back take on
+ * this machine, and sleeps without yielding first where the gaps are longer: the rule is at the
+ * head of base/gap.h. What a sleep costs is measured at start: the median of some wake-ups of this
+ * thread by another one, from the write to the doorbell until epoll has returned here. A gap is the
+ * time from the last useful round to the next, deadlines that came between not counted. It does not
+ * yield: it spins for twice that cost at most, which is less than a yield to somebody who wants the
+ * CPU.
  *
  * Yield is cheap while nobody else wants the CPU. Beside a thread that spins, such as a vCPU, it is
  * not: the scheduler lets that one have its slice, up to a tick (4 ms at HZ=250), and nothing that
@@ -19,17 +27,21 @@
  * other.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "dataplane/base/bits.h"
 #include "dataplane/engine/engine.h"
 #include "dataplane/engine/probes.h"
+#include "dataplane/host/thread.h"
 
 #define US UINT64_C(1000)
 
@@ -39,6 +51,10 @@ enum {
     SLEEP_MIN_US = 20,      /* shorter is not worth the system call */
     CROWDED_AFTER_US = 200, /* a yield that takes longer: others fill this CPU */
     CROWDED_FOR_US = 100000,
+    WAKE_ROUNDS = 15,
+    WAKE_SETTLE_US = 100,
+    WAKE_USUAL_US = 20,
+    WAKE_MOST_US = 200, /* measured while others filled the CPUs: not the price of a sleep */
     AGENT_MAX_US =
         1000, /* bound while unmappings are under way, should the agent's doorbell be lost */
 };
@@ -118,10 +134,84 @@ static uint64_t sleep_time(const struct engine *e)
     return min_u64(until - e->now, most);
 }
 
+/* ---- what a sleep costs here --- */
+
+struct waker {
+    int fd;
+    _Atomic uint32_t sleeping; /* round in which the other one is about to sleep; 0: none */
+    _Atomic uint64_t rung_at;
+};
+
+static void *wake_body(void *arg)
+{
+    struct waker *w = arg;
+    struct host_cpus all;
+    memset(&all, 0xFF, sizeof(all));
+    (void)host_thread_pin_set(0, &all); /* from another CPU, as frames and faults come */
+    for (uint32_t round = 1; round <= WAKE_ROUNDS; round++) {
+        struct timespec settle = {0, WAKE_SETTLE_US * (long)US};
+        while (atomic_load_explicit(&w->sleeping, memory_order_acquire) != round)
+            sched_yield();
+        nanosleep(&settle, NULL); /* until it really sleeps */
+        uint64_t one = 1;
+        atomic_store_explicit(&w->rung_at, engine_now(), memory_order_release);
+        (void)!write(w->fd, &one, sizeof(one));
+    }
+    return NULL;
+}
+
+static int shorter(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Of WAKE_ROUNDS sleeps in an epoll set, as this thread is pinned and scheduled now. What cannot be
+ * measured is taken to be usual. */
+static uint64_t wake_cost_ns(void)
+{
+    struct waker w = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event ev = {.events = EPOLLIN}, got;
+    uint64_t took[WAKE_ROUNDS], value, result = WAKE_USUAL_US * US;
+    pthread_t thread;
+    bool there = w.fd >= 0 && set >= 0 && epoll_ctl(set, EPOLL_CTL_ADD, w.fd, &ev) == 0 &&
+                 pthread_create(&thread, NULL, wake_body, &w) == 0;
+    for (uint32_t round = 1; there && round <= WAKE_ROUNDS; round++) {
+        atomic_store_explicit(&w.sleeping, round, memory_order_release);
+        while (epoll_wait(set, &got, 1, -1) != 1)
+            ;
+        took[round - 1] = engine_now() - atomic_load_explicit(&w.rung_at, memory_order_acquire);
+        (void)!read(w.fd, &value, sizeof(value));
+    }
+    if (there) {
+        pthread_join(thread, NULL);
+        qsort(took, WAKE_ROUNDS, sizeof(took[0]), shorter);
+        result = min_u64(max_u64(took[WAKE_ROUNDS / 2], US), WAKE_MOST_US * US);
+    }
+    if (w.fd >= 0)
+        close(w.fd);
+    if (set >= 0)
+        close(set);
+    return result;
+}
+
+int idle_measure(struct engine *e)
+{
+    if (e->cfg->poll.mode != CONFIG_POLL_ADAPTIVE)
+        return 0;
+    gap_init(&e->gap, wake_cost_ns());
+    if (e->verbose)
+        fprintf(stderr,
+                "pando-dataplane: node %u: poll.mode adaptive: a sleep costs %llu ns here\n",
+                e->self, (unsigned long long)e->gap.cost_ns);
+    return 0;
+}
+
 static void give_away(struct engine *e)
 {
     uint64_t before = engine_now();
-    if (e->cfg->poll.mode == CONFIG_POLL_SLEEP && before < e->crowded_until) {
+    if (e->cfg->poll.mode >= CONFIG_POLL_ADAPTIVE && before < e->crowded_until) {
         struct timespec t = {0, SLEEP_MIN_US * (long)US};
         nanosleep(&t, NULL);
         loop_time_gave(&e->time, LOOP_SLEEP, engine_now() - before);
@@ -157,6 +247,7 @@ static void block(struct engine *e)
         if (!glue_pending(e) && !faults_idle_pending(e)) {
             e->count.sleeps++;
             PROBE(sleep, e->self, ns);
+            e->slept = true;
             e->time.useful |= idle_poll_fds(e, ns);
             PROBE(wake, e->self);
         }
@@ -169,14 +260,22 @@ void idle_round(struct engine *e, bool useful)
 {
     enum config_poll mode = e->cfg->poll.mode;
     if (useful) {
+        if (mode == CONFIG_POLL_ADAPTIVE && e->empty_rounds > 0)
+            gap_ended(&e->gap, e->now - e->idle_since, e->slept);
         e->empty_rounds = 0;
+        e->slept = false;
         return;
     }
     if (e->empty_rounds++ == 0)
         e->idle_since = e->now;
     if (mode == CONFIG_POLL_BUSY || e->empty_rounds < e->cfg->poll.empty_polls)
         return;
-    if (mode == CONFIG_POLL_SLEEP &&
+    if (mode == CONFIG_POLL_ADAPTIVE) {
+        if (!gap_spins(&e->gap, e->now - e->idle_since))
+            block(e);
+        return;
+    }
+    if (mode == CONFIG_POLL_INTERRUPT &&
         (e->now < e->crowded_until || e->now - e->idle_since >= e->cfg->poll.sleep_after_us * US)) {
         block(e);
         return;

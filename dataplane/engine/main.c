@@ -102,7 +102,6 @@ static void set_signals(void)
 
 static void print_config(const struct pando_config *cfg, const struct config_node *n)
 {
-    static const char *const poll[] = {"busy", "yield", "sleep"};
     printf("cluster %s, configuration hash %016llx, %u nodes\n", cfg->cluster,
            (unsigned long long)cfg->hash, cfg->node_count);
     printf("vm %s: %llu MiB, %u vCPUs, VMM on node %u\n", cfg->vm.name,
@@ -114,13 +113,13 @@ static void print_config(const struct pando_config *cfg, const struct config_nod
     printf("; resident limit %llu MiB%s\n", (unsigned long long)(n->resident_pages / 256),
            n->resident_pages ? "" : " (none)");
     printf("fabric %s, mtu %u; poll mode %s; sockets in %s\n", config_fabric_name(cfg->fabric.type),
-           cfg->fabric.mtu, poll[cfg->poll.mode], cfg->run_dir);
+           cfg->fabric.mtu, config_poll_name(cfg->poll.mode), cfg->run_dir);
 }
 
 static int run(const struct pando_config *cfg, uint8_t node, const struct options *o)
 {
     static struct engine engine; /* large: not on the stack */
-    int rc = engine_start(&engine, cfg, node, o->verbose);
+    int rc = engine_start(&engine, cfg, node, o->config, o->verbose);
     if (rc != 0) {
         fprintf(stderr, "pando-dataplane: node %u: %s\n", node, engine.err);
         engine_close(&engine);

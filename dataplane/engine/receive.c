@@ -12,6 +12,7 @@
  */
 #include <string.h>
 
+#include "dataplane/base/bits.h"
 #include "dataplane/engine/engine.h"
 #include "dataplane/engine/probes.h"
 
@@ -218,8 +219,8 @@ bool receive_frames(struct engine *e)
 {
     struct port_frame f[PORT_BURST];
     bool useful = false;
-    for (uint32_t burst = 0; burst < ENGINE_RX_BURSTS; burst++) {
-        uint32_t n = port_rx(e->port, f, PORT_BURST);
+    for (uint32_t left = e->cfg->poll.rx_frames, n; left > 0; left -= n) {
+        n = port_rx(e->port, f, min_u32(left, PORT_BURST));
         if (n == 0)
             break;
         useful = true;

@@ -202,7 +202,7 @@ bool transmit_frames(struct engine *e)
 {
     struct rrdp_frame f;
     bool useful = false;
-    for (uint32_t i = 0; i < ENGINE_TX_FRAMES && rrdp_transmit(e->rrdp, e->now, &f); i++) {
+    for (uint32_t i = 0; i < e->cfg->poll.tx_frames && rrdp_transmit(e->rrdp, e->now, &f); i++) {
         useful = true;
         put_frame(e, &f);
     }

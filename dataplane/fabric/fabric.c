@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dataplane/host/memory.h"
 #include "dataplane/port/dpdk.h"
 #include "dataplane/port/eal.h"
 #include "dataplane/port/rendezvous.h"
@@ -119,9 +120,14 @@ static bool may_need_dpdk(const struct fabric *f)
 }
 
 /* What EAL takes for packet memory, should a fabric need any: hugepages where there are some. */
-static bool choose_memory(const struct fabric *f)
+static struct port_eal_memory choose_memory(const struct fabric *f)
 {
-    return may_need_dpdk(f) && f->cfg->fabric.hugepages != CONFIG_HUGE_OFF && port_eal_hugepages();
+    enum config_hugepages h = f->cfg->fabric.hugepages;
+    struct port_eal_memory memory = {.numa_node =
+                                         own_node(f) != NULL ? own_node(f)->packet_node : -1};
+    memory.page_kib = h == CONFIG_HUGE_2M ? 2048 : h == CONFIG_HUGE_1G ? 1048576 : 0;
+    memory.huge = may_need_dpdk(f) && h != CONFIG_HUGE_OFF && port_eal_has(&memory);
+    return memory;
 }
 
 /* The NIC on PCI that the fabric is; NULL: none. */
@@ -137,10 +143,15 @@ static int packet_memory(const struct fabric *f, char err[FABRIC_TEXT_MAX])
 {
     if (f->huge || (f->cfg->fabric.hugepages == CONFIG_HUGE_OFF && pci_of(f) == NULL))
         return 0;
-    if (f->cfg->fabric.hugepages == CONFIG_HUGE_ON) {
+    if (f->cfg->fabric.hugepages != CONFIG_HUGE_AUTO &&
+        f->cfg->fabric.hugepages != CONFIG_HUGE_OFF) {
+        static const char *const sizes[] = {
+            [CONFIG_HUGE_ON] = "on", [CONFIG_HUGE_2M] = "2M", [CONFIG_HUGE_1G] = "1G"};
         snprintf(err, FABRIC_TEXT_MAX,
-                 "fabric.hugepages is on, and 64 MiB of hugepages are not free: sysctl "
-                 "vm.nr_hugepages=64, or set it to auto");
+                 "fabric.hugepages is %s, and 64 MiB of such hugepages are not free%s: sysctl "
+                 "vm.nr_hugepages=64, or set it to auto",
+                 sizes[f->cfg->fabric.hugepages],
+                 own_node(f)->packet_node >= 0 ? " on packet_node" : "");
         return -ENOMEM;
     }
     if (pci_of(f) != NULL) {
@@ -182,9 +193,10 @@ int fabric_start_eal(struct fabric *f, bool always, char err[FABRIC_TEXT_MAX])
         return pin(core, err);
     setenv("RUNTIME_DIRECTORY", f->cfg->run_dir, 1);
     snprintf(prefix, sizeof(prefix), "node%u", f->self);
-    f->huge = choose_memory(f);
-    int rc = port_eal_init(f->huge, core >= 0 ? (unsigned)core : PORT_EAL_ANY_CORE,
-                           f->huge ? pci_of(f) : NULL, prefix, always, err);
+    struct port_eal_memory memory = choose_memory(f);
+    f->huge = memory.huge;
+    int rc = port_eal_init_memory(&memory, core >= 0 ? (unsigned)core : PORT_EAL_ANY_CORE,
+                                  f->huge ? pci_of(f) : NULL, prefix, always, err);
     f->eal = rc == 0;
     return rc;
 }
@@ -306,8 +318,10 @@ static int open_verbs(struct fabric *f, char err[FABRIC_TEXT_MAX])
         .dead_ns = f->cfg->transport.dead_ms * MS,
         .mtu = f->cfg->fabric.mtu,
         .credit = (uint8_t)f->cfg->transport.credit,
+        .registrar_cpus = config_cpus(own_node(f), CONFIG_ROLE_REGISTRATION),
         .ladder = ladder,
     };
+    (void)config_sched(f->cfg, CONFIG_ROLE_REGISTRATION, &c.registrar);
     return port_open_verbs(&c, &f->port, err);
 #else
     (void)f;
@@ -488,7 +502,17 @@ static void say(struct fabric *f)
 int fabric_open(struct fabric *f, char err[FABRIC_TEXT_MAX])
 {
     f->text[0] = '\0';
-    int rc = openers[f->cfg->fabric.type](f, err);
+    int node = own_node(f) != NULL ? own_node(f)->packet_node : -1;
+    int rc = node < 0 ? 0 : host_memory_policy(node);
+    if (rc != 0) {
+        snprintf(err, FABRIC_TEXT_MAX,
+                 "packet_node %d: %s; allowed: a NUMA node of this host, or -1", node,
+                 strerror(-rc));
+        return rc;
+    }
+    rc = openers[f->cfg->fabric.type](f, err);
+    if (node >= 0)
+        (void)host_memory_policy(-1); /* guest memory is touched by this thread, too */
     if (rc != 0)
         return rc;
     say(f);
@@ -518,7 +542,10 @@ bool fabric_look(struct fabric *f)
     f->offload = NULL;
     f->port = port_close(f->port);
     f->text[0] = '\0';
+    if (own_node(f)->packet_node >= 0)
+        (void)host_memory_policy(own_node(f)->packet_node);
     int rc = next < f->cfg->fabric.ladder_count ? open_from(f, next, above) : -ENOENT;
+    (void)host_memory_policy(-1);
     if (rc == 0 && (rc = put_filter(f, err)) != 0)
         f->port = port_close(f->port);
     if (rc == 0) {

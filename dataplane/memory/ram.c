@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dataplane/base/check.h"
+#include "dataplane/host/memory.h"
 #include "dataplane/memory/uffd.h"
 
 static int refuse(char err[RAM_ERROR_MAX], const char *what)
@@ -92,6 +93,15 @@ int ram_add(struct ram *r, int memfd, int uffd, uint64_t base_page, uint64_t pag
         return rc;
     }
     madvise(alias, size, MADV_NOHUGEPAGE); /* race 8 */
+    rc = r->bound ? host_memory_bind(alias, size, r->numa_node) : 0;
+    if (rc != 0) {
+        munmap(alias, size);
+        snprintf(err, RAM_ERROR_MAX,
+                 "guest RAM: ram_node %d: %s; allowed: a NUMA node of this host that its cpuset "
+                 "(mems) has, or -1",
+                 r->numa_node, strerror(-rc));
+        return rc;
+    }
     fcntl(uffd, F_SETFL, fcntl(uffd, F_GETFL) | O_NONBLOCK);
     r->block[r->blocks++] = (struct ram_block){.base_page = base_page,
                                                .pages = pages,

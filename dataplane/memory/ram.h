@@ -42,6 +42,8 @@ struct ram_block {
 struct ram {
     uint32_t blocks;
     uint64_t pages, pages_max;
+    bool bound; /* frames are taken from numa_node alone */
+    int32_t numa_node;
     struct ram_block block[RAM_BLOCKS];
 };
 

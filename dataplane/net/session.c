@@ -70,7 +70,9 @@ static int open_endpoint(struct session *s, uint64_t spin_ns)
     c.spin_ns = spin_ns;
     if (spin_ns == 0)
         c.spin_ns =
-            cfg->poll.mode == CONFIG_POLL_SLEEP ? cfg->poll.sleep_after_us * US : UINT64_MAX;
+            cfg->poll.mode == CONFIG_POLL_INTERRUPT || cfg->poll.mode == CONFIG_POLL_ADAPTIVE
+                ? cfg->poll.sleep_after_us * US
+                : UINT64_MAX;
     struct port *port = s->fabric.port;
     s->fabric.port = NULL; /* the endpoint's from here on */
     int rc = endpoint_open(&c, port, &s->ep);

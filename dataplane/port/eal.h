@@ -25,9 +25,20 @@
  */
 int port_eal_init(bool huge, unsigned core, const char *pci, const char *prefix, bool telemetry,
                   char err[PORT_ERROR_MAX]);
+
+/* The same with more to say about packet memory. */
+struct port_eal_memory {
+    bool huge;
+    uint32_t page_kib; /* huge: 2048 or 1048576; 0: the kernel's default size */
+    int numa_node;     /* -1: DPDK's choice, the node of core; else from there alone */
+};
+int port_eal_init_memory(const struct port_eal_memory *memory, unsigned core, const char *pci,
+                         const char *prefix, bool telemetry, char err[PORT_ERROR_MAX]);
 /* Removes what it put under /run/dpdk; for a process that is about to end. */
 void port_eal_close(void);
 /* True if enough free hugepages are there for port_eal_init(true, ...). */
 bool port_eal_hugepages(void);
+/* ... for this memory, with huge. */
+bool port_eal_has(const struct port_eal_memory *memory);
 
 #endif

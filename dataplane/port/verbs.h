@@ -10,6 +10,7 @@
 #ifndef PANDO_PORT_VERBS_H
 #define PANDO_PORT_VERBS_H
 
+#include "dataplane/host/thread.h"
 #include "dataplane/port/port.h"
 #include "dataplane/rdma/rdma.h"
 
@@ -20,7 +21,10 @@ struct port_verbs {
     uint64_t dead_ns; /* the transport's: a broken path is known well below it */
     uint16_t mtu;     /* bytes of a frame, by reliable connection; up to RRDP_MTU_MAX */
     uint8_t credit;   /* frames that a peer sends of a class before it hears from us: 1.. */
-    bool ladder;      /* the nodes can meet on another fabric: when one leaves this, all do */
+    /* The thread that registers guest memory: its CPUs (empty: all), and its class. */
+    struct host_cpus registrar_cpus;
+    struct host_sched registrar;
+    bool ladder; /* the nodes can meet on another fabric: when one leaves this, all do */
 };
 
 /* 0, or -errno and what to do. -ENODEV: no library, no device here, or none of that name;

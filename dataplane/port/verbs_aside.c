@@ -2,23 +2,24 @@
 #include "dataplane/port/verbs_aside.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 
 /* What a thread inherits are the poll loop's CPU and nice level. */
-static void be_ordinary(void)
+static void be_ordinary(const struct verbs_aside *a)
 {
-    cpu_set_t all;
+    struct host_cpus all;
     memset(&all, 0xFF, sizeof(all));
-    (void)sched_setaffinity(0, sizeof(all), &all);
-    (void)setpriority(PRIO_PROCESS, 0, 0); /* Linux: of this thread */
+    prctl(PR_SET_NAME, "pando-register");
+    if (host_cpus_empty(&a->cpus) || host_thread_pin_set(0, &a->cpus) != 0)
+        (void)host_thread_pin_set(0, &all);
+    (void)host_thread_sched(0, &a->sched);
 }
 
 static void *work(void *arg)
 {
     struct verbs_aside *a = arg;
-    be_ordinary();
+    be_ordinary(a);
     pthread_mutex_lock(&a->lock);
     for (;;) {
         while (!a->stop && a->state != VERBS_ASIDE_BUSY)

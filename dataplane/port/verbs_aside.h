@@ -3,8 +3,8 @@
  * Registrations that take long, by a thread of their own: making gigabytes resident takes seconds,
  * after which the peers of a poll loop that waited would have given it up. One at a time. EDGE.
  *
- * The polling thread begins and takes. The thread has an ordinary priority, and whatever CPUs there
- * are: not the poll loop's.
+ * The polling thread begins and takes. The thread has an ordinary priority and the CPUs that it is
+ * given, or whatever there are: not what it inherits from the poll loop.
  */
 #ifndef PANDO_PORT_VERBS_ASIDE_H
 #define PANDO_PORT_VERBS_ASIDE_H
@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "dataplane/host/thread.h"
 #include "dataplane/port/verbs_api.h"
 
 enum verbs_aside_state { VERBS_ASIDE_IDLE, VERBS_ASIDE_BUSY, VERBS_ASIDE_DONE };
@@ -22,6 +23,8 @@ struct verbs_aside {
     pthread_mutex_t lock;
     pthread_cond_t begun;
     bool there, stop;
+    struct host_cpus cpus; /* set before the first begin, as the next; empty: all */
+    struct host_sched sched;
     enum verbs_aside_state state; /* under lock, as all below */
     struct ibv_mr *(*reg_mr)(struct ibv_pd *pd, void *address, size_t len, int access);
     struct ibv_pd *pd;

@@ -456,6 +456,8 @@ static void set_up(struct verbs_port *v, const struct port_verbs *cfg)
     v->timeout = rdma_timeout(cfg->dead_ns * 3 / 8, VERBS_RETRIES + 1);
     v->settle_ns = max_u64(50 * MS, cfg->dead_ns / 4);
     v->aside_pages = VERBS_ASIDE_PAGES;
+    v->aside.cpus = cfg->registrar_cpus;
+    v->aside.sched = cfg->registrar;
     v->cfg = (struct rdma_config){
         .epoch = (uint64_t)t.tv_sec * 1000 * MS + (uint64_t)t.tv_nsec,
         .ladder = cfg->ladder,

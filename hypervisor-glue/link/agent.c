@@ -7,7 +7,6 @@
 #include <linux/futex.h>
 #include <sys/prctl.h>
 
-#include "dataplane/host/thread.h"
 #include "hypervisor-glue/link/link.h"
 #include "hypervisor-glue/link/raw.h"
 
@@ -72,10 +71,8 @@ void *link_agent(void *arg)
     struct glue_agent *a = &l->shared->agent;
     uint64_t idle_since = link_now();
     prctl(PR_SET_NAME, "pando-agent");
-    /* Short work that a page waits for: ahead of vCPUs that fill the cores. Not allowed without
-     * privilege: then not. */
-    (void)host_thread_priority(0, l->agent_nice, l->agent_slice_us);
-    link_pin(l->agent_core, "agent_core: the agent thread");
+    /* Short work that a page waits for: ahead of vCPUs that fill the cores. */
+    link_place(l, &l->agent_sched, l->agent_core, "agent_core: the agent thread");
     for (;;) {
         /* After a stop the pages are nobody's, but a dataplane that still waits for an answer gets
          * it. */

@@ -28,7 +28,7 @@
 #include "dataplane/wire/wire.h"
 
 enum {
-    GLUE_ABI_VERSION = 4,
+    GLUE_ABI_VERSION = 5,
     GLUE_RING_ENTRIES = 128, /* per direction; a power of two */
     GLUE_SIDE_SLOTS =
         8, /* per direction; a power of two: payload messages in flight in one channel */
@@ -37,6 +37,7 @@ enum {
     GLUE_ZAP_ENTRIES = 256, /* unmap requests to the agent thread */
     GLUE_RAM_BLOCKS = 8,
     GLUE_ERROR_TEXT = 192,
+    GLUE_CPU_WORDS = 16, /* 1024 CPUs */
 };
 
 /* ---- control socket ------------------------------------------------------------------------ */
@@ -52,6 +53,16 @@ enum glue_ctl_type {
     GLUE_STOP,  /* dataplane -> glue: stop every vCPU now; text names node and reason */
 };
 enum glue_role { GLUE_ROLE_VMM = 1, GLUE_ROLE_VCPUD = 2 };
+
+/* WELCOME: what the scheduler is to give to a kind of threads (host/thread.h: struct host_sched).
+ */
+struct glue_sched {
+    uint8_t given; /* 0: they are left alone, and the rest is 0 */
+    uint8_t class;
+    uint8_t priority;
+    int8_t nice;
+    uint32_t slice_us;
+};
 
 struct glue_ctl {
     uint32_t type;
@@ -71,9 +82,9 @@ struct glue_ctl {
     uint8_t vcpu_home[256]; /* WELCOME: node of each vCPU */
     int16_t vcpu_core[256]; /* WELCOME: CPU of each vCPU at home here; -1: not pinned */
     int32_t agent_core;     /* WELCOME: CPU of the agent thread; -1: not pinned */
-    int32_t nice;           /* WELCOME: of the agent thread, with its slice (host/thread.h) */
-    uint32_t slice_us;
     uint32_t tick_rest_max_ms;
+    struct glue_sched agent, vcpu, housekeeping; /* WELCOME; housekeeping: all other threads */
+    uint64_t housekeeping_cpus[GLUE_CPU_WORDS];  /* WELCOME: bit by CPU; all 0: not pinned */
     char text[GLUE_ERROR_TEXT];
 };
 

@@ -11,7 +11,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "dataplane/host/thread.h"
 #include "hypervisor-glue/link/raw.h"
 
 static int fail(char *err, int code, const char *what, const char *path)
@@ -55,6 +54,10 @@ static int welcome_check(const struct glue_ctl *w, unsigned nfds, char *err)
         snprintf(err, LINK_ERROR_MAX, "the dataplane's WELCOME is out of range");
         return -EPROTO;
     }
+    const struct glue_sched *scheds[] = {&w->agent, &w->vcpu, &w->housekeeping};
+    for (unsigned i = 0; i < sizeof(scheds) / sizeof(scheds[0]); i++)
+        if (scheds[i]->given > 1 || scheds[i]->class > HOST_BATCH)
+            return -EPROTO;
     for (uint32_t i = 0; i < w->vcpus; i++)
         if (w->vcpu_home[i] >= w->nodes)
             return -EPROTO;
@@ -109,12 +112,14 @@ static int greet(struct link *l, int sock, char *err)
     memcpy(l->vcpu_home, c.vcpu_home, sizeof(l->vcpu_home));
     memcpy(l->vcpu_core, c.vcpu_core, sizeof(l->vcpu_core));
     l->agent_core = c.agent_core;
-    l->agent_nice = c.nice;
-    l->agent_slice_us = c.slice_us;
+    l->agent_sched = c.agent;
+    l->vcpu_sched = c.vcpu;
+    l->housekeeping_sched = c.housekeeping;
     l->tick_rest_times = c.tick_rest_times;
     l->tick_rest_max_ms = c.tick_rest_max_ms;
     l->doorbell = fds[1];
     fds[1] = -1;
+    link_place_housekeeping(l, c.housekeeping_cpus);
 out:
     for (unsigned i = 0; i < 2; i++)
         if (fds[i] >= 0)
@@ -333,15 +338,6 @@ int link_ram(struct link *l, void *hva, uint64_t pages, int memfd, int uffd,
     }
     pthread_mutex_unlock(&l->ctl_lock);
     return rc;
-}
-
-void link_pin(int32_t cpu, const char *who)
-{
-    int rc = cpu < 0 ? 0 : host_thread_pin(0, cpu);
-    if (rc != 0)
-        fprintf(stderr,
-                "pando: %s: CPU %d: %s; it runs where the host lets it (cgroup, taskset?)\n", who,
-                cpu, strerror(-rc));
 }
 
 void link_bye(struct link *l, int status)

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "dataplane/host/thread.h"
 #include "hypervisor-glue/link/glue_abi.h"
 #include "hypervisor-glue/link/glue_ring.h"
 
@@ -35,6 +36,14 @@ struct link_block { /* written once, before `blocks` counts it */
         uffd; /* our own copy: with the last one closed, faults would fall through to stale pages */
 };
 
+/* What the process's threads had before housekeeping was moved aside: for those that are not
+ * housekeeping, and inherit from the threads that are. */
+struct link_usual {
+    bool moved; /* housekeeping was moved; the rest is set */
+    struct host_cpus cpus;
+    int nice;
+};
+
 struct link {
     int sock, doorbell;
     struct glue_shared *shared;
@@ -42,8 +51,9 @@ struct link {
     uint64_t ram_pages_max;
     uint8_t vcpu_home[256];
     int16_t vcpu_core[256]; /* -1: not pinned */
-    int32_t agent_core, agent_nice;
-    uint32_t agent_slice_us;
+    int32_t agent_core;
+    struct glue_sched agent_sched, vcpu_sched, housekeeping_sched;
+    struct link_usual usual;
     uint32_t tick_rest_times, tick_rest_max_ms;
     struct link_block block[GLUE_RAM_BLOCKS];
     _Atomic uint32_t blocks;
@@ -71,9 +81,15 @@ int link_ram(struct link *l, void *hva, uint64_t pages, int memfd, int uffd,
 /* The VM ended by itself. */
 void link_bye(struct link *l, int status);
 
-/* Pins the calling thread to a CPU; -1: leaves it alone. What cannot be is said on stderr, and the
- * thread runs where it may: slower, not wrong. who: key and thread for the message. */
-void link_pin(int32_t cpu, const char *who);
+/* place.c. Places the calling thread: what it inherited from housekeeping is undone, then class,
+ * priority and CPU (-1: any) are its own. What cannot be is said on stderr, and the thread runs as
+ * it may: slower, not wrong. who: key and thread for the message. */
+void link_place(struct link *l, const struct glue_sched *sched, int32_t cpu, const char *who);
+/* The class alone. */
+void link_sched(const struct glue_sched *sched, const char *who);
+/* Moves every thread that this process has now to the CPUs and class of housekeeping; by
+ * link_connect, before it starts its own. Threads that are made later inherit both. */
+void link_place_housekeeping(struct link *l, const uint64_t cpus[GLUE_CPU_WORDS]);
 
 static inline bool link_stopped(struct link *l)
 {

@@ -30,6 +30,8 @@ static const struct {
      "pando-watch"},
     {"metrics", (char[]){"pando metrics"}, NULL, "... in Prometheus' text format, also by HTTP",
      "pando-watch"},
+    {"doctor", (char[]){"pando doctor"}, NULL,
+     "is this machine ready for a node, and what would make it better", "pando-doctor"},
     {"offload", (char[]){"pando offload"}, NULL,
      "what NICs can do for it, and what they do for running dataplanes", "pando-offload"},
 };

@@ -65,7 +65,7 @@ void home_thread_setup(struct vcpu *v)
     v->tid = tid;
     char who[32];
     snprintf(who, sizeof(who), "vcpu_cores: vCPU %u", v->id);
-    link_pin(v->vm->link.vcpu_core[v->id], who);
+    link_place(&v->vm->link, &v->vm->link.vcpu_sched, v->vm->link.vcpu_core[v->id], who);
     atomic_store(&v->chan->tid, (uint32_t)tid);
 }
 

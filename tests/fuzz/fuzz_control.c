@@ -117,6 +117,19 @@ int config_glue_socket(const struct pando_config *of, uint8_t node, char *buf, s
     return snprintf(buf, size, "%s/node%u.sock", cfg.run_dir, node) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
+bool config_sched(const struct pando_config *of, enum config_role role, struct host_sched *ret)
+{
+    PANDO_CHECK(of == &cfg && role < CONFIG_ROLES);
+    *ret = (struct host_sched){.class = HOST_BATCH, .nice = 1};
+    return role != CONFIG_ROLE_VCPU;
+}
+
+struct host_cpus config_cpus(const struct config_node *n, enum config_role role)
+{
+    PANDO_CHECK(n != NULL && role == CONFIG_ROLE_HOUSEKEEPING);
+    return (struct host_cpus){{n->id}};
+}
+
 /* ---- checks -------------------------------------------------------------------------------- */
 
 /* poll says which numbers are no descriptors, all at once. */

@@ -124,7 +124,9 @@ static const struct bad bad_inputs[] = {
     {"clock drift beyond 50 ppm",
      TOP "nodes:\n- {id: 0, name: a}\n- {id: 1, name: b, clock_drift_ppb: -50001}\n",
      {"nodes[1].clock_drift_ppb", "'-50001'", "-50000..50000 ppb"}},
-    {"bad poll mode", GOOD "poll: {mode: spin}\n", {"poll.mode", "'spin'", "busy, yield, sleep"}},
+    {"bad poll mode",
+     GOOD "poll: {mode: spin}\n",
+     {"poll.mode", "'spin'", "busy, yield, adaptive, interrupt, sleep"}},
     {"credit above the window",
      GOOD "transport: {credit: 65}\n",
      {"transport.credit", "'65'", "1..64"}},
@@ -455,7 +457,7 @@ static void test_defaults(void **state)
     assert_string_equal(c.run_dir, "/run/pando");
     assert_int_equal(c.fabric.type, CONFIG_FABRIC_SHM);
     assert_int_equal(c.fabric.ethertype, WIRE_ETHERTYPE);
-    assert_int_equal(c.poll.mode, CONFIG_POLL_SLEEP);
+    assert_int_equal(c.poll.mode, CONFIG_POLL_INTERRUPT);
     assert_int_equal(c.clock.discipline, CONFIG_ON);
     assert_int_equal(c.clock.interval_ms, 50);
     assert_int_equal(c.poll.empty_polls, 16);

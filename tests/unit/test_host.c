@@ -29,13 +29,15 @@ static uint64_t slice_us(void)
 /* The test's own thread is not changed: others would inherit it. */
 static void *priority_body(void *arg)
 {
+    struct host_sched s = {.class = HOST_OTHER, .nice = 5, .slice_us = 200};
     (void)arg;
     uint64_t usual = slice_us();
-    assert_int_equal(host_thread_priority(0, 5, 200), 0);
+    assert_int_equal(host_thread_sched(0, &s), 0);
     assert_int_equal(getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid)), 5);
     if (usual != 0) /* kernels that know slices tell them */
         assert_int_equal(slice_us(), 200);
-    assert_int_equal(host_thread_priority(0, 5, 0), 0);
+    s.slice_us = 0;
+    assert_int_equal(host_thread_sched(0, &s), 0);
     if (usual != 0)
         assert_int_equal(slice_us(), usual);
     return NULL;
@@ -52,7 +54,8 @@ static void priority(void **state)
 {
     (void)state;
     in_a_thread(priority_body);
-    assert_int_equal(host_thread_priority(-1, 0, 0), -EINVAL);
+    struct host_sched s = {0};
+    assert_int_equal(host_thread_sched(-1, &s), -EINVAL);
 }
 
 static void *pin_body(void *arg)

@@ -122,6 +122,7 @@ static int set_up(void **state)
     memset(w->ram, 0, sizeof(*w->ram) * PAGES);
     w->cfg.vm.ram_pages = PAGES;
     w->cfg.node_count = 2;
+    w->cfg.poll.rx_frames = PORT_BURST;
     w->port = (struct port){.ops = &fake_ops, .mtu = MTU, .places = true};
     *e = (struct engine){.cfg = &w->cfg,
                          .port = &w->port,

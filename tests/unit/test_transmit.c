@@ -148,7 +148,9 @@ static void connect_both(struct world *w)
 static int set_up(void **state)
 {
     struct world *w = calloc(1, sizeof(*w));
+    static const struct pando_config cfg = {.poll = {.tx_frames = 64}};
     struct engine *e = &w->e;
+    e->cfg = &cfg;
     w->ram = aligned_alloc(4096, (size_t)PAGES * WIRE_PAGE_SIZE);
     for (unsigned i = 0; i < PAGES * WIRE_PAGE_SIZE; i++)
         w->ram[0][i] = (uint8_t)(i * 31 + i / WIRE_PAGE_SIZE);
