@@ -145,6 +145,7 @@ static void cpusets(void **state)
         {"4:memory:/a\n3:cpuset:/docker/abc\n0::/", "/sys/fs/cgroup/cpuset/cpuset.cpus", "5", "5"},
         {"3:cpu,cpuset:/b", "/sys/fs/cgroup/cpuset/b/cpuset.effective_cpus", "6-7", "6-7"},
         {"3:cpuset:/c\n0::/", "/sys/fs/cgroup/unified/cpuset.cpus.effective", "0", "0"},
+        {"3:mycpuset:/d", "/sys/fs/cgroup/cpuset/d/cpuset.cpus", "0", "0-7"},
         {"3:mycpusets:/d", "/sys/fs/cgroup/cpuset/d/cpuset.cpus", "0", "0-7"},
         {"nonsense", "/sys/fs/cgroup/cpuset.cpus.effective", "0", "0-7"},
         {"0::/e", "/sys/fs/cgroup/e/cpuset.cpus.effective", "", "0-7"},

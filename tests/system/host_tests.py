@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""configs/host/prepare and restore: what was changed is undone byte for byte, after a crash at any moment, twice in a
+row, after a reboot; what others changed or made is left alone. On machines made of files, and with sysctls of this one
+that matter to nobody."""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+HOST = os.path.join(os.path.dirname(os.path.dirname(HERE)), "configs", "host")
+CPU = "sys/devices/system/cpu"
+FILES = {
+    "proc/sys/kernel/random/boot_id": "boot-one",
+    "proc/sys/kernel/watchdog": "1",
+    "proc/sys/kernel/numa_balancing": "1",
+    "proc/sys/net/ipv4/tcp_rmem": "4096\t131072\t6291456",
+    "sys/kernel/mm/ksm/run": "1",
+    "sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages": "3",
+    "sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages": "4",
+    **{f"{CPU}/cpu{c}/cpufreq/scaling_governor": "powersave" for c in range(8)},
+    **{f"{CPU}/cpu{c}/cpuidle/state{s}/latency": str(us) for c in range(8) for s, us in enumerate((0, 2, 133))},
+    **{f"{CPU}/cpu{c}/cpuidle/state{s}/disable": "0" for c in range(8) for s in range(3)},
+    "proc/irq/10/smp_affinity_list": "0-7",
+    "proc/irq/11/smp_affinity_list": "2",
+    "proc/irq/12/smp_affinity_list": "1,5",
+    "run/systemd/system/nothing": "",
+    "etc/systemd/system/irqbalance.service.d/other.conf": "[Service]",
+}
+ALL = ["--sysctl", "kernel.watchdog=0", "--set", "/sys/kernel/mm/ksm/run=0", "--governor", "2-3", "--shallow-idle", "2-3",
+       "--hugepages", "0:2M:64", "--irqs-away", "2-3", "--unit", "irqbalance.service:0-1", "--unit", "cron.service:0",
+       "--sysctl", "net.ipv4.tcp_rmem=4096 65536 1048576"]
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="pando-host-")
+        self.addCleanup(shutil.rmtree, self.root)
+        for path, text in FILES.items():
+            self.put(path, text)
+        self.before = self.tree()
+
+    def put(self, path, text):
+        full = os.path.join(self.root, path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "w", encoding="ascii") as f:
+            f.write(text + "\n")
+
+    def get(self, path):
+        with open(os.path.join(self.root, path), encoding="ascii") as f:
+            return f.read().rstrip("\n")
+
+    def tree(self):
+        """{path: bytes} of all files, and folders as None, but for /var, which is the state's"""
+        out = {}
+        for at, dirs, files in os.walk(self.root):
+            rel = os.path.relpath(at, self.root)
+            if rel.split("/")[0] == "var":
+                continue
+            out[rel] = None
+            for name in files:
+                with open(os.path.join(at, name), "rb") as f:
+                    out[os.path.join(rel, name)] = f.read()
+        return out
+
+    def run_one(self, name, *words, status=0, timeout=60):
+        p = subprocess.run([os.path.join(HOST, name), "--root", self.root, *words], capture_output=True, text=True,
+                           timeout=timeout, check=False)
+        if status is not None:
+            self.assertEqual(p.returncode, status, p.stdout + p.stderr)
+        return p.stdout + p.stderr
+
+    def prepare(self, *words, **more):
+        return self.run_one("prepare", *words, **more)
+
+    def restore(self, *words, **more):
+        return self.run_one("restore", *words, **more)
+
+    def state(self):
+        return os.path.join(self.root, "var/lib/pando/host-state")
+
+
+class Undo(Case):
+    def test_all_of_it(self):
+        self.prepare(*ALL)
+        self.assertEqual(self.get("proc/sys/kernel/watchdog"), "0")
+        self.assertEqual(self.get("sys/kernel/mm/ksm/run"), "0")
+        self.assertEqual([self.get(f"{CPU}/cpu{c}/cpufreq/scaling_governor") for c in (1, 2, 3, 4)],
+                         ["powersave", "performance", "performance", "powersave"])
+        self.assertEqual([self.get(f"{CPU}/cpu2/cpuidle/state{s}/disable") for s in range(3)], ["0", "0", "1"])
+        self.assertEqual(self.get("sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"), "64")
+        self.assertEqual(self.get("proc/irq/10/smp_affinity_list"), "0,1,4,5,6,7")
+        self.assertEqual(self.get("proc/irq/11/smp_affinity_list"), "2")  # it can be nowhere else
+        self.assertEqual(self.get("proc/irq/12/smp_affinity_list"), "1,5")
+        self.assertEqual(self.get("etc/systemd/system/cron.service.d/50-pando.conf"), "[Service]\nCPUAffinity=0")
+        untouched = {p: b for p, b in self.before.items() if b is not None and "numa_balancing" in p or "cpu5" in p}
+        self.assertTrue(untouched.items() <= self.tree().items())
+        self.restore()
+        self.assertEqual(self.tree(), self.before)
+        self.assertFalse(os.path.exists(os.path.dirname(self.state())))
+
+    def test_dry_run(self):
+        said = self.prepare("--dry-run", *ALL)
+        self.assertIn("/proc/sys/kernel/watchdog: 1 -> 0", said)
+        self.assertIn("cron.service.d/50-pando.conf", said)
+        self.assertEqual(self.tree(), self.before)
+        self.assertFalse(os.path.exists(self.state()))
+        self.prepare(*ALL)
+        prepared = self.tree()
+        self.assertIn("/proc/sys/kernel/watchdog: 0 -> 1", self.restore("--dry-run"))
+        self.assertEqual(self.tree(), prepared)
+        self.restore()
+        self.assertEqual(self.tree(), self.before)
+
+    def test_twice(self):
+        self.prepare(*ALL)
+        self.assertNotIn("->", self.prepare(*ALL))
+        self.prepare("--sysctl", "kernel.watchdog=7", "--sysctl", "kernel.numa_balancing=0")
+        self.assertEqual(self.get("proc/sys/kernel/watchdog"), "7")
+        self.restore()
+        self.assertEqual(self.tree(), self.before)
+        self.assertIn("nothing to undo", self.restore())
+        self.assertEqual(self.tree(), self.before)
+
+    def test_killed(self):
+        """At many moments; what is half done is undone, and so is what a second prepare adds to it."""
+        seen = set()
+        for i in range(24):
+            p = subprocess.Popen([os.path.join(HOST, "prepare"), "--root", self.root, *ALL], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                p.wait(0.02 + i * 0.02)
+            except subprocess.TimeoutExpired:
+                os.killpg(p.pid, 9)
+                p.wait()
+            changed = sum(self.before.get(k) != v for k, v in self.tree().items())
+            seen.add(changed)
+            if i % 3 == 0:
+                self.prepare("--sysctl", "kernel.numa_balancing=0")
+            self.restore()
+            self.assertEqual(self.tree(), self.before, f"killed after {changed} changes")
+        self.assertGreater(len(seen), 2, f"all were killed at the same point: {seen}")
+
+    def test_torn_line(self):
+        self.prepare("--sysctl", "kernel.watchdog=0")
+        with open(self.state(), "a", encoding="ascii") as f:
+            f.write("was\t/sys/kernel/mm/ksm/run")
+        self.prepare("--sysctl", "kernel.numa_balancing=0")
+        self.restore()
+        self.assertEqual(self.tree(), self.before)
+
+    def test_reboot(self):
+        self.prepare("--sysctl", "kernel.watchdog=0", "--unit", "cron.service:0")
+        self.put("proc/sys/kernel/random/boot_id", "boot-two")
+        self.put("proc/sys/kernel/watchdog", "5")  # as the new boot has it
+        said = self.restore()
+        self.assertIn("was booted since prepare", said)
+        self.assertEqual(self.get("proc/sys/kernel/watchdog"), "5")
+        self.assertFalse(os.path.exists(os.path.join(self.root, "etc/systemd/system/cron.service.d")))
+
+    def test_prepare_after_reboot(self):
+        self.prepare("--sysctl", "kernel.watchdog=0", "--unit", "cron.service:0")
+        self.put("proc/sys/kernel/random/boot_id", "boot-two")
+        self.put("proc/sys/kernel/watchdog", "5")
+        self.assertIn("was booted", self.prepare("--sysctl", "kernel.watchdog=0"))
+        self.restore()
+        self.assertEqual(self.get("proc/sys/kernel/watchdog"), "5")
+        self.assertFalse(os.path.exists(os.path.join(self.root, "etc/systemd/system/cron.service.d")))
+
+
+class Others(Case):
+    def test_changed_since(self):
+        self.prepare("--sysctl", "kernel.watchdog=0", "--sysctl", "kernel.numa_balancing=0")
+        self.put("proc/sys/kernel/watchdog", "9")
+        self.assertIn("somebody else", self.restore())
+        self.assertEqual(self.get("proc/sys/kernel/watchdog"), "9")
+        self.assertEqual(self.get("proc/sys/kernel/numa_balancing"), "1")
+
+    def test_changed_since_and_forced(self):
+        self.prepare("--sysctl", "kernel.watchdog=0")
+        self.put("proc/sys/kernel/watchdog", "9")
+        self.restore("--force")
+        self.assertEqual(self.tree(), self.before)
+
+    def test_a_drop_in_of_that_name(self):
+        self.put("etc/systemd/system/cron.service.d/50-pando.conf", "mine")
+        self.assertIn("not of ours", self.prepare("--unit", "cron.service:0", status=1))
+        self.restore()
+        self.assertEqual(self.get("etc/systemd/system/cron.service.d/50-pando.conf"), "mine")
+
+    def test_enough_hugepages(self):
+        self.assertNotIn("->", self.prepare("--hugepages", "1:1G:2"))
+        self.assertFalse(os.path.exists(self.state()))
+
+    def test_no_systemd(self):
+        shutil.rmtree(os.path.join(self.root, "run"))
+        self.assertIn("systemd does not run here", self.prepare("--unit", "cron.service:0", status=1))
+        self.assertFalse(os.path.exists(os.path.join(self.root, "etc/systemd/system/cron.service.d")))
+
+    def test_no_such_setting(self):
+        """The rest is done."""
+        self.assertIn("no such setting", self.prepare("--sysctl", "kernel.nothing=1", "--sysctl", "kernel.watchdog=0", status=1))
+        self.assertEqual(self.get("proc/sys/kernel/watchdog"), "0")
+
+    def test_not_a_state_file(self):
+        os.makedirs(os.path.dirname(self.state()))
+        with open(self.state(), "w", encoding="ascii") as f:
+            f.write("something else\n")
+        self.prepare("--sysctl", "kernel.watchdog=0", status=2)
+        self.restore(status=2)
+        self.assertEqual(self.tree(), self.before)
+
+
+class Usage(Case):
+    def test_refused(self):
+        """Before anything is done, though good options come first."""
+        for words in (["--sysctl", "watchdog"], ["--sysctl", "../x=1"], ["--sysctl", "a./../etc=1"], ["--set", "/etc/passwd=x"],
+                      ["--set", "/sys/../etc/passwd=x"], ["--governor", "a"], ["--governor", "3-1"], ["--governor", "1024"],
+                      ["--hugepages", "0:4M:1"], ["--hugepages", "0:2M"], ["--queues", "eth0"], ["--queues", "eth0:4"],
+                      ["--unit", "a/b.service:0"], ["--unit", "cron.timer:0"], ["--unit", "cron.service:x"], ["--bogus"],
+                      ["--governor"], []):
+            good = ["--sysctl", "kernel.watchdog=0"] if words else []
+            with self.subTest(words=words):
+                self.prepare(*good, *words, status=2)
+                self.assertEqual(self.tree(), self.before)
+        self.restore("--bogus", status=2)
+
+    def test_help(self):
+        self.assertIn("--irqs-away", self.prepare("--help"))
+        self.assertIn("--force", self.restore("--help"))
+
+
+@unittest.skipUnless(os.geteuid() == 0, "not root")
+class Real(unittest.TestCase):
+    """This machine's own kernel, by settings that nothing depends on for a moment: limits of the kernel's log, and the
+    governor and hugepages where there are some are not touched."""
+    NAMES = {"kernel.printk_ratelimit_burst": "11", "kernel.printk_ratelimit": "6", "vm.stat_interval": "2"}
+
+    def test_sysctls(self):
+        path = lambda name: "/proc/sys/" + name.replace(".", "/")
+
+        def read(name):
+            with open(path(name), "rb") as f:
+                return f.read()
+
+        before = {n: read(n) for n in self.NAMES}
+        for name in self.NAMES:
+            try:
+                with open(path(name), "ab"):
+                    pass
+            except OSError as e:
+                self.skipTest(str(e))
+        with tempfile.TemporaryDirectory() as space:
+            state = ["--state", os.path.join(space, "state")]
+            words = [w for n, v in self.NAMES.items() for w in ("--sysctl", f"{n}={v}")]
+            try:
+                subprocess.run([os.path.join(HOST, "prepare"), *state, *words], check=True, capture_output=True)
+                self.assertEqual({n: read(n).decode().strip() for n in self.NAMES}, self.NAMES)
+            finally:
+                subprocess.run([os.path.join(HOST, "restore"), *state], check=True, capture_output=True)
+        self.assertEqual({n: read(n) for n in self.NAMES}, before)
+
+
+@unittest.skipUnless(shutil.which("shellcheck"), "shellcheck is not installed")
+class Lint(unittest.TestCase):
+    def test_shellcheck(self):
+        files = [os.path.join(HOST, f) for f in ("prepare", "restore", "state.sh")]
+        p = subprocess.run(["shellcheck", "-x", "-P", os.path.dirname(os.path.dirname(HOST)), "-s", "sh", *files],
+                           capture_output=True, text=True, check=False)
+        self.assertEqual(p.returncode, 0, p.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
