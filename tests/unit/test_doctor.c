@@ -87,6 +87,13 @@ static void container(void)
     made_up_put("/sys/fs/cgroup/user.slice/cpuset.cpus.effective", "2-3,6");
 }
 
+static void desktop(void)
+{
+    made_up_laptop();
+    made_up_put("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+                "always within_size [advise] never deny force");
+}
+
 static void unthrottled(void)
 {
     made_up_server();
@@ -114,6 +121,14 @@ static const struct expected cases[] = {
       "note CPU 5 of the poll loop is not in rcu_nocbs", "note 2 IRQs are delivered to CPU 5",
       "note watchdog looks after CPU 5", "note kernel.timer_migration is on",
       "note CPUs 5: the frequency governor", "note CPUs 5 may enter idle state C6"}},
+    {"a core like any other, which never idles",
+     made_up_server,
+     NODES(", dataplane_core: 5") "poll: {mode: busy}\n",
+     {"note CPU 13 is a thread of", "note CPU 5 of the poll loop is not in isolcpus",
+      "note CPU 5 of the poll loop is not in nohz_full",
+      "note CPU 5 of the poll loop is not in rcu_nocbs", "note 2 IRQs",
+      "note the kernel's watchdog", "note kernel.timer_migration",
+      "note CPUs 5: the frequency governor"}},
     {"busy wherever it wanders",
      made_up_server,
      NODES("") "poll: {mode: busy}\n",
@@ -187,6 +202,11 @@ static const struct expected cases[] = {
      {"note AMD-V without nested paging", "note 3 CPUs to be used (0-2)", "note no free hugepages",
       "note transparent hugepages for shared memory: always", "note there is swap", "note KSM runs",
       "note network cards: 0000:02:00.0 (iwlwifi); without IOMMU groups", "note no RDMA device"}},
+    {"a desktop",
+     desktop,
+     NULL,
+     {"ok no transparent hugepages", "note AMD-V without", "note 3 CPUs", "note no free hugepages",
+      "note there is swap", "note KSM", "note network cards", "note no RDMA"}},
     {"a container",
      container,
      NULL,
