@@ -23,10 +23,9 @@ class Place:
     """lab: in the lab VM; why: in words, with what would change that."""
 
     def __init__(self):
-        state, self.why, _ = doctor.check_virtualisation()
+        (state, self.why, _), = doctor.machine(["virtualisation"])
         self.lab = state != doctor.OK
-        for check in (doctor.check_root, doctor.check_kvm, doctor.check_uffd):
-            state, text, remedy = check()
+        for state, text, remedy in doctor.machine(["root", "kvm", "uffd"]):
             if not self.lab and state != doctor.OK:
                 self.lab, self.why = True, f"{text}; to have it on this machine's own KVM: {remedy}"
 

@@ -166,11 +166,11 @@ kvm_missing() {
     [ "$(id -u)" = 0 ] || { echo "not root"; return; }
     [ -e /dev/kvm ] || { echo "there is no /dev/kvm"; return; }
     (exec 3<>/dev/kvm) 2>/dev/null || { echo "/dev/kvm cannot be opened"; return; }
-    python3 tests/system/doctor.py --uffd >"$OUT/uffd.log" 2>&1 ||
-        { tail -n 1 "$OUT/uffd.log"; return; }
-    for p in pando-dataplane pando-vcpud pando-testvmm libpando-kvm.so "$@"; do
+    for p in pando-doctor pando-dataplane pando-vcpud pando-testvmm libpando-kvm.so "$@"; do
         [ -n "$(find build -name $p -type f)" ] || { echo "$p was not built"; return; }
     done
+    build/dataplane/doctor/pando-doctor --only uffd >"$OUT/uffd.log" 2>&1 ||
+        sed -n 's/^missing *//p' "$OUT/uffd.log" | head -n 1
 }
 
 # on_kvm SUITE [PROGRAM...]: false, and the suite counted as skipped, where guests cannot run.
