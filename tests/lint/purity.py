@@ -14,7 +14,7 @@ import tempfile
 
 PURE = ["dataplane/base", "dataplane/wire", "dataplane/coherence", "dataplane/transport",
         "dataplane/interrupt", "dataplane/clock", "dataplane/rdma", "hypervisor-glue/lapic",
-        "offload/plan", "offload/nic"]
+        "offload/plan", "offload/nic", "perf/giantvm/core"]
 EDGE = ["dataplane/port", "dataplane/endpoint", "dataplane/host", "dataplane/memory", "hypervisor-glue/link", "bpf",
         "offload/flow"]
 APP = ["dataplane/config", "dataplane/doctor", "dataplane/fabric", "dataplane/engine", "dataplane/net", "dataplane/watch",
