@@ -18,7 +18,7 @@ PURE = ["dataplane/base", "dataplane/wire", "dataplane/coherence", "dataplane/tr
 EDGE = ["dataplane/port", "dataplane/endpoint", "dataplane/host", "dataplane/memory", "hypervisor-glue/link", "bpf",
         "offload/flow"]
 APP = ["dataplane/config", "dataplane/doctor", "dataplane/fabric", "dataplane/engine", "dataplane/net", "dataplane/watch",
-       "hypervisor-glue/run", "offload/show"]
+       "hypervisor-glue/run", "offload/show", "perf/giantvm/edge"]
 PURE_HEADERS = {"stdint.h", "stdbool.h", "stddef.h", "string.h", "limits.h", "errno.h"}
 # Colour BPF: what runs in the kernel (NAME.bpf.c), and the one header that it shares with its user side.
 BPF_SYSTEM = re.compile(r"stddef\.h|linux/\w+\.h|bpf/bpf_(helpers|endian)\.h")

@@ -131,7 +131,7 @@ class Cluster:
         config = self.space.path("cluster.yaml")
         with open(config, "w", encoding="ascii") as f:
             f.write(self.o.config(run_dir, f"demo-{self.space.tag}"[:31], workspace.INTERFACE))
-        program = find_program(self.build, "pando-dataplane")
+        program = find_program(self.build, self.o.dataplane)
         for n in range(self.o.nodes):
             self.spawn(
                 f"dataplane{n}",

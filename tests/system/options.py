@@ -11,6 +11,8 @@ import workspace
 FABRICS = ("shm", "memif", "udp", "af_packet", "af_xdp", "auto")  # udp: on addresses of the loopback interface
 IP4_UDP = 28  # bytes in front of a frame inside UDP
 ON_THE_WIRE = FABRICS[3:]  # over network interfaces, each node in a namespace of its own
+# Engines: the product, and the GiantVM-style baseline with its two receivers (perf/giantvm/README.md).
+ENGINES = {"pando": "pando-dataplane", "giantvm": "pando-dataplane-giantvm", "giantvm-spin": "pando-dataplane-giantvm-spin"}
 PPM = 10000  # one per cent
 
 
@@ -18,7 +20,8 @@ PPM = 10000  # one per cent
 class Options:
     nodes: int = 2
     vcpus: int = 4
-    fabric: str = "shm"
+    engine: str = "pando"
+    fabric: str = "shm"  # of a baseline: udp (the loopback interface), or the link of one of ON_THE_WIRE, over TCP
     encapsulation: str = "ethernet"  # or udp, over the interfaces of ON_THE_WIRE
     mtu: int = 9000
     loss: float = 0.0  # per cent, as are the next three
@@ -68,12 +71,18 @@ class Options:
             return 0
         return max(-(-self.ram * self.resident_pct // 100), -(-self.ram // self.nodes))
 
+    @property
+    def dataplane(self):
+        """The program of the nodes."""
+        return ENGINES[self.engine]
+
     def home(self, vcpu):
         return vcpu * self.nodes // self.vcpus
 
     def config(self, run_dir, cluster, device):
         """The cluster's configuration file."""
         ppm = lambda pct: round(pct * PPM)
+        tcp = self.engine != "pando"  # by the nodes' addresses, whatever the link
         lines = [
             f"cluster: {cluster}",
             f"run_dir: {run_dir}",
@@ -86,7 +95,9 @@ class Options:
             node = f"id: {n}, name: n{n}, resident_mib: {self.resident_mib()}"
             if self.homes == "range":
                 node += f", range_mib: {base + (n < extra)}"
-            if self.fabric in ON_THE_WIRE:
+            if self.fabric in ON_THE_WIRE and tcp:
+                node += f", address: {workspace.ADDRESS}{n + 1}"
+            elif self.fabric in ON_THE_WIRE:
                 node += f", device: {device}"
                 if self.encapsulation == "udp":
                     node += f", address: {workspace.ADDRESS}{n + 1}"
@@ -95,7 +106,7 @@ class Options:
             lines.append(f"- {{{node}}}")
         lines += [
             "fabric:",
-            f"  type: {self.fabric}",
+            f"  type: {'udp' if tcp else self.fabric}",
             f"  mtu: {self.mtu - (IP4_UDP if self.encapsulation == 'udp' else 0)}",
             f"  encapsulation: {self.encapsulation}",
             f"  udp_port: {20000 + zlib.crc32(run_dir.encode()) % 10000}",  # two runs at a time do not meet
@@ -134,6 +145,12 @@ def add_arguments(parser):
         choices=("ethernet", "udp"),
         default=d.encapsulation,
         help="how interfaces carry frames (default %(default)s)",
+    )
+    add(
+        "--engine",
+        choices=tuple(ENGINES),
+        default=d.engine,
+        help="the product, or a baseline to compare with (default %(default)s)",
     )
     add("--mtu", type=int, default=d.mtu, help="frame size (default %(default)s)")
     for name, what in (
@@ -239,6 +256,16 @@ def problem(o):
         (300 <= o.dead_ms <= 600000, f"--dead-ms {o.dead_ms}; allowed: 300..600000"),
         (1 <= o.timeout <= 86400, f"--timeout {o.timeout}; allowed: 1..86400 s"),
     )
+    if o.engine != "pando":
+        checks += (
+            (o.fabric == "udp" or o.fabric in ON_THE_WIRE, f"--fabric {o.fabric} with --engine {o.engine}; allowed: udp, "
+             + ", ".join(ON_THE_WIRE) + ": it speaks TCP"),
+            (o.encapsulation == "ethernet", f"--encapsulation {o.encapsulation} with --engine {o.engine}; allowed: none"),
+            (o.nodes <= 16, f"--nodes {o.nodes} with --engine {o.engine}; allowed: 1..16"),
+            (not o.resident_pct, f"--resident-pct {o.resident_pct} with --engine {o.engine}; allowed: 0, it cannot evict"),
+            (not (o.loss or o.dup or o.reorder or o.corrupt),
+             f"--loss, --dup, --reorder, --corrupt with --engine {o.engine}; allowed: 0, TCP mends them"),
+        )
     for ok, words in checks:
         if not ok:
             return words
