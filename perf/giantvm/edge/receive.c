@@ -87,6 +87,7 @@ static void other_message(struct engine *e, uint8_t src, const uint8_t *in, size
         return;
     }
     count(e, src, info->cls, len);
+    e->count.rx[in[0]]++;
     if (info->family == WIRE_FAMILY_GLUE)
         glue_deliver(e, src, &g, payload, n);
     else

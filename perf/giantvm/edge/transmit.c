@@ -68,6 +68,7 @@ static int send_other(struct engine *e, uint8_t dst, const uint8_t header[WIRE_M
         return -EAGAIN;
     frame_pack_other((uint16_t)len, header, head);
     count(e, dst, wire_kind_info(header[0])->cls, sizeof(head) + len);
+    e->count.tx[header[0]]++;
     tcp_send(t, c, head, sizeof(head), payload, len);
     return 0;
 }
