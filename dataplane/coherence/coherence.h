@@ -198,6 +198,7 @@ struct coh_action {
     uint8_t reason;           /* STOP: enum coh_stop */
     uint64_t page;
     uint64_t started;         /* MAP: time of the fault that it ends; 0 if none */
+    uint64_t txn;             /* MAP: of the request that it ends; 0 if none */
     struct wire_msg msg;      /* SEND */
 };
 

@@ -51,6 +51,7 @@ void coh_map(struct coh *c, struct coh_ctx *x, bool writable, bool zero)
     a->zero = zero;
     a->fault = r != NULL ? r->fault : COH_FAULT_READ;
     a->started = r == NULL ? 0 : writable && r->write_started != 0 ? r->write_started : r->started;
+    a->txn = r != NULL && r->own ? r->txn : 0;
     coh_set_state(c, x, writable ? COH_IM_P : COH_IS_P);
 }
 

@@ -156,6 +156,10 @@ struct pando_config {
         enum config_switch discipline;
         uint32_t interval_ms; /* between exchanges with the reference, vm.vmm_node */
     } clock;
+
+    struct {
+        uint32_t sample; /* spans: one in so many; 0: none */
+    } telemetry;
 };
 
 /* Reads and checks a file. 0, or -errno with a sentence in err that names file, key, value and what

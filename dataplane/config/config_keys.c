@@ -49,6 +49,8 @@
     ROW(THREADS, struct raw_config, threads.k, struct pando_config, k, __VA_ARGS__)
 #define ROW_CLOCK(k, ...)                                                                          \
     ROW(CLOCK, struct raw_config, clock.k, struct pando_config, k, __VA_ARGS__)
+#define ROW_TELEMETRY(k, ...)                                                                      \
+    ROW(TELEMETRY, struct raw_config, telemetry.k, struct pando_config, k, __VA_ARGS__)
 
 const struct config_key config_keys[] = {
 #define X(ID, id, name, keys) keys(ROW_##ID)

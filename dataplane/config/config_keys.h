@@ -22,6 +22,7 @@
 
 #include "dataplane/config/config.h"
 #include "dataplane/host/thread.h"
+#include "dataplane/span/span.h"
 #include "dataplane/transport/rrdp.h"
 #include "hypervisor-glue/link/glue_abi.h"
 
@@ -241,6 +242,11 @@ enum {
     X(interval_ms, UINT, "ms", 5, 1000, "50", LOCAL, 1, clock.interval_ms,                         \
       "Between two exchanges of time stamps with the VMM's node, whose TSC is the reference.")
 
+#define CONFIG_KEYS_TELEMETRY(X)                                                                   \
+    X(sample, UINT, "", 0, SPAN_SAMPLE_MAX, "64", COMMON, 1, telemetry.sample,                     \
+      "Spans: one transaction in so many is timed stage by stage on all nodes that it passes; "    \
+      "1: all, 0: none.")
+
 /* X(enumerator, C name, name in the file, key list). NODE is the one section that is a sequence. */
 #define CONFIG_SECTIONS(X)                                                                         \
     X(TOP, top, "", CONFIG_KEYS_TOP)                                                               \
@@ -251,8 +257,9 @@ enum {
     X(TRANSPORT, transport, "transport", CONFIG_KEYS_TRANSPORT)                                    \
     X(COHERENCE, coherence, "coherence", CONFIG_KEYS_COHERENCE)                                    \
     X(POLL, poll, "poll", CONFIG_KEYS_POLL)                                                        \
-    X(THREADS, threads, "threads", CONFIG_KEYS_THREADS)                                            \
-    X(CLOCK, clock, "clock", CONFIG_KEYS_CLOCK)
+    X(THREADS, threads, "threads", CONFIG_KEYS_THREADS)                                            \\
+    X(CLOCK, clock, "clock", CONFIG_KEYS_CLOCK)                                                    \\
+    X(TELEMETRY, telemetry, "telemetry", CONFIG_KEYS_TELEMETRY)
 
 /* clang-format on */
 
@@ -298,6 +305,7 @@ struct raw_coherence { CONFIG_KEYS_COHERENCE(RAW) };
 struct raw_poll { CONFIG_KEYS_POLL(RAW) };
 struct raw_threads { CONFIG_KEYS_THREADS(RAW) };
 struct raw_clock { CONFIG_KEYS_CLOCK(RAW) };
+struct raw_telemetry { CONFIG_KEYS_TELEMETRY(RAW) };
 struct raw_config {
     CONFIG_KEYS_TOP(RAW)
     struct raw_vm vm;
@@ -309,6 +317,7 @@ struct raw_config {
     struct raw_poll poll;
     struct raw_threads threads;
     struct raw_clock clock;
+    struct raw_telemetry telemetry;
 };
 #undef RAW
 /* clang-format on */

@@ -46,6 +46,7 @@ static const cyaml_schema_value_t list_entry = {
 #define FIELD_poll(k, type, ...) FIELD_##type(struct raw_poll, k)
 #define FIELD_threads(k, type, ...) FIELD_##type(struct raw_threads, k)
 #define FIELD_clock(k, type, ...) FIELD_##type(struct raw_clock, k)
+#define FIELD_telemetry(k, type, ...) FIELD_##type(struct raw_telemetry, k)
 #define FIELD_top(k, type, ...) FIELD_##type(struct raw_config, k)
 
 SCHEMA(vm, CONFIG_KEYS_VM);
@@ -56,6 +57,7 @@ SCHEMA(coherence, CONFIG_KEYS_COHERENCE);
 SCHEMA(poll, CONFIG_KEYS_POLL);
 SCHEMA(threads, CONFIG_KEYS_THREADS);
 SCHEMA(clock, CONFIG_KEYS_CLOCK);
+SCHEMA(telemetry, CONFIG_KEYS_TELEMETRY);
 
 static const cyaml_schema_field_t fabric_fields[] = {
     CONFIG_KEYS_FABRIC(FIELD_fabric)
@@ -80,6 +82,8 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_MAPPING("poll", CYAML_FLAG_OPTIONAL, struct raw_config, poll, poll_fields),
     CYAML_FIELD_MAPPING("threads", CYAML_FLAG_OPTIONAL, struct raw_config, threads, threads_fields),
     CYAML_FIELD_MAPPING("clock", CYAML_FLAG_OPTIONAL, struct raw_config, clock, clock_fields),
+    CYAML_FIELD_MAPPING("telemetry", CYAML_FLAG_OPTIONAL, struct raw_config, telemetry,
+                        telemetry_fields),
     CYAML_FIELD_END,
 };
 
@@ -136,7 +140,7 @@ static void collect(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
 /* The keys of the section that a path such as "nodes[1]" or "fabric.faults" names. */
 static void list_keys(const char *path, char *buf, size_t size)
 {
-    static const char *const top = "vm nodes fabric transport coherence poll clock";
+    static const char *const top = "vm nodes fabric transport coherence poll clock telemetry";
     size_t n = 0, len = strcspn(path, "[");
 
     buf[0] = '\0';

@@ -49,11 +49,14 @@ static void act_map(struct engine *e, const struct coh_action *a)
         thaw(e, a->page);
     if (a->zero && ram_frame(&e->ram, a->page) != NULL)
         ram_zero(&e->ram, a->page);
+    uint64_t asked = span_mapping(e, a);
     int rc = ram_map(&e->ram, a->page, a->writable, a->fault == COH_FAULT_UPGRADE && !a->again);
     if (rc != 0) {
         edge_failed(e, "mapping", a->page, rc);
         return;
     }
+    if (asked != 0)
+        span_mapped(e, a, asked);
     if (!a->again)
         push_done(e, a->page, COH_EV_MAPPED);
     if (a->started != 0) {

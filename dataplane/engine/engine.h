@@ -13,6 +13,7 @@
  *   control.c    the glue's socket
  *   glue.c       the glue's rings, interrupts, waking
  *   clock.c      TSC stamps, exchanges, the published clock
+ *   span.c       spans: the hooks that stamp;  span_json.c  what they add up to
  *   idle.c       descriptors, poll modes; loop_time.h: where the loop's time goes
  *   place.c      CPUs and classes of threads
  *   summary.c    counters as JSON
@@ -43,6 +44,7 @@
 #include "dataplane/memory/ram.h"
 #include "dataplane/memory/zap.h"
 #include "dataplane/port/port.h"
+#include "dataplane/span/span.h"
 #include "dataplane/transport/freeze.h"
 #include "dataplane/transport/rrdp.h"
 #include "hypervisor-glue/link/glue_abi.h"
@@ -121,7 +123,16 @@ struct engine_counters {
 };
 
 /* A message under way from one (peer, class). */
-enum engine_rx_mode { RX_NONE, RX_CONTROL, RX_IN_PLACE, RX_STAGED, RX_GLUE, RX_CLOCK, RX_SWALLOW };
+enum engine_rx_mode {
+    RX_NONE,
+    RX_CONTROL,
+    RX_IN_PLACE,
+    RX_STAGED,
+    RX_GLUE,
+    RX_CLOCK,
+    RX_SPAN,
+    RX_SWALLOW
+};
 struct engine_rx {
     enum engine_rx_mode mode;
     struct wire_msg msg;
@@ -155,6 +166,22 @@ struct engine_clock {
     uint64_t wakes, unsent;
 };
 
+/* What a vCPU's channel is awaited for (span.c). */
+struct engine_waits {
+    uint64_t irq;  /* GLUE_SPAN_IRQ; 0: nothing */
+    uint32_t turn; /* seq; 0: nothing */
+    struct span_key irq_key, turn_key;
+};
+struct engine_span {
+    uint64_t below;             /* of spans->below: what every hook looks at */
+    uint64_t read_tsc, read_ns; /* of the last userfaultfd messages, the same moment */
+    uint64_t unsent;            /* SPAN messages that the transport had no room for */
+    uint32_t cost_ticks;        /* of a stamp, as measured at the start */
+    bool any_waiting;
+    uint64_t waiting[4]; /* channels with waits */
+    struct engine_waits waits[WIRE_VCPUS_MAX + 1];
+};
+
 enum engine_phase { ENGINE_JOINING, ENGINE_RUNNING, ENGINE_LEAVING };
 enum engine_conn { CONN_NONE, CONN_NEW, CONN_HELLO, CONN_WELCOMED };
 
@@ -181,6 +208,8 @@ struct engine {
     struct zap zap;
     struct freeze freeze;
     struct engine_clock clock;
+    struct spans *spans;
+    struct engine_span span;
     bool all_here; /* joining: all peers are up, the clock is not locked */
 
     struct engine_done *done;
@@ -264,6 +293,7 @@ int transmit_glue(struct engine *e, uint8_t dst, const struct wire_glue *m, cons
                   uint32_t len);
 
 int transmit_time(struct engine *e, uint8_t dst, const struct wire_time *m);
+int transmit_span(struct engine *e, uint8_t dst, const struct wire_span *m);
 
 /* peers.c */
 bool peers_events(struct engine *e);
@@ -301,6 +331,27 @@ uint64_t clock_wait_ns(const struct engine *e);
 /* place.c */
 int place_check(struct engine *e);
 int place_threads(struct engine *e);
+
+/* span.c */
+int span_open(struct engine *e);
+uint64_t span_stamp_now(const struct engine *e);
+void span_faults_read(struct engine *e);
+void span_asked(struct engine *e, const struct wire_msg *m);
+void span_received(struct engine *e, uint8_t src, const struct wire_msg *m);
+uint64_t span_mapping(const struct engine *e, const struct coh_action *a);
+void span_mapped(struct engine *e, const struct coh_action *a, uint64_t asked);
+void span_frame(struct engine *e, const struct rrdp_frame *f);
+void span_entry(struct engine *e, const struct glue_entry *entry);
+void span_delivering(struct engine *e, uint8_t src, const struct wire_glue *m);
+void span_delivered(struct engine *e, uint8_t src, const struct wire_glue *m);
+void span_poll(struct engine *e);
+void span_message_in(struct engine *e, uint8_t src, const struct wire_span *m);
+
+/* span_json.c */
+struct json_t; /* jansson's */
+struct json_t *span_section(const struct engine *e);
+int span_records_write(const struct engine *e, const char *path); /* 0 or -errno */
+void span_telemetry(const struct engine *e);
 
 /* idle.c */
 int idle_open(struct engine *e);

@@ -64,6 +64,7 @@ void faults_read(struct engine *e, uint32_t block)
     const struct ram_block *b = &e->ram.block[block];
     int n = uffd_read(b->uffd, f);
     e->now = engine_now();
+    span_faults_read(e);
     if (n < 0) {
         engine_stop(e, false, "node %u: reading userfaultfd: %s", e->self, strerror(-n));
         return;

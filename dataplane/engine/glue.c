@@ -132,8 +132,10 @@ void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, cons
 {
     if (!valid(e, m, len, true))
         return;
+    span_delivering(e, src, m);
     if (m->kind == WIRE_IRQ) {
         post_irq(e, m);
+        span_delivered(e, src, m);
         return;
     }
     if (m->kind == WIRE_KICK) {
@@ -160,6 +162,7 @@ void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, cons
         PROBE(io_done, e->self, m->chan, m->arg, src, len);
     e->count.to_glue++;
     glue_wake(e, chan);
+    span_delivered(e, src, m);
 }
 
 /* ---- from the glue ------------------------------------------------------------------------- */
@@ -182,6 +185,7 @@ static bool take(struct engine *e, const struct glue_entry *entry, const uint8_t
     }
     if (!valid(e, &m, entry->len, false))
         return true;
+    span_entry(e, entry);
     int rc = transmit_glue(e, entry->node, &m, payload, entry->len);
     if (rc == -EAGAIN)
         return false;
@@ -222,6 +226,7 @@ bool glue_poll(struct engine *e)
     bool useful = false;
     if (e->conn != CONN_WELCOMED)
         return false;
+    span_poll(e);
     for (uint32_t i = 0; i < n && e->phase == ENGINE_RUNNING; i++) {
         uint32_t chan = (e->next_chan + i) % n;
         if (!glue_ring_empty(&e->shared->chan[chan].to_dp))

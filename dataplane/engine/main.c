@@ -18,7 +18,7 @@ static const char doc[] =
     "the VM's process on this host and the other nodes. Needs root.";
 
 struct options {
-    const char *config, *node, *summary;
+    const char *config, *node, *summary, *spans;
     bool verbose, announce, print_config;
 };
 
@@ -26,6 +26,9 @@ static const struct argp_option option_list[] = {
     {"config", 'c', "FILE", 0, "Cluster configuration, the same file on every node", 0},
     {"node", 'n', "N", 0, "This node: its number or name", 0},
     {"summary", 's', "FILE", 0, "Write what was counted to FILE at the end, as JSON", 0},
+    {"spans", 't', "FILE", 0,
+     "Write the last sampled transactions to FILE at the end, stamp by stamp, a line of JSON each",
+     0},
     {"verbose", 'v', NULL, 0, "Say what happens while starting and joining", 0},
     {"announce", 'a', NULL, 0,
      "Print \"pando-dataplane: node N: ready\" once the glue socket is there: for who starts it",
@@ -47,6 +50,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         break;
     case 's':
         o->summary = arg;
+        break;
+    case 't':
+        o->spans = arg;
         break;
     case 'v':
         o->verbose = true;
@@ -132,6 +138,10 @@ static int run(const struct pando_config *cfg, uint8_t node, const struct option
     int status = engine_run(&engine);
     if (o->summary != NULL && (rc = summary_write(&engine, o->summary)) != 0) {
         fprintf(stderr, "pando-dataplane: %s: %s\n", o->summary, strerror(-rc));
+        status = status ? status : 1;
+    }
+    if (o->spans != NULL && (rc = span_records_write(&engine, o->spans)) != 0) {
+        fprintf(stderr, "pando-dataplane: %s: %s\n", o->spans, strerror(-rc));
         status = status ? status : 1;
     }
     engine_close(&engine);

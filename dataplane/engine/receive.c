@@ -53,6 +53,10 @@ static void begin(struct engine *e, struct engine_rx *rx, const struct rrdp_segm
         rx->mode = RX_CLOCK;
         return;
     }
+    if (info->family == WIRE_FAMILY_SPAN) {
+        rx->mode = RX_SPAN;
+        return;
+    }
     if (info->family == WIRE_FAMILY_GLUE) {
         rx->mode = RX_GLUE;
         return;
@@ -75,6 +79,7 @@ static void payload(struct engine *e, struct engine_rx *rx, uint8_t peer, uint32
 {
     uint32_t limit = rx->mode == RX_GLUE      ? WIRE_BYTES_MAX
                      : rx->mode == RX_CLOCK   ? WIRE_TIME_BYTES
+                     : rx->mode == RX_SPAN    ? WIRE_SPAN_MAX - WIRE_MSG_HEADER
                      : rx->mode == RX_CONTROL ? 0
                                               : WIRE_PAGE_SIZE;
     if (rx->mode == RX_SWALLOW)
@@ -181,6 +186,17 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
         rx->mode = RX_NONE;
         return;
     }
+    if (mode == RX_SPAN) {
+        struct wire_span p;
+        enum wire_error err =
+            wire_span_unpack(rx->header, WIRE_MSG_HEADER, s->cls, rx->bytes, len, &p);
+        if (err != WIRE_OK)
+            refuse(e, rx, err);
+        else
+            span_message_in(e, s->peer, &p);
+        rx->mode = RX_NONE;
+        return;
+    }
     if (mode != RX_CONTROL && len != WIRE_PAGE_SIZE) {
         engine_drop(e, ENGINE_DROP_MSG_LENGTH);
         return;
@@ -191,6 +207,7 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
         .type = COH_EV_MESSAGE, .src = s->peer, .page = rx->msg.page, .msg = rx->msg};
     PROBE(message_received, e->self, s->peer, rx->msg.kind, rx->msg.page, rx->msg.txn,
           e->received_at);
+    span_received(e, s->peer, &rx->msg);
     engine_step(e, &ev);
 }
 

@@ -531,7 +531,8 @@ static json_t *everything(const struct engine *e)
     json_object_set_new(o, "rings", rings(e));
     json_object_set_new(o, "clock", clock_section(e));
     json_object_set_new(o, "config", config(e));
-    json_object_set_new(o, "hot_pages", hot_pages(e)); /* last: telemetry ends after 256 entries */
+    json_object_set_new(o, "hot_pages", hot_pages(e)); /* late: telemetry ends after 256 entries */
+    json_object_set_new(o, "spans", span_section(e));
     return o;
 }
 

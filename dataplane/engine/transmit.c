@@ -43,6 +43,7 @@ void transmit_message(struct engine *e, uint8_t dst, const struct wire_msg *m)
     struct engine_fifo *q = &e->backlog[dst][info->cls];
     struct engine_late out = {.paged = info->payload == WIRE_PAGE};
     PANDO_CHECK(dst != e->self && dst < e->nodes);
+    span_asked(e, m);
     wire_msg_pack(m, out.header);
     if (out.paged)
         out.pin = freeze_pin(&e->freeze, m->page);
@@ -144,6 +145,16 @@ int transmit_time(struct engine *e, uint8_t dst, const struct wire_time *m)
     return counted(e, m->kind, rc);
 }
 
+/* Likewise: who misses it has one span less. */
+int transmit_span(struct engine *e, uint8_t dst, const struct wire_span *m)
+{
+    uint8_t bytes[WIRE_SPAN_MAX];
+    _Static_assert(sizeof(bytes) <= (size_t)RRDP_MSG_INLINE, "kept by copy");
+    size_t len = wire_span_pack(m, bytes);
+    return rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0, false,
+                     0);
+}
+
 /* The bytes behind a payload handle; they stay as they are until the message is acknowledged. */
 static const uint8_t *bytes_of(const struct engine *e, uint64_t handle)
 {
@@ -186,6 +197,7 @@ static void put_frame(struct engine *e, const struct rrdp_frame *f)
         PANDO_CHECK(from != NULL);
         from += f->payload_offset;
     }
+    span_frame(e, f);
     if (!port_put_frame(e->port, f, from, &copied)) {
         e->count.tx_no_room++;
         return;

@@ -72,3 +72,27 @@ size_t wire_time_print(const struct wire_time *m, char *buf, size_t size)
     }
     return t.len;
 }
+
+size_t wire_span_print(const struct wire_span *m, char *buf, size_t size)
+{
+    struct text t = text_begin(buf, size);
+    text_str(&t, kind_name(m->kind));
+    text_str(&t, " what=");
+    text_dec(&t, m->what);
+    text_str(&t, " chan=");
+    if (m->chan == WIRE_CHAN_VM)
+        text_str(&t, "none");
+    else
+        text_dec(&t, m->chan);
+    text_str(&t, " id=");
+    text_dec(&t, m->id);
+    text_str(&t, " points=");
+    text_hex(&t, m->points);
+    text_str(&t, " at=");
+    text_hex(&t, m->stamp[0]);
+    if ((m->flags & WIRE_SPAN_AGAIN) != 0)
+        text_str(&t, " again");
+    if ((m->flags & WIRE_SPAN_MERGED) != 0)
+        text_str(&t, " merged");
+    return t.len;
+}

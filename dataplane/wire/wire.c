@@ -218,6 +218,68 @@ enum wire_error wire_time_unpack(const uint8_t *in, size_t len, unsigned cls,
     return WIRE_OK;
 }
 
+size_t wire_span_pack(const struct wire_span *m, uint8_t out[WIRE_SPAN_MAX])
+{
+    unsigned n = bit64_count(m->points);
+    PANDO_CHECK(is_kind(m->kind, WIRE_FAMILY_SPAN) && n >= 1 && n <= WIRE_SPAN_STAMPS);
+    PANDO_CHECK(m->what < WIRE_SPAN_WHATS && (m->flags & ~WIRE_SPAN_FLAGS) == 0 && m->id != 0);
+    out[0] = m->kind;
+    out[1] = m->vm;
+    out[2] = m->what;
+    out[3] = m->flags;
+    put_le16(out + 4, m->chan);
+    put_le16(out + 6, m->points);
+    put_le32(out + 8, m->error);
+    put_le64(out + 12, m->id);
+    put_le16(out + 20, 0);
+    for (unsigned i = 0; i < n; i++)
+        put_le64(out + WIRE_MSG_HEADER + 8 * i, m->stamp[i]);
+    return WIRE_MSG_HEADER + 8 * n;
+}
+
+static enum wire_error check_span(const struct wire_span *m, unsigned n)
+{
+    if ((m->flags & ~WIRE_SPAN_FLAGS) != 0)
+        return WIRE_E_RESERVED;
+    if (m->what >= WIRE_SPAN_WHATS || m->id == 0 || n < 1 || n > WIRE_SPAN_STAMPS ||
+        (m->chan >= WIRE_VCPUS_MAX && m->chan != WIRE_CHAN_VM))
+        return WIRE_E_RANGE;
+    return WIRE_OK;
+}
+
+enum wire_error wire_span_unpack(const uint8_t *in, size_t len, unsigned cls,
+                                 const uint8_t *payload, size_t payload_len, struct wire_span *out)
+{
+    enum wire_error e = check_kind(in, len, cls, payload_len, WIRE_FAMILY_SPAN);
+    if (e != WIRE_OK)
+        return e;
+    struct wire_span m = {
+        .kind = in[0],
+        .vm = in[1],
+        .what = in[2],
+        .flags = in[3],
+        .chan = get_le16(in + 4),
+        .points = get_le16(in + 6),
+        .error = get_le32(in + 8),
+        .id = get_le64(in + 12),
+    };
+    unsigned n = bit64_count(m.points);
+    if (get_le16(in + 20) != 0)
+        return WIRE_E_RESERVED;
+    e = check_span(&m, n);
+    if (e != WIRE_OK)
+        return e;
+    if (payload_len != 8 * (size_t)n)
+        return WIRE_E_LENGTH;
+    for (unsigned i = 0; i < n; i++) {
+        m.stamp[i] = get_le64(payload + 8 * (size_t)i);
+        if (i > 0 && (int64_t)(m.stamp[i] - m.stamp[i - 1]) < 0)
+            return WIRE_E_RANGE;
+    }
+    *out = m;
+    return WIRE_OK;
+}
+
 size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MAX])
 {
     size_t len = h->eack   ? WIRE_RRDP_HEADER_MAX

@@ -23,7 +23,7 @@
 
 enum {
     WIRE_VERSION = 1,        /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
-    WIRE_REVISION = 7,       /* any change of a layout or of a meaning increments it */
+    WIRE_REVISION = 8,       /* any change of a layout or of a meaning increments it */
     WIRE_ETHERTYPE = 0x88B5, /* IEEE local experimental; configurable */
     WIRE_NODES_MAX = 64,
     WIRE_PAGE_SIZE = 4096,
@@ -35,6 +35,8 @@ enum {
     WIRE_VCPUS_MAX = 255,
     WIRE_TIME_BYTES = 32, /* payload of a time_rep */
     WIRE_TIME_MAX = WIRE_MSG_HEADER + WIRE_TIME_BYTES,
+    WIRE_SPAN_STAMPS = 4, /* in one span message */
+    WIRE_SPAN_MAX = WIRE_MSG_HEADER + 8 * WIRE_SPAN_STAMPS,
 };
 
 /* Traffic classes, strict priority, each its own sequence space (20-transport). */
@@ -49,11 +51,12 @@ enum wire_class {
 enum wire_payload { WIRE_NONE, WIRE_PAGE, WIRE_BYTES };
 
 /* Whose messages these are, and so their layout and who may send them: the coherence core's, the
- * glue's (through a dataplane's rings), or the clock's (between dataplanes only). */
-enum wire_family { WIRE_FAMILY_COH, WIRE_FAMILY_GLUE, WIRE_FAMILY_CLOCK };
+ * glue's (through a dataplane's rings), or the clock's and the spans' (between dataplanes only). */
+enum wire_family { WIRE_FAMILY_COH, WIRE_FAMILY_GLUE, WIRE_FAMILY_CLOCK, WIRE_FAMILY_SPAN };
 
 /* The list: id, enumerator, name, class, payload, family (COH: struct wire_msg, GLUE: struct
- * wire_glue, CLOCK: struct wire_time). Adding a message is adding a line here (HACKING.md). */
+ * wire_glue, CLOCK: struct wire_time, SPAN: struct wire_span). Adding a message is adding a line
+ * here (HACKING.md). */
 /* clang-format off */
 #define WIRE_MSG_LIST(X)                                                                           \
     X(0x01, GETS, "gets", REQUEST, NONE, COH)         /* read copy, requester -> home */           \
@@ -79,7 +82,8 @@ enum wire_family { WIRE_FAMILY_COH, WIRE_FAMILY_GLUE, WIRE_FAMILY_CLOCK };
     X(0x28, VM_CMD, "vm_cmd", BULK, BYTES, GLUE)      /* VMM -> every node: a VM-wide change */    \
     X(0x29, VM_REP, "vm_rep", BULK, BYTES, GLUE)                                                   \
     X(0x30, TIME_REQ, "time_req", URGENT, NONE, CLOCK)  /* node -> reference: what is your time? */ \
-    X(0x31, TIME_REP, "time_rep", URGENT, BYTES, CLOCK) /* and the cluster clock's line */
+    X(0x31, TIME_REP, "time_rep", URGENT, BYTES, CLOCK) /* and the cluster clock's line */         \
+    X(0x32, SPAN, "span", BULK, BYTES, SPAN) /* when a sampled transaction was here */
 /* clang-format on */
 
 /* Kinds from WIRE_KIND_LIMIT on are no dataplane's; 0x40 is an endpoint's (endpoint/endpoint.h). */
@@ -168,6 +172,25 @@ struct wire_time {
     uint32_t generation;
 };
 
+/* Stamps of one sampled transaction (dataplane/span/span.h), to the node that it runs for. Layout:
+ * kind 1 | vm 1 | what 1 | flags 1 | chan 2 | points 2 | error 4 | id 8 | reserved 2; payload: for
+ * each bit of points, ascending, the stamp of that point, 8 bytes. */
+struct wire_span {
+    uint8_t kind;
+    uint8_t vm;
+    uint8_t what;    /* 0..2: enum span_what */
+    uint8_t flags;   /* WIRE_SPAN_* */
+    uint16_t chan;   /* vCPU; WIRE_CHAN_VM: none */
+    uint16_t points; /* 1..WIRE_SPAN_STAMPS bits */
+    uint32_t error;  /* bound of the sender's clock, ticks */
+    uint64_t id;     /* not 0 */
+    uint64_t
+        stamp[WIRE_SPAN_STAMPS]; /* cluster clock, not decreasing; as many as points has bits */
+};
+/* Flags: a frame of it was sent again; it ends here without its last point (an interrupt that met
+ * another one of its vector). */
+enum { WIRE_SPAN_AGAIN = 1, WIRE_SPAN_MERGED = 2, WIRE_SPAN_FLAGS = 3, WIRE_SPAN_WHATS = 3 };
+
 enum wire_error {
     WIRE_OK = 0,
     WIRE_E_SHORT,    /* fewer bytes than the header needs */
@@ -188,6 +211,7 @@ void wire_msg_pack(const struct wire_msg *m, uint8_t out[WIRE_MSG_HEADER]);
 void wire_glue_pack(const struct wire_glue *m, uint8_t out[WIRE_MSG_HEADER]);
 /* With its payload; returns the length. */
 size_t wire_time_pack(const struct wire_time *m, uint8_t out[WIRE_TIME_MAX]);
+size_t wire_span_pack(const struct wire_span *m, uint8_t out[WIRE_SPAN_MAX]);
 
 /* Unpacks and validates a header of len bytes that arrived in class cls followed by payload_len
  * payload bytes. On WIRE_OK, *out is complete and in range. */
@@ -197,11 +221,14 @@ enum wire_error wire_glue_unpack(const uint8_t *in, size_t len, unsigned cls, si
                                  struct wire_glue *out);
 enum wire_error wire_time_unpack(const uint8_t *in, size_t len, unsigned cls,
                                  const uint8_t *payload, size_t payload_len, struct wire_time *out);
+enum wire_error wire_span_unpack(const uint8_t *in, size_t len, unsigned cls,
+                                 const uint8_t *payload, size_t payload_len, struct wire_span *out);
 
 /* One line for a trace: "getm p=0x12 r=1 txn=7 v=3"; always terminated; returns its length. */
 size_t wire_msg_print(const struct wire_msg *m, char *buf, size_t size);
 size_t wire_glue_print(const struct wire_glue *m, char *buf, size_t size);
 size_t wire_time_print(const struct wire_time *m, char *buf, size_t size);
+size_t wire_span_print(const struct wire_span *m, char *buf, size_t size);
 
 /*
  * RRDP header, 24 bytes, then an EACK bitmap or a part's place, or neither:
@@ -256,6 +283,12 @@ struct wire_rrdp {
     uint32_t seq, ack, tag;
     uint64_t eack_bits; /* meaningful if eack */
 };
+
+/* Of a packed header: the frame has the first bytes of a message. */
+static inline bool wire_rrdp_begins(const uint8_t *header)
+{
+    return (header[1] & 1 << 5) != 0;
+}
 
 static inline bool wire_rrdp_is_ping(const struct wire_rrdp *h)
 {

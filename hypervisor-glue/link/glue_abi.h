@@ -33,7 +33,7 @@ enum {
     GLUE_SIDE_SLOTS =
         8, /* per direction; a power of two: payload messages in flight in one channel */
     GLUE_SIDE_SIZE = WIRE_BYTES_MAX,
-    GLUE_INLINE = 40,
+    GLUE_INLINE = 32,
     GLUE_ZAP_ENTRIES = 256, /* unmap requests to the agent thread */
     GLUE_RAM_BLOCKS = 8,
     GLUE_ERROR_TEXT = 192,
@@ -102,6 +102,8 @@ struct glue_entry {
     uint32_t seq;
     uint32_t side; /* side slot index if len > GLUE_INLINE */
     uint64_t arg;
+    uint64_t stamp; /* glue -> dataplane, if the entry is sampled (seq; struct glue_span): the
+                       processor's TSC when what it tells of happened; else 0 */
     uint8_t data[GLUE_INLINE];
 };
 _Static_assert(sizeof(struct glue_entry) == 64, "one cache line");
@@ -146,7 +148,8 @@ enum {
 
 /* APIC_SET: seq = announcing channel << 16 | a 16-bit count; APIC_ACK echoes it and goes to that
  * channel. WIRE_IRQ: chan = target vCPU, op = enum glue_irq_op, arg = vector. WIRE_KICK: chan =
- * vCPU, arg = run number. */
+ * vCPU, arg = run number. IRQ, IO_EXIT: seq = 0, or the number of the sample (GLUE_SPAN_SEQ);
+ * IO_DONE echoes that of the exit it answers. */
 enum glue_irq_op {
     GLUE_IRQ_EDGE = 1,
     GLUE_IRQ_LEVEL,
@@ -156,6 +159,25 @@ enum glue_irq_op {
     GLUE_IRQ_EXTINT
 };
 
+/* What a channel's thread tells of samples (dataplane/span/span.h). The dataplane, which believes
+ * none of it, looks while it waits for an answer; nobody is woken for it. Stamps: the processor's
+ * TSC.
+ * Memory order: [E] the dataplane stores irq before it posts the interrupt's bit (release); the
+ * thread takes the bit (acquire) and sees irq. [F] the thread stores the stamp before the word
+ * beside it (release); the dataplane loads the word (acquire) and sees the stamp. */
+struct glue_span {
+    _Atomic uint64_t irq;   /* GLUE_SPAN_IRQ of the sampled interrupt posted last; 0: none */
+    _Atomic uint64_t taken; /* ... of the one that was taken into the model last */
+    _Atomic uint64_t taken_stamp;
+    _Atomic uint64_t turn_stamp;
+    _Atomic uint32_t turn; /* seq of the IO_EXIT that was taken (proxy), or of the IO_DONE after
+                              which the guest was entered (home) */
+};
+#define GLUE_SPAN_IRQ(seq, vector) ((uint64_t)(seq) << 8 | (uint8_t)(vector))
+#define GLUE_SPAN_VECTOR(irq)      ((uint8_t)(irq))
+/* The number of a sample: of the n-th by this vCPU, n not a multiple of 2^24. */
+#define GLUE_SPAN_SEQ(vcpu, n) ((uint32_t)(n) << 8 | (uint8_t)(vcpu))
+
 struct glue_chan {
     _Alignas(64) _Atomic uint32_t state; /* enum glue_thread_state; also the futex word */
     _Atomic uint32_t tid;                /* thread to signal; 0 before there is one */
@@ -163,6 +185,7 @@ struct glue_chan {
     _Atomic uint64_t idles; /* times that the vCPU left the guest to wait (HLT): its thread counts,
                                the dataplane stops holding its pages */
     _Atomic uint64_t kick_run; /* highest run number that a WIRE_KICK asked to leave */
+    _Alignas(64) struct glue_span span;
     struct glue_ring to_dp;
     struct glue_ring to_glue;
 };
@@ -221,6 +244,8 @@ struct glue_shared {
         dp_sleeping;       /* not 0: write 1 to the doorbell after publishing (full fence before the
                               look);       after counting idles only if it is GLUE_DP_WAITS */
     _Atomic uint32_t stop; /* the VM stops: no vCPU enters the guest again */
+    uint64_t span_below;   /* span_sampled()'s threshold, of exits; written before WELCOME */
+    _Atomic uint64_t guest_epoch; /* guest TSC = cluster clock - this; 0: not known yet */
     _Alignas(64) struct glue_agent agent;
     _Alignas(64) struct glue_clock clock;
     _Alignas(64) struct glue_apic apic[256];

@@ -69,6 +69,7 @@ int guest_clock_set(struct vm *vm, const struct vmc_clock *c)
         return -ERANGE;
     }
     vm->clock.epoch = c->epoch;
+    atomic_store_explicit(&vm->link.shared->guest_epoch, c->epoch, memory_order_relaxed);
     vm->clock.deadline = (c->flags & VMC_CLOCK_DEADLINE) != 0;
     vm->clock.scale = pvclock_scale(tsc_khz);
     vm->clock.tsc_khz = tsc_khz;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hypervisor-glue/vkvm/probes.h"
+#include "hypervisor-glue/vkvm/span_stamps.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 bool inject_posted_any(struct vcpu *v)
@@ -33,6 +34,8 @@ static void deliver_word(struct vcpu *v, uint32_t w)
     struct glue_posted *p = &v->chan->posted;
     uint64_t irr = atomic_exchange(&p->irr[w], 0);
     uint64_t level = atomic_load(&p->level[w]);
+    if (irr != 0)
+        span_taken(v, w, irr);
     while (irr != 0) {
         uint32_t bit = (uint32_t)__builtin_ctzll(irr);
         irr &= irr - 1;

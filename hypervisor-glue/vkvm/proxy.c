@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "hypervisor-glue/vkvm/exit_wire.h"
+#include "hypervisor-glue/vkvm/span_stamps.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 static struct glue_entry message(struct vcpu *v, uint8_t kind, uint16_t op, uint64_t arg)
@@ -52,6 +53,9 @@ static int next_exit(struct vcpu *v, bool *signalled)
     struct glue_entry e =
         message(v, WIRE_IO_DONE,
                 v->run->request_interrupt_window != 0 ? EXIT_WIRE_RUN_WINDOW : EXIT_WIRE_RUN, run);
+    e.seq = v->span.echo;
+    e.stamp = e.seq != 0 ? glue_clock_tsc() : 0;
+    v->span.echo = 0;
     atomic_store(&v->chan->tid, (uint32_t)syscall(SYS_gettid));
     *signalled |= __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) != 0;
     int rc = *signalled ? send_kick(v, run) : 0;
@@ -71,6 +75,9 @@ static int next_exit(struct vcpu *v, bool *signalled)
         rc = 0;
         if (e.kind != WIRE_IO_EXIT || e.arg != run)
             continue;
+        v->span.echo = e.seq;
+        if (e.seq != 0)
+            span_turn(v, e.seq);
         return exit_wire_unpack(v->run, v->payload, e.len);
     }
     return rc;

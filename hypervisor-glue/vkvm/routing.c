@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hypervisor-glue/vkvm/span_stamps.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 int routing_init(struct vm *vm)
@@ -86,6 +87,8 @@ static int deliver(struct vm *vm, struct vcpu *from, const struct apic_msg *m,
                                .chan = (uint16_t)v,
                                .op = op,
                                .arg = m->vector};
+        if (from != NULL && (op == GLUE_IRQ_EDGE || op == GLUE_IRQ_LEVEL))
+            span_mark(from, &e);
         int rc = from != NULL ? link_send(&vm->link, from->id, &e, NULL, 0)
                               : link_send_vm(&vm->link, &e, NULL, 0);
         if (rc < 0)

@@ -12,6 +12,7 @@
 
 #include "dataplane/base/bits.h"
 #include "hypervisor-glue/vkvm/probes.h"
+#include "hypervisor-glue/vkvm/span_stamps.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
 
 static __thread struct kvm_run *kick_run __attribute__((tls_model("initial-exec")));
@@ -186,8 +187,12 @@ static int enter(struct vcpu *v)
         link_awake(v->chan);
         return -EAGAIN;
     }
+    if (v->span.turn != 0)
+        span_turn(v, v->span.turn);
+    v->span.turn = 0;
     KVM_PROBE(vcpu_enter, v->id);
     int rc = raw_ioctl(v->fd, KVM_RUN, 0);
+    span_exit(v);
     KVM_PROBE(vcpu_exit, v->id, rc, run->exit_reason);
     link_awake(v->chan);
     v->io_pending = false;
@@ -208,6 +213,7 @@ int home_finish_io(struct vcpu *v)
     uint8_t was = __atomic_exchange_n(&v->run->immediate_exit, VKVM_KICKED, __ATOMIC_RELAXED);
     int rc = raw_ioctl(v->fd, KVM_RUN, 0);
     v->io_pending = false;
+    v->span.exit_stamp = 0;
     if (was == 1)
         v->run->immediate_exit = 1;
     else

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 
 #include "hypervisor-glue/vkvm/exit_wire.h"
+#include "hypervisor-glue/vkvm/span_stamps.h"
 #include "hypervisor-glue/vkvm/vcpud.h"
 
 static void answer(struct vcpu *v, const struct glue_entry *e, int result, uint32_t len)
@@ -47,6 +48,8 @@ static void run(struct vcpu *v, const struct glue_entry *e)
 {
     pthread_mutex_lock(&v->lock);
     v->run_number = e->arg;
+    v->span.turn = e->seq;
+    v->span.exit_stamp = 0;
     int rc = exit_wire_apply(v->run, v->io_pending, v->payload, e->len);
     if (rc == 0)
         rc = home_run(v, e->op == EXIT_WIRE_RUN_WINDOW);
@@ -56,6 +59,8 @@ static void run(struct vcpu *v, const struct glue_entry *e)
                            .node = (uint8_t)v->vm->link.vmm_node,
                            .chan = (uint16_t)v->id,
                            .arg = v->run_number};
+    if (rc == 0 && (v->run->exit_reason == KVM_EXIT_IO || v->run->exit_reason == KVM_EXIT_MMIO))
+        span_mark(v, &x);
     link_send(&v->vm->link, v->id, &x, v->payload, len);
 }
 

@@ -134,6 +134,13 @@ struct vcpu_reset { /* as the kernel made it: what INIT brings back */
     bool have_debugregs;
 };
 
+struct vcpu_span {              /* span_stamps.h; the vCPU's own thread's */
+    uint64_t exits, exit_stamp; /* exit_stamp: of the last exit, 0 if it is not sampled */
+    uint32_t samples;
+    uint32_t turn; /* at home: seq of the IO_DONE whose entry is still to come */
+    uint32_t echo; /* proxy: seq of the IO_EXIT that the VMM has in hand */
+};
+
 struct vcpu {
     struct vm *vm;
     uint32_t id;
@@ -145,6 +152,7 @@ struct vcpu {
     uint32_t seq;
     uint64_t run_number; /* of the KVM_RUN that runs, or ran last */
     pid_t tid;           /* thread whose timer and signal mask are set up */
+    struct vcpu_span span;
 
     /* at home */
     bool remote;     /* for a VMM at another node */

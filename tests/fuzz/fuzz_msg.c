@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Fuzzes the unpacking of message headers: class 1 | payload length 2 | header, and a clock
- * message's payload. What is accepted
+/* Fuzzes the unpacking of message headers: class 1 | payload length 2 | header, and a clock's
+ * or span's payload. What is accepted
  * must be in range, pack to the same bytes, and print. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
     struct wire_msg m;
     struct wire_glue g;
     struct wire_time t;
+    struct wire_span s;
     if (size < 3)
         return 0;
     unsigned cls = in[0] & 7;
@@ -47,6 +48,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
         size_t n = wire_time_pack(&t, packed);
         PANDO_CHECK(n == WIRE_MSG_HEADER + payload && memcmp(packed, copy, n) == 0);
         PANDO_CHECK(wire_time_print(&t, line, sizeof(line)) == strlen(line));
+    }
+    if (payload <= tail &&
+        wire_span_unpack(copy, len, cls, copy + WIRE_MSG_HEADER, payload, &s) == WIRE_OK) {
+        size_t n = wire_span_pack(&s, packed);
+        PANDO_CHECK(n == WIRE_MSG_HEADER + payload && memcmp(packed, copy, n) == 0);
+        PANDO_CHECK(s.what < WIRE_SPAN_WHATS && s.id != 0);
+        PANDO_CHECK(wire_span_print(&s, line, sizeof(line)) == strlen(line));
     }
     free(copy);
     return 0;

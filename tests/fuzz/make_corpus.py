@@ -10,7 +10,7 @@ HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "wire"
 TRACES = HERE.parent / "golden" / "coherence"
 CLASS = {"gets": 1, "getm": 1, "puts": 1, "io_exit": 1, "io_done": 1, "data": 2, "putm": 2, "puto": 2,
-         "vcpu_cmd": 3, "vcpu_rep": 3, "vm_cmd": 3, "vm_rep": 3}
+         "vcpu_cmd": 3, "vcpu_rep": 3, "vm_cmd": 3, "vm_rep": 3, "span": 3}
 PAGES = {"data", "putm", "puto"}
 
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 PURE = ["dataplane/base", "dataplane/wire", "dataplane/coherence", "dataplane/transport",
-        "dataplane/interrupt", "dataplane/clock", "dataplane/rdma", "hypervisor-glue/lapic",
+        "dataplane/interrupt", "dataplane/clock", "dataplane/rdma", "dataplane/span", "hypervisor-glue/lapic",
         "offload/plan", "offload/nic", "perf/giantvm/core"]
 EDGE = ["dataplane/port", "dataplane/endpoint", "dataplane/host", "dataplane/memory", "hypervisor-glue/link", "bpf",
         "offload/flow"]

@@ -118,6 +118,9 @@ static const struct bad bad_inputs[] = {
     {"clock interval too short",
      GOOD "clock: {interval_ms: 4}\n",
      {"clock.interval_ms", "5..1000"}},
+    {"sample beyond a million",
+     GOOD "telemetry: {sample: 1048577}\n",
+     {"telemetry.sample", "'1048577'", "0..1048576"}},
     {"clock offset beyond 10 s",
      TOP "nodes:\n- {id: 0, name: a, clock_offset_us: 10000001}\n- {id: 1, name: b}\n",
      {"nodes[0].clock_offset_us", "'10000001'", "0..10000000 us"}},
@@ -460,6 +463,7 @@ static void test_defaults(void **state)
     assert_int_equal(c.poll.mode, CONFIG_POLL_INTERRUPT);
     assert_int_equal(c.clock.discipline, CONFIG_ON);
     assert_int_equal(c.clock.interval_ms, 50);
+    assert_int_equal(c.telemetry.sample, 64);
     assert_int_equal(c.poll.empty_polls, 16);
     assert_false(c.coherence.check);
     assert_int_equal(c.node[0].resident_pages, 0);
@@ -634,6 +638,7 @@ static void test_hash_differs(void **state)
         GOOD "transport: {dead_ms: 3000}\n",
         GOOD "coherence: {txn_max: 8}\n",
         GOOD "clock: {discipline: off}\n",
+        GOOD "telemetry: {sample: 63}\n",
     };
 
     (void)state;

@@ -62,8 +62,29 @@ static struct wire_time example_time(uint8_t kind)
     return m;
 }
 
+static struct wire_span example_span(void)
+{
+    return (struct wire_span){.kind = WIRE_SPAN,
+                              .vm = 3,
+                              .flags = WIRE_SPAN_AGAIN,
+                              .chan = WIRE_CHAN_VM,
+                              .points = 0x68,
+                              .error = 0x01020304,
+                              .id = UINT64_C(0x1122334455667788),
+                              .stamp = {UINT64_C(0x2233445566778899), UINT64_C(0x33445566778899AA),
+                                        UINT64_C(0x445566778899AABB)}};
+}
+
+/* Between dataplanes only; their payload has a layout. */
+static bool has_layout(const struct wire_kind_info *info)
+{
+    return info->family == WIRE_FAMILY_CLOCK || info->family == WIRE_FAMILY_SPAN;
+}
+
 static size_t payload_of(const struct wire_kind_info *info)
 {
+    if (info->family == WIRE_FAMILY_SPAN)
+        return 3 * 8;
     if (info->family == WIRE_FAMILY_CLOCK)
         return info->payload == WIRE_NONE ? 0 : WIRE_TIME_BYTES;
     return info->payload == WIRE_NONE ? 0 : info->payload == WIRE_PAGE ? WIRE_PAGE_SIZE : 77;
@@ -100,7 +121,7 @@ static void golden_messages(void **state)
         if (info->name == NULL)
             continue;
         kinds++;
-        if (info->family == WIRE_FAMILY_CLOCK)
+        if (has_layout(info))
             size += payload_of(info);
         assert_int_equal(golden(info->name, want, sizeof(want)), size);
         if (info->family == WIRE_FAMILY_CLOCK) {
@@ -110,6 +131,13 @@ static void golden_messages(void **state)
                                               want + WIRE_MSG_HEADER, payload_of(info), &back),
                              WIRE_OK);
             assert_true(same_time(&m, &back));
+        } else if (info->family == WIRE_FAMILY_SPAN) {
+            struct wire_span m = example_span(), back;
+            assert_int_equal(wire_span_pack(&m, got), size);
+            assert_int_equal(wire_span_unpack(want, WIRE_MSG_HEADER, info->cls,
+                                              want + WIRE_MSG_HEADER, payload_of(info), &back),
+                             WIRE_OK);
+            assert_memory_equal(&m, &back, sizeof(m));
         } else if (info->family == WIRE_FAMILY_GLUE) {
             struct wire_glue m = example_glue((uint8_t)k), back;
             wire_glue_pack(&m, got);
@@ -125,7 +153,7 @@ static void golden_messages(void **state)
         }
         assert_memory_equal(got, want, size);
     }
-    assert_int_equal(kinds, 24);
+    assert_int_equal(kinds, 25);
 }
 
 static bool same_frame(const struct wire_rrdp *a, const struct wire_rrdp *b)
@@ -392,8 +420,8 @@ static void refused_messages(void **state)
             assert_int_equal(wire_glue_unpack(b, 22, info->cls, 0, &g), WIRE_E_KIND);
             continue;
         }
-        if (info->family == WIRE_FAMILY_CLOCK)
-            continue; /* refused_times */
+        if (has_layout(info))
+            continue; /* refused_times, refused_spans */
 #define UNPACK(len, cls, payload)                                                                  \
     (info->family == WIRE_FAMILY_GLUE ? wire_glue_unpack(b, len, cls, payload, &g)                 \
                                       : wire_msg_unpack(b, len, cls, payload, &m))
@@ -494,6 +522,51 @@ static void refused_times(void **state)
     }
 }
 
+static void refused_spans(void **state)
+{
+    (void)state;
+    struct wire_span m = example_span(), back;
+    struct wire_time t;
+    struct wire_glue g;
+    uint8_t good[WIRE_SPAN_MAX + 1] = {0}, b[WIRE_SPAN_MAX + 1], *p = b + WIRE_MSG_HEADER;
+    size_t n = wire_span_pack(&m, good) - WIRE_MSG_HEADER;
+    memcpy(b, good, sizeof(b));
+    assert_int_equal(wire_span_unpack(b, 22, 3, p, n, &back), WIRE_OK);
+    assert_int_equal(wire_span_unpack(b, 21, 3, p, n, &back), WIRE_E_SHORT);
+    assert_int_equal(wire_span_unpack(b, 22, 0, p, n, &back), WIRE_E_CLASS);
+    assert_int_equal(wire_span_unpack(b, 22, 3, p, n + 1, &back), WIRE_E_LENGTH);
+    assert_int_equal(wire_span_unpack(b, 22, 3, p, n - 8, &back), WIRE_E_LENGTH);
+    assert_int_equal(wire_glue_unpack(b, 22, 3, n, &g), WIRE_E_KIND);
+    assert_int_equal(wire_time_unpack(b, 22, 3, p, n, &t), WIRE_E_KIND);
+    static const struct {
+        unsigned at, value;
+        enum wire_error why;
+    } bad[] = {
+        {0, WIRE_TIME_REP, WIRE_E_KIND},
+        {2, WIRE_SPAN_WHATS, WIRE_E_RANGE},
+        {3, 4, WIRE_E_RESERVED},
+        {3, 0x80, WIRE_E_RESERVED},
+        {5, 0, WIRE_E_RANGE},
+        {6, 0x1F, WIRE_E_RANGE}, /* channel 0xFF; 5 more points */
+        {20, 1, WIRE_E_RESERVED},
+        {21, 1, WIRE_E_RESERVED},
+        {22 + 7, 0x34, WIRE_E_RANGE},
+        {22 + 23, 0x32, WIRE_E_RANGE}, /* not in order */
+        {6, 0x69, WIRE_E_LENGTH},      /* one point more than stamps */
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        memcpy(b, good, sizeof(b));
+        b[bad[i].at] = (uint8_t)bad[i].value;
+        assert_int_equal(wire_span_unpack(b, 22, 3, p, n, &back), bad[i].why);
+    }
+    memcpy(b, good, sizeof(b));
+    put_le16(b + 6, 0);
+    assert_int_equal(wire_span_unpack(b, 22, 3, p, 0, &back), WIRE_E_RANGE);
+    memcpy(b, good, sizeof(b));
+    put_le64(b + 12, 0);
+    assert_int_equal(wire_span_unpack(b, 22, 3, p, n, &back), WIRE_E_RANGE);
+}
+
 static void printing(void **state)
 {
     (void)state;
@@ -532,7 +605,8 @@ int main(void)
         cmocka_unit_test(nothing_or_all),     cmocka_unit_test(group_frames),
         cmocka_unit_test(random_round_trips), cmocka_unit_test(sealed_in_parts),
         cmocka_unit_test(refused_messages),   cmocka_unit_test(ages),
-        cmocka_unit_test(refused_times),      cmocka_unit_test(printing),
+        cmocka_unit_test(refused_times),      cmocka_unit_test(refused_spans),
+        cmocka_unit_test(printing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

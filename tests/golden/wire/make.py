@@ -46,6 +46,12 @@ def time_rep():
             + le(0x445566778899AABB, 8) + le(0x0A0B0C0D, 4) + bytes(4))
 
 
+def span():
+    return (bytes([0x32, 3, 0, 1]) + le(0xFFFF, 2) + le(0b01101000, 2) + le(0x01020304, 4)
+            + le(0x1122334455667788, 8) + bytes(2) + le(0x2233445566778899, 8) + le(0x33445566778899AA, 8)
+            + le(0x445566778899AABB, 8))
+
+
 def rrdp(data=b"", eack=None, part=None, cls=1, syn=0, ack=1, rst=0, nul=0, first=0, last=0, credit=64):
     words = 8 if eack is not None else 7 if part is not None else 6
     head = bytearray(struct.pack(
@@ -82,7 +88,7 @@ golden = {
     "irq": glue(0x20), "apic_set": glue(0x21), "apic_ack": glue(0x22), "io_exit": glue(0x23),
     "io_done": glue(0x24), "kick": glue(0x25), "vcpu_cmd": glue(0x26), "vcpu_rep": glue(0x27),
     "vm_cmd": glue(0x28, 0xFFFF), "vm_rep": glue(0x29, 0xFFFF),
-    "time_req": time_req(), "time_rep": time_rep(),
+    "time_req": time_req(), "time_rep": time_rep(), "span": span(),
     "rrdp_syn": rrdp(syn_bytes(0), cls=0, syn=1, ack=0, first=1, last=1),
     "rrdp_syn_ack": rrdp(syn_bytes(0x2000), cls=0, syn=1, first=1, last=1),
     "rrdp_ack": rrdp(), "rrdp_eack": rrdp(eack=0x8000000000000005),
