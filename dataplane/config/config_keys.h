@@ -257,8 +257,8 @@ enum {
     X(TRANSPORT, transport, "transport", CONFIG_KEYS_TRANSPORT)                                    \
     X(COHERENCE, coherence, "coherence", CONFIG_KEYS_COHERENCE)                                    \
     X(POLL, poll, "poll", CONFIG_KEYS_POLL)                                                        \
-    X(THREADS, threads, "threads", CONFIG_KEYS_THREADS)                                            \\
-    X(CLOCK, clock, "clock", CONFIG_KEYS_CLOCK)                                                    \\
+    X(THREADS, threads, "threads", CONFIG_KEYS_THREADS)                                            \
+    X(CLOCK, clock, "clock", CONFIG_KEYS_CLOCK)                                                    \
     X(TELEMETRY, telemetry, "telemetry", CONFIG_KEYS_TELEMETRY)
 
 /* clang-format on */

@@ -151,8 +151,9 @@ int transmit_span(struct engine *e, uint8_t dst, const struct wire_span *m)
     uint8_t bytes[WIRE_SPAN_MAX];
     _Static_assert(sizeof(bytes) <= (size_t)RRDP_MSG_INLINE, "kept by copy");
     size_t len = wire_span_pack(m, bytes);
-    return rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0, false,
-                     0);
+    int rc =
+        rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0, false, 0);
+    return counted(e, m->kind, rc);
 }
 
 /* The bytes behind a payload handle; they stay as they are until the message is acknowledged. */
