@@ -204,7 +204,8 @@ void span_stamp(struct spans *s, const struct span_key *k, unsigned point, uint6
     }
     struct span_open *o = span_find(s, k);
     bool last = k->what == SPAN_FAULT && point == SPAN_AT_ACKED;
-    if (o != NULL && !o->ended && ((o->r.points & BIT(point)) == 0 || last))
+    bool over = o == NULL || (o->ended && k->what != SPAN_IPI); /* that one only a peer ends */
+    if (!over && ((o->r.points & BIT(point)) == 0 || last))
         set_stamp(&o->r, point, at);
 }
 
