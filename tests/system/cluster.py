@@ -59,6 +59,7 @@ class Result:
         default_factory=list
     )  # files of the run directory that nobody removed
     summaries: list = dataclasses.field(default_factory=list)  # the dataplanes', by node
+    spans: list = dataclasses.field(default_factory=list)  # with Options.spans: records, by node
     vmm: dict = dataclasses.field(default_factory=dict)  # the VMM's own account
 
     @property
@@ -143,6 +144,7 @@ class Cluster:
                     str(n),
                     "--summary",
                     self.space.path(f"summary{n}.json"),
+                    *(["--spans", self.space.path(f"spans{n}")] if self.o.spans else []),
                 ],
                 netns=netns[n],
             )
@@ -238,6 +240,13 @@ class Cluster:
         except (OSError, ValueError):
             return {}
 
+    def read_lines(self, name):
+        try:
+            with open(self.space.path(name), encoding="utf-8") as f:
+                return [json.loads(line) for line in f]
+        except (OSError, ValueError):
+            return []
+
     def run(self):
         guest = find_guest(self.build, self.o.guest)
         result, start = Result(), time.monotonic()
@@ -249,5 +258,7 @@ class Cluster:
             run_dir = self.space.path("run")
             result.left = sorted(os.listdir(run_dir)) if os.path.isdir(run_dir) else []
             result.summaries = [self.read_json(f"summary{n}.json") for n in range(self.o.nodes)]
+            if self.o.spans:
+                result.spans = [self.read_lines(f"spans{n}") for n in range(self.o.nodes)]
         result.vmm = self.read_json("vmm.json")
         return result

@@ -41,6 +41,8 @@ class Options:
     # A development machine has fewer cores than a demonstration has threads: seconds of silence
     # are possible there without anybody being dead.
     dead_ms: int = 5000
+    sample: int = 64  # spans: one transaction in so many; 0: none
+    spans: bool = False  # the dataplanes write their last spans, stamp by stamp
     hold_us: int = 0  # coherence.hold_us, and hold_max_us ten times that; 0: the defaults
 
     def words(self):
@@ -116,6 +118,7 @@ class Options:
             f"transport: {{heartbeat_ms: 100, dead_ms: {self.dead_ms}}}",
             f"coherence: {{check: {'true' if self.check else 'false'}{hold}}}",
             f"poll: {{mode: {self.poll}}}",
+            f"telemetry: {{sample: {self.sample}}}",
         ]
         return "\n".join(lines) + "\n"
 
@@ -227,6 +230,14 @@ def add_arguments(parser):
         metavar="US",
         help="minimum residency of a granted page (default: the configuration's)",
     )
+    add(
+        "--sample",
+        type=int,
+        default=d.sample,
+        metavar="N",
+        help="one transaction in N is timed stage by stage; 0: none (default %(default)s)",
+    )
+    add("--spans", action="store_true", help="dataplanes write their last spans, stamp by stamp (for tests)")
     add(
         "--timeout",
         type=int,

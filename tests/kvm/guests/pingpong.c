@@ -6,9 +6,9 @@
  * mode=write     a page that the peer just modified is written
  * mode=upgrade   a page that this CPU and sharers=K others have read is written
  * mode=ipi       an interrupt to the peer and back; a sample is half a round trip
- * mode=all       (default) all of them. n=samples (raw=1 prints every one), peer=CPU (default the
- * last), gap_us=pause before each sample of read, write and upgrade; break=1 makes the peer's value
- * wrong once
+ * mode=all       (default) all of them. n=samples (raw=1 prints every one; raw=2 as they came, with
+ * the TSC at its end), peer=CPU (default the last), gap_us=pause before each sample of read, write
+ * and upgrade; break=1 makes the peer's value wrong once
  *
  * CPU 0 measures. Before each sample the peers bring the page into the wanted state; they are told
  * by, and answer on, other pages than the one measured. Every value that moves is checked.
@@ -33,7 +33,7 @@ struct order {
 static struct order orders[MAX_CPUS];
 static uint64_t done[MAX_CPUS][512] PAGE_ALIGNED; /* serial of the last order carried out */
 static volatile uint64_t page[512] PAGE_ALIGNED;  /* the page that is measured */
-static uint64_t *samples, max_samples;
+static uint64_t *samples, *ends, max_samples;     /* ends: TSC, with raw=2 */
 static unsigned peer;
 static unsigned sharers;
 static bool broken;
@@ -162,9 +162,18 @@ static void print_samples(const char *name)
                samples[i + 3 < taken.count ? i + 3 : i]);
 }
 
+/* For whoever puts a sample beside what the nodes saw of it. */
+static void print_stamps(const char *name)
+{
+    for (uint64_t i = 0; i < taken.count; i++)
+        printf("STAMPS %s %lu %lu\n", name, ends[i], samples[i]);
+}
+
 /* All samples are kept, so the percentiles are exact (nearest rank). */
 static void report(const char *name)
 {
+    if (ends != NULL)
+        print_stamps(name);
     for (uint64_t i = taken.count / 2; i-- > 0;)
         sift(samples, i, taken.count);
     for (uint64_t end = taken.count; end-- > 1;)
@@ -177,13 +186,15 @@ static void report(const char *name)
            name, taken.count, samples[(taken.count * 50 + 99) / 100 - 1],
            samples[(taken.count * 90 + 99) / 100 - 1], samples[(taken.count * 99 + 99) / 100 - 1],
            samples[taken.count - 1], tsc_khz(), peer, sharers);
-    if (cmdline_u64("raw", 0) != 0)
+    if (cmdline_u64("raw", 0) == 1)
         print_samples(name);
     taken.count = 0;
 }
 
 static void sample(uint64_t cycles)
 {
+    if (ends != NULL)
+        ends[taken.count] = rdtsc();
     samples[taken.count++] = cycles;
 }
 
@@ -313,6 +324,8 @@ void guest_main(unsigned cpu)
         sharers = (unsigned)cmdline_u64("sharers", 1);
         CHECK(sharers >= 1 && sharers < ncpus, "sharers is 1 to %u here", ncpus - 1);
         samples = arena(max_samples * sizeof(*samples));
+        if (cmdline_u64("raw", 0) == 2)
+            ends = arena(max_samples * sizeof(*ends));
     }
     barrier();
     if (cpu == 0) {
