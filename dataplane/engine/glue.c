@@ -98,7 +98,6 @@ static void post_irq(struct engine *e, const struct wire_glue *m)
     atomic_fetch_add_explicit(&p->count, 1, memory_order_relaxed);
     e->count.irqs++;
     PROBE(irq_posted, e->self, m->chan, m->op, m->arg);
-    glue_wake(e, m->chan);
 }
 
 static void kick(struct engine *e, const struct wire_glue *m)
@@ -136,6 +135,7 @@ void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, cons
     if (m->kind == WIRE_IRQ) {
         post_irq(e, m);
         span_delivered(e, src, m);
+        glue_wake(e, m->chan);
         return;
     }
     if (m->kind == WIRE_KICK) {
@@ -161,8 +161,8 @@ void glue_deliver(struct engine *e, uint8_t src, const struct wire_glue *m, cons
     if (PROBE_WANTED(io_done) && m->kind == WIRE_IO_DONE)
         PROBE(io_done, e->self, m->chan, m->arg, src, len);
     e->count.to_glue++;
-    glue_wake(e, chan);
     span_delivered(e, src, m);
+    glue_wake(e, chan);
 }
 
 /* ---- from the glue ------------------------------------------------------------------------- */

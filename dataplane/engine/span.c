@@ -165,13 +165,9 @@ void span_mapped(struct engine *e, const struct coh_action *a, uint64_t asked)
     struct span_key k = txn_key(e->self, a->txn);
     if (a->again)
         return;
-    if (a->started == 0) {
-        if (a->txn != 0 && span_is_open(e->spans, &k))
-            span_lack(e->spans, &k, kind_of[a->fault], SPAN_LACK_PREFETCH);
-        return;
-    }
     if (a->txn == 0) {
-        span_lack(e->spans, &k, kind_of[a->fault], SPAN_LACK_UNREQUESTED);
+        if (a->started != 0)
+            span_lack(e->spans, kind_of[a->fault], SPAN_LACK_UNREQUESTED);
         return;
     }
     struct span_time now = span_now(e);
@@ -181,6 +177,7 @@ void span_mapped(struct engine *e, const struct coh_action *a, uint64_t asked)
                                  .asked = asked,
                                  .mapped = now.at,
                                  .home = coh_home(e->coh, a->page),
+                                 .prefetch = a->started == 0,
                                  .error = now.error};
     span_fault_end(e->spans, &k, &end);
 }
@@ -289,7 +286,7 @@ void span_entry(struct engine *e, const struct glue_entry *entry)
                            .object = irq ? entry->arg : 0};
     e->spans->khz = e->clock.core.map.khz;
     if (!plausible(e, stamp, now)) {
-        span_lack(e->spans, &k, b.kind, SPAN_LACK_IMPLAUSIBLE);
+        span_lack(e->spans, b.kind, SPAN_LACK_IMPLAUSIBLE);
         return;
     }
     span_begin(e->spans, &k, &b, irq ? SPAN_AT_ICR : SPAN_AT_EXIT, stamp);
@@ -368,7 +365,7 @@ void span_delivering(struct engine *e, uint8_t src, const struct wire_glue *m)
     }
 }
 
-/* ... and when it was. */
+/* ... and when it was; its thread is still to be woken. */
 void span_delivered(struct engine *e, uint8_t src, const struct wire_glue *m)
 {
     if (e->span.below == 0 || m->seq == 0 || src == e->self)

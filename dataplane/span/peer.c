@@ -43,6 +43,17 @@ void span_part_begin(struct spans *s, const struct span_key *k, unsigned point, 
     s->parts++;
 }
 
+/* The last stamp may be a vCPU thread's, which began before the poll loop had stamped that it had
+ * told the thread; or nonsense, which must not make the receiver refuse the others. */
+static void put_in_order(uint64_t *stamp, unsigned n)
+{
+    if ((int64_t)(stamp[n - 1] - stamp[0]) < 0)
+        stamp[n - 1] = stamp[0];
+    for (unsigned i = n - 1; i > 0; i--)
+        if ((int64_t)(stamp[i] - stamp[i - 1]) < 0)
+            stamp[i - 1] = stamp[i];
+}
+
 bool span_part_end(struct spans *s, const struct span_key *k, uint32_t error, uint8_t flags,
                    struct wire_span *ret)
 {
@@ -57,16 +68,12 @@ bool span_part_end(struct spans *s, const struct span_key *k, uint32_t error, ui
                               .points = p->points,
                               .error = error,
                               .id = k->id};
-    unsigned n = 0;
-    for (uint64_t left = p->points; left != 0 && n < WIRE_SPAN_STAMPS; left &= left - 1) {
-        ret->stamp[n] = p->stamp[bit64_first(left)];
-        /* A stamp of the VM's process, or of another thread, may be out of order. */
-        if (n > 0 && (int64_t)(ret->stamp[n] - ret->stamp[n - 1]) < 0)
-            ret->stamp[n] = ret->stamp[n - 1];
-        n++;
-    }
-    if (bit64_count(p->points) > WIRE_SPAN_STAMPS)
+    unsigned n = bit64_count(p->points), i = 0;
+    if (n > WIRE_SPAN_STAMPS)
         return false;
+    for (uint64_t left = p->points; left != 0; left &= left - 1)
+        ret->stamp[i++] = p->stamp[bit64_first(left)];
+    put_in_order(ret->stamp, n);
     s->parts_sent++;
     return true;
 }

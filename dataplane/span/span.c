@@ -112,7 +112,8 @@ uint32_t span_open_count(const struct spans *s, enum span_what what, bool ended)
 {
     uint32_t n = 0;
     for (unsigned i = 0; i < SPAN_OPEN_MAX; i++)
-        n += s->open[i].used && s->open[i].key.what == what && s->open[i].ended == ended;
+        n += s->open[i].used && !s->open[i].counted && s->open[i].key.what == what &&
+             s->open[i].ended == ended;
     return n;
 }
 
@@ -125,6 +126,8 @@ void span_close_lacking(struct spans *s, struct span_open *o, enum span_lack why
 /* A fault whose span gave way must not be taken for one without other nodes when it ends. */
 static void give_way(struct spans *s, struct span_open *o)
 {
+    if (o->counted)
+        return;
     if (!o->ended && o->key.what == SPAN_FAULT)
         s->lost[s->lost_n++ % SPAN_LOST] = o->key.id;
     span_close_lacking(s, o, o->ended ? SPAN_LACK_SILENT : SPAN_LACK_REPLACED);
@@ -294,9 +297,11 @@ void span_try_complete(struct spans *s, struct span_open *o)
 {
     if (!o->ended || (o->r.points & o->need) != o->need)
         return;
+    o->used = false;
+    if (o->counted)
+        return;
     count(s, &o->r);
     span_keep(s, &o->r);
-    o->used = false;
 }
 
 /* The points of the path that this fault took: the table in span.h. */
@@ -328,8 +333,8 @@ static void local_fault(struct spans *s, const struct span_key *k, const struct 
                                 .home = end->home,
                                 .owner = SPAN_NODE_NONE,
                                 .error = end->error}};
-    if (was_lost(s, k->id) || end->home != s->cfg.self)
-        return; /* counted when it gave way */
+    if (was_lost(s, k->id) || end->home != s->cfg.self || end->prefetch)
+        return; /* counted when it gave way, or no fault */
     set_stamp(&o.r, SPAN_AT_READ, end->read);
     set_stamp(&o.r, SPAN_AT_ASKED, end->asked);
     set_stamp(&o.r, SPAN_AT_MAPPED, end->mapped);
@@ -348,15 +353,15 @@ void span_fault_end(struct spans *s, const struct span_key *k, const struct span
     struct span_record *r = &o->r;
     r->kind = (uint8_t)end->kind;
     r->error = end->error;
-    if ((int64_t)(r->stamp[SPAN_AT_ASKED] - end->read) < 0) {
-        span_close_lacking(s, o, SPAN_LACK_JOINED);
-        return;
+    if (end->prefetch || (int64_t)(r->stamp[SPAN_AT_ASKED] - end->read) < 0) {
+        s->kind[r->kind].lack[end->prefetch ? SPAN_LACK_PREFETCH : SPAN_LACK_JOINED]++;
+        o->counted = true;
     }
     /* What came before the data cost no time of its own. */
     if ((r->points & BIT(SPAN_AT_ACKED)) != 0 && o->answered &&
         (int64_t)(r->stamp[SPAN_AT_ACKED] - r->stamp[SPAN_AT_DATA_RX]) < 0)
         r->points &= (uint16_t)~BIT(SPAN_AT_ACKED);
-    set_stamp(r, SPAN_AT_READ, end->read);
+    set_stamp(r, SPAN_AT_READ, o->counted ? r->stamp[SPAN_AT_ASKED] : end->read);
     set_stamp(r, SPAN_AT_MAPPED, end->mapped);
     /* A home that asked only for acknowledgements has no request whose way counts. */
     if (r->home == s->cfg.self && !o->answered)
@@ -385,10 +390,8 @@ void span_io_end(struct spans *s, const struct span_key *k, struct span_time now
     span_try_complete(s, o);
 }
 
-void span_lack(struct spans *s, const struct span_key *k, enum span_kind kind, enum span_lack why)
+void span_lack(struct spans *s, enum span_kind kind, enum span_lack why)
 {
-    struct span_open *o = span_find(s, k);
-    if (o != NULL)
-        o->used = false;
+    PANDO_CHECK((unsigned)kind < SPAN_KINDS && (unsigned)why < SPAN_LACKS);
     s->kind[kind].lack[why]++;
 }

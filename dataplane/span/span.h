@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* clang-format off */ /* the tables of this manual */
 /*
  * Spans: what one remote fault, one interrupt between nodes and one exit to the VMM's node is made
  * of, stage by stage, in every build. PURE.
@@ -8,44 +9,46 @@
  * point and the one before it that this span passed; it has the name of the point that ends it.
  *
  * Who is sampled follows from the id alone, so every node knows without a bit on the wire:
- *   fault   (requester, transaction id): span_sampled() of both
- *   ipi, io wire_glue.seq not 0. The vCPU's process counts KVM_RUN's exits and stamps one in
- *           `sample`, span_sampled() of the count; if that exit is an IPI for another node, or goes
- *           to the VMM's node, its messages carry a number that this process gives once in 2^24
+ *   fault    span_sampled() of requester and transaction id
+ *   ipi, io  wire_glue.seq is not 0. The vCPU's process counts KVM_RUN's returns and stamps one in
+ *            `sample` of them, span_sampled() of the count; if that exit is an IPI for another
+ *            node, or one for the VMM at another node, its messages carry a number that this vCPU
+ *            gives out again after 2^24 others
  * The multiplier is 2^64 over the golden ratio: what is drawn is spread evenly over the ids, and
  * over each n-th of them too, so a guest whose exits alternate is not sampled at one of them only.
  *
  * Points of a fault. R: the node that faulted, H: the page's home, O: the owner, which had the data
  *
- *   point        node  when                                              path: a  b  c  d  e  f
- *   read         R     the userfaultfd message was read                        x  x  x  x  x  x
- *   asked        R     the step has decided what to ask whom                   x  x  x  x  x  x
- *   request_tx   R     GETS, GETM or (home here) FWD_* given to the port       x  x  x  x  .  .
- *   home_rx      H     the request is here                                     x  x  x  .  .  .
- *   home_tx      H     FWD_* or GRANT given to the port                        x  .  x  .  .  .
- *   owner_rx     O     FWD_* is here                                           x  .  .  x  .  .
- *   owner_done   O     write-protected or unmapped, if it had to be            x  x  .  x  .  .
- *   owner_tx     O     DATA given to the port                                  x  x  .  x  .  .
- *   data_rx      R     DATA or GRANT is here, the bytes in the guest's frame   x  x  x  x  .  .
- *   acked        R     the last INV_ACK is here, if that was after data_rx     (where there are
- * any) mapped       R     UFFDIO_CONTINUE or UFFDIO_WRITEPROTECT returned         x  x  x  x  x  x
- *   a: three nodes; b: home is the owner; c: GRANT (upgrade, zero page); d: requester is the home;
- *   e: requester is the home and needs acknowledgements only (asked, acked, mapped); f: no other
- *   node has a part: kind "local"
+ *   point            when                                                  path: a  b  c  d  e  f
+ *   read        R    the userfaultfd message was read                            x  x  x  x  x  x
+ *   asked       R    the step has decided whom to ask                            x  x  x  x  x  x
+ *   request_tx  R    GETS, GETM or (the home is here) FWD_* given to the port    x  x  x  x  .  .
+ *   home_rx     H    the request is here                                         x  x  x  .  .  .
+ *   home_tx     H    FWD_* or GRANT given to the port                            x  .  x  .  .  .
+ *   owner_rx    O    FWD_* is here                                               x  .  .  x  .  .
+ *   owner_done  O    write-protected or unmapped, if it had to be                x  x  .  x  .  .
+ *   owner_tx    O    DATA given to the port                                      x  x  .  x  .  .
+ *   data_rx     R    DATA or GRANT is here, the bytes in the guest's frame       x  x  x  x  .  .
+ *   acked       R    the last INV_ACK is here, if that was after data_rx         (where there are any)
+ *   mapped      R    UFFDIO_CONTINUE or UFFDIO_WRITEPROTECT returned             x  x  x  x  x  x
+ *   a: three nodes; b: the home is the owner; c: GRANT (upgrade, zero page); d: the requester is
+ *   the home; e: it is, and needs acknowledgements only; f: no other node has a part: kind "local"
  * The kind is the fault's as the coherence core says: read, write, upgrade. What a vCPU sees before
  * `read` (its exit, the kernel) and after `mapped` (waking it, the entry) no dataplane can; the
  * bench (perf/span.py) takes it from the guest's own stamps. Spurious faults have no transaction.
  *
- * Points of an interrupt by another node's vCPU, kind "ipi". S: its node, T: the target's
- *   icr S  KVM_RUN returned with the ICR's write      rx     T  the IRQ is here
- *   read S the entry was read from the ring           posted T  set in the vCPU's posted bits,
- * woken tx  S  given to the port                          taken  T  the vCPU's thread took it in
+ * Points of an interrupt, kind "ipi". S: the sending vCPU's node, T: the target's
+ *   icr     S  KVM_RUN returned with the ICR's write      rx      T  IRQ is here
+ *   read    S  the entry was read from the ring           posted  T  in the vCPU's posted bits
+ *   tx      S  IRQ given to the port                      taken   T  its thread, woken, took it in
+ *
  * Points of an exit to the VMM, kind "io". B: the vCPU's node, V: the VMM's
- *   exit    B KVM_RUN returned          rx      V is here              done_read V read from the
- * ring read    B read from the ring        given   V in the VMM's ring    done_tx   V given to the
- * port exit_tx B given to the port         taken   V its thread has it    done_rx   B is here
- *                                       handled V the VMM called       back      B in the vCPU's
- * ring KVM_RUN again          entered   B enters the guest
+ *   exit       B  KVM_RUN returned                        handled    V  the VMM called KVM_RUN again
+ *   read       B  the entry was read from the ring        done_read  V  the entry was read
+ *   exit_tx    B  IO_EXIT given to the port               done_tx    V  IO_DONE given to the port
+ *   rx         V  IO_EXIT is here                         done_rx    B  IO_DONE is here
+ *   given      V  in the ring of the VMM's thread         back       B  in the ring of the vCPU's
+ *   taken      V  that thread, woken, has it              entered    B  that, woken, enters the guest
  *
  * "Given to the port" is when the first frame of the message is about to be built, once; that it
  * was sent again is a flag of the record, as far as it was known when the stamps left. "Is here" is
@@ -53,8 +56,8 @@
  *
  * H's, O's, T's and V's stamps come to the node that the span is of in a message of their own
  * (WIRE_SPAN), after the fact, in the lowest class. No message of the protocol gets longer, nothing
- * waits for it, and one that is lost costs a span. A span ends when its last own point is there and
- * all stamps have come that its path has (`need`).
+ * waits for it, and one that is lost costs a span. A span is complete when its last own point is
+ * there and all stamps have come that its path has.
  *
  * Clocks. Two nodes' stamps agree to the sum of their clocks' bounds, so a stage between nodes can
  * come out below 0. A peer's stamp is moved between the own ones around it, and behind the one
@@ -68,15 +71,16 @@
  * SPAN_WAYS. In a full set the oldest gives way, of pieces the oldest of the same node first; what
  * never completes is counted by reason.
  *
- * Cost. sample 0: one load and compare a hook. Not sampled: a multiplication and a compare more.
- * One userfaultfd read in any case takes a stamp while sampling is on. Sampled: each stamp an
- * ordered TSC read (lfence, rdtsc, lfence), the map, and a look into one set; two or three SPAN
- * messages. `./dev bench span` measures all three on the machine that it runs on, and README's
- * section on spans has numbers.
+ * Cost (`pando-span-cost`, a Xeon at 2.1 GHz in a virtual machine; `./dev bench span` measures
+ * it where it runs). sample 0: a call, a load and a compare a hook, 3 to 4 cycles a message.
+ * sample 64: a multiplication and a compare more, and a stamp for each read of userfaultfd, about 45
+ * cycles a message. Sampled: each stamp an ordered TSC read (lfence, rdtsc, lfence), the map, 115
+ * cycles, and a look into one set: about 450 cycles a message, and a SPAN message of each other node.
  *
  * One thread writes. Readers (telemetry) may copy histograms and counters at any time and see a
  * count or two less; records are read with span_copy, which sees whole ones only.
  */
+/* clang-format on */
 #ifndef PANDO_SPAN_SPAN_H
 #define PANDO_SPAN_SPAN_H
 
@@ -221,6 +225,7 @@ struct span_open {
     uint16_t need;
     uint8_t said; /* who sent the owner's stamps */
     bool used, ended, answered;
+    bool counted; /* as lacking; open only for the stamps that are still to come */
 };
 
 struct span_part { /* of a span of another node */
@@ -283,6 +288,7 @@ struct span_fault_end {
     enum span_kind kind;                /* READ, WRITE or UPGRADE; LOCAL where it was not open */
     uint64_t page, read, asked, mapped; /* asked: only for what was not open */
     uint8_t home;
+    bool prefetch; /* no fault waited for the page: read means nothing */
     uint32_t error;
 };
 /* The fault of a sampled transaction is over: its page is mapped. */
@@ -290,10 +296,10 @@ void span_fault_end(struct spans *s, const struct span_key *k, const struct span
 /* An exit is over: stamps ENTERED. An interrupt of the VM's own process ends by its peer's stamps.
  */
 void span_io_end(struct spans *s, const struct span_key *k, struct span_time now);
-/* It is none, for this reason; closes it if it is open. */
-void span_lack(struct spans *s, const struct span_key *k, enum span_kind kind, enum span_lack why);
+/* What was never opened is none, for this reason. */
+void span_lack(struct spans *s, enum span_kind kind, enum span_lack why);
 bool span_is_open(const struct spans *s, const struct span_key *k);
-/* Spans that are open now: ended or not. */
+/* Spans that are open now and not yet counted: ended or not. */
 uint32_t span_open_count(const struct spans *s, enum span_what what, bool ended);
 
 /* ---- pieces of other nodes' spans, and what comes of ours (peer.c) ---- */

@@ -43,6 +43,7 @@ class Options:
     dead_ms: int = 5000
     sample: int = 64  # spans: one transaction in so many; 0: none
     spans: bool = False  # the dataplanes write their last spans, stamp by stamp
+    clock_off_us: int = 0  # a node takes its TSC to be ahead of the one's before it by this, and 10 ppm faster
     hold_us: int = 0  # coherence.hold_us, and hold_max_us ten times that; 0: the defaults
 
     def words(self):
@@ -95,6 +96,8 @@ class Options:
         base, extra = divmod(self.ram, self.nodes)
         for n in range(self.nodes):
             node = f"id: {n}, name: n{n}, resident_mib: {self.resident_mib()}"
+            if self.clock_off_us and n:
+                node += f", clock_offset_us: {n * self.clock_off_us}, clock_drift_ppb: {n * 10000}"
             if self.homes == "range":
                 node += f", range_mib: {base + (n < extra)}"
             if self.fabric in ON_THE_WIRE and tcp:
@@ -236,6 +239,13 @@ def add_arguments(parser):
         default=d.sample,
         metavar="N",
         help="one transaction in N is timed stage by stage; 0: none (default %(default)s)",
+    )
+    add(
+        "--clock-off-us",
+        type=int,
+        default=d.clock_off_us,
+        metavar="US",
+        help="each node's TSC seems to be ahead of the one's before it by this, and 10 ppm faster (default 0)",
     )
     add("--spans", action="store_true", help="dataplanes write their last spans, stamp by stamp (for tests)")
     add(

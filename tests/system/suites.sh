@@ -205,6 +205,7 @@ suite_kvm() {
     run_meson build 400 --suite kvm # the guests on plain KVM: what they do without Pando
     run_script vmm_tests.py --build build --tally "$TALLY"
     run_script foreign_tests.py --build build --tally "$TALLY"
+    run_script span_tests.py --build build --tally "$TALLY"
     set -- --build build --seed "$SEED" --budget "$BUDGET_KVM" --tally "$TALLY" --json "$OUT/kvm.json"
     [ "$FULL" = 1 ] && set -- "$@" --full
     run_script kvm_tests.py "$@"

@@ -259,20 +259,36 @@ static void local_and_no_faults(void **state)
     assert_int_equal(s.kind[SPAN_KIND_LOCAL].stage[SPAN_AT_ASKED].max, 400);
     struct span_begin b = {.kind = SPAN_KIND_READ, .home = HOME, .object = PAGE};
     k = fault_key(5); /* asked for before the fault came */
-    span_begin(&s, &k, &b, SPAN_AT_ASKED, 900);
+    span_begin(&s, &k, &b, SPAN_AT_ASKED, 500);
     end.home = HOME;
     span_fault_end(&s, &k, &end);
     assert_int_equal(s.kind[SPAN_KIND_WRITE].lack[SPAN_LACK_JOINED], 1);
+    struct wire_span early = stamps(SPAN_FAULT, 5, ALL_HOME, 600); /* before the fault: welcome */
+    assert_int_equal(span_message(&s, HOME, &early, at(2000)), SPAN_OK);
     k = fault_key(7); /* ... of which no node would have anything to say */
     b.home = end.home = SELF;
     span_begin(&s, &k, &b, SPAN_AT_ASKED, 900);
     span_fault_end(&s, &k, &end);
     assert_int_equal(s.kind[SPAN_KIND_WRITE].lack[SPAN_LACK_JOINED], 2);
-    k = fault_key(6);
-    span_begin(&s, &k, &b, SPAN_AT_ASKED, 900);
-    span_lack(&s, &k, SPAN_KIND_READ, SPAN_LACK_PREFETCH);
-    assert_int_equal(s.kind[SPAN_KIND_READ].lack[SPAN_LACK_PREFETCH], 1);
     assert_false(span_is_open(&s, &k));
+    k = fault_key(6);
+    b.home = end.home = HOME;
+    end.prefetch = true;
+    span_begin(&s, &k, &b, SPAN_AT_ASKED, 900);
+    span_answered(&s, &k, HOME, false, 1500);
+    span_stamp(&s, &k, SPAN_AT_REQUEST_TX, 950);
+    span_fault_end(&s, &k, &end);
+    assert_int_equal(s.kind[SPAN_KIND_WRITE].lack[SPAN_LACK_PREFETCH], 1);
+    /* It waits for what others say of it, and that is all. */
+    assert_int_equal(span_open_count(&s, SPAN_FAULT, true), 0);
+    struct wire_span m = stamps(SPAN_FAULT, 6, ALL_HOME, 1000);
+    assert_int_equal(span_message(&s, HOME, &m, at(2000)), SPAN_OK);
+    assert_false(span_is_open(&s, &k));
+    assert_int_equal(span_newest(&s), 1); /* the local one */
+    k = fault_key(8);                     /* nor is this a fault */
+    end.home = SELF;
+    span_fault_end(&s, &k, &end);
+    assert_int_equal(s.kind[SPAN_KIND_LOCAL].total.count, 1);
     assert_int_equal(s.kind[SPAN_KIND_WRITE].total.count, 0);
 }
 
@@ -519,6 +535,14 @@ static void flood(void **state)
     assert_true(span_part_end(&s, &k, 0, 0, &m));
     assert_int_equal(m.stamp[1], 100);
     assert_int_equal(m.chan, 5);
+    /* A thread that was there before the poll loop said that it had told it. */
+    span_part_begin(&s, &k, SPAN_AT_IPI_RX, 100);
+    span_stamp(&s, &k, SPAN_AT_POSTED, 150);
+    span_stamp(&s, &k, SPAN_AT_TAKEN, 120);
+    assert_true(span_part_end(&s, &k, 0, 0, &m));
+    assert_int_equal(m.stamp[0], 100);
+    assert_int_equal(m.stamp[1], 120);
+    assert_int_equal(m.stamp[2], 120);
 }
 
 /* ---- records ------------------------------------------------------------------------------- */
