@@ -29,13 +29,6 @@ bool coh_takes_put(const struct coh *c, uint8_t src, const struct wire_msg *m)
     return false;
 }
 
-uint8_t coh_home(const struct coh *c, uint64_t page)
-{
-    (void)c;
-    (void)page;
-    return 0;
-}
-
 void coh_dir_view(const struct coh *c, uint64_t page, struct coh_dir_view *out)
 {
     (void)c;
