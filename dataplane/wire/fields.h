@@ -116,6 +116,18 @@ enum wire_show {
     X(MEMBER, generation, 192, 32, DEC, "line: generation") \
     X(RESERVED, reserved, 224, 32, HEX, "reserved")
 
+#define WIRE_SPAN_FIELDS(X) /* struct wire_span */ \
+    X(MEMBER, what, 16, 8, DEC, "what it is of: 0 fault, 1 interrupt, 2 exit") \
+    X(MEMBER, flags, 24, 8, HEX, "1: a frame was sent again, 2: merged") \
+    X(MEMBER, chan, 32, 16, CHAN, "vCPU") \
+    X(MEMBER, points, 48, 16, HEX, "points that are stamped, a bit each") \
+    X(MEMBER, error, 64, 32, DEC, "bound of the sender's clock, ticks") \
+    X(MEMBER, id, 96, 64, DEC, "transaction, or number of the interrupt or exit") \
+    X(RESERVED, reserved, 160, 16, HEX, "reserved")
+
+#define WIRE_STAMP_FIELDS(X) /* ... and of its payload, for each point */ \
+    X(MEMBER, stamp, 0, 64, HEX, "cluster clock at the point")
+
 /* id, name, first byte (of a message's or a segment's layouts), bytes */
 #define WIRE_LAYOUT_LIST(X) \
     X(RRDP, "rrdp", 0, WIRE_RRDP_HEADER) \
@@ -128,14 +140,17 @@ enum wire_show {
     X(COH, "coh", 2, WIRE_MSG_HEADER) \
     X(GLUE, "glue", 2, WIRE_MSG_HEADER) \
     X(CLOCK, "clock", 2, WIRE_MSG_HEADER) \
-    X(TIME_REP, "time_rep", 0, WIRE_TIME_BYTES)
+    X(TIME_REP, "time_rep", 0, WIRE_TIME_BYTES) \
+    X(SPAN, "span", 2, WIRE_MSG_HEADER) \
+    X(STAMP, "stamp", 0, 8)
 
 /* family, its layout behind MSG, the layout of its payload where that has one (repeated until the
  * payload's end), else NONE. A new family: a line here, its layouts above. */
 #define WIRE_FAMILY_LIST(X) \
     X(COH, COH, NONE) \
     X(GLUE, GLUE, NONE) \
-    X(CLOCK, CLOCK, TIME_REP)
+    X(CLOCK, CLOCK, TIME_REP) \
+    X(SPAN, SPAN, STAMP)
 /* clang-format on */
 
 #define X(ID, name, from, end) WIRE_LAYOUT_##ID,

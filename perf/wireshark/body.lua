@@ -192,6 +192,31 @@ function CHECKS.CLOCK(m, kind, payload_len)
     return kind.payload == "bytes" and payload_len ~= LAYOUTS.time_rep.stop and "length" or ""
 end
 
+local function bits_set(n)
+    local count = 0
+    while n > 0 do
+        count, n = count + n % 2, math.floor(n / 2)
+    end
+    return count
+end
+
+-- Stamps do not go back, modulo 2^64. Of a message that is cut those that are there.
+local function stamps_ordered(rows)
+    for i = 2, #rows do
+        if (rows[i].stamp - rows[i - 1].stamp):higher() >= 0x80000000 then return false end
+    end
+    return true
+end
+
+function CHECKS.SPAN(m, _, payload_len)
+    local n = bits_set(m.points)
+    if m.flags > WIRE.span_flags or not is_zero(m.reserved) then return "reserved" end
+    if m.what >= WIRE.span_whats or is_zero(m.id) or n < 1 or n > WIRE.span_stamps then return "range" end
+    if m.chan >= WIRE.vcpus_max and m.chan ~= WIRE.chan_vm then return "range" end
+    if payload_len ~= n * LAYOUTS.stamp.stop then return "length" end
+    return stamps_ordered(m.rows) and "" or "range"
+end
+
 local function payload_fits(kind, len)
     if kind.payload == "none" then return len == 0 end
     if kind.payload == "page" then return len == WIRE.page_size end
@@ -228,6 +253,15 @@ function PRINTERS.CLOCK(m)
     return s
 end
 
+function PRINTERS.SPAN(m)
+    local chan = m.chan == WIRE.chan_vm and "none" or tostring(m.chan)
+    local first = m.rows[1] and hex(m.rows[1].stamp) or "?"
+    local s = string.format(" what=%d chan=%s id=%s points=%s at=%s", m.what, chan, tostring(m.id), hex(m.points), first)
+    if m.flags % 2 == 1 then s = s .. " again" end
+    if math.floor(m.flags / 2) % 2 == 1 then s = s .. " merged" end
+    return s
+end
+
 -- Families without a line of their own.
 local function print_any(m, layout)
     local s = ""
@@ -257,15 +291,17 @@ local function add_header(tree, tvb, at, kind)
     return m, layout, LAYOUTS[family.payload or ""]
 end
 
--- Payload in the layout of its family, as often as it is there whole; the values of the last, and whether a
--- reserved field is set.
+-- Payload in the layout of its family, as often as it is there whole: all of them in m.rows, the values of the last
+-- in m too; whether a reserved field is set.
 local function add_payload(tree, tvb, at, len, layout, m)
     local set, done = false, 0
+    m.rows = {}
     while layout and len - done >= layout.stop do
         local v = add_layout(tree, tvb, at + done, layout)
         for name, value in pairs(v) do
             if name ~= "reserved" then m[name] = value end
         end
+        m.rows[#m.rows + 1] = v
         set = set or reserved_set(layout, v)
         done = done + layout.stop
     end

@@ -4,7 +4,7 @@
 
 local WIRE = {
     version = 1,
-    revision = 7,
+    revision = 8,
     ethertype = 34997,
     udp_port = 34997,
     source_port = 49152,
@@ -14,6 +14,9 @@ local WIRE = {
     bytes_max = 16384,
     msg_header = 22,
     chan_vm = 65535,
+    span_stamps = 4,
+    span_whats = 3,
+    span_flags = 3,
     header = 24,
     header_part = 28,
     header_max = 32,
@@ -53,12 +56,14 @@ local KINDS = {
     [0x29] = { name = "vm_rep", class = 3, payload = "bytes", family = "GLUE" },
     [0x30] = { name = "time_req", class = 0, payload = "none", family = "CLOCK" },
     [0x31] = { name = "time_rep", class = 0, payload = "bytes", family = "CLOCK" },
+    [0x32] = { name = "span", class = 3, payload = "bytes", family = "SPAN" },
 }
 
 local FAMILIES = {
     COH = { header = "coh" },
     GLUE = { header = "glue" },
     CLOCK = { header = "clock", payload = "time_rep" },
+    SPAN = { header = "span", payload = "stamp" },
 }
 
 local LAYOUTS = {
@@ -237,6 +242,32 @@ local LAYOUTS = {
               text = "line: generation" },
             { name = "reserved", at = 224, bits = 32, show = "hex", role = "reserved",
               text = "reserved" },
+        },
+    },
+    span = {
+        stop = 22,
+        fields = {
+            { name = "what", at = 16, bits = 8, show = "dec", role = "member",
+              text = "what it is of: 0 fault, 1 interrupt, 2 exit" },
+            { name = "flags", at = 24, bits = 8, show = "hex", role = "member",
+              text = "1: a frame was sent again, 2: merged" },
+            { name = "chan", at = 32, bits = 16, show = "chan", role = "member",
+              text = "vCPU" },
+            { name = "points", at = 48, bits = 16, show = "hex", role = "member",
+              text = "points that are stamped, a bit each" },
+            { name = "error", at = 64, bits = 32, show = "dec", role = "member",
+              text = "bound of the sender's clock, ticks" },
+            { name = "id", at = 96, bits = 64, show = "dec", role = "member",
+              text = "transaction, or number of the interrupt or exit" },
+            { name = "reserved", at = 160, bits = 16, show = "hex", role = "reserved",
+              text = "reserved" },
+        },
+    },
+    stamp = {
+        stop = 8,
+        fields = {
+            { name = "stamp", at = 0, bits = 64, show = "hex", role = "member",
+              text = "cluster clock at the point" },
         },
     },
 }
@@ -434,6 +465,31 @@ function CHECKS.CLOCK(m, kind, payload_len)
     return kind.payload == "bytes" and payload_len ~= LAYOUTS.time_rep.stop and "length" or ""
 end
 
+local function bits_set(n)
+    local count = 0
+    while n > 0 do
+        count, n = count + n % 2, math.floor(n / 2)
+    end
+    return count
+end
+
+-- Stamps do not go back, modulo 2^64. Of a message that is cut those that are there.
+local function stamps_ordered(rows)
+    for i = 2, #rows do
+        if (rows[i].stamp - rows[i - 1].stamp):higher() >= 0x80000000 then return false end
+    end
+    return true
+end
+
+function CHECKS.SPAN(m, _, payload_len)
+    local n = bits_set(m.points)
+    if m.flags > WIRE.span_flags or not is_zero(m.reserved) then return "reserved" end
+    if m.what >= WIRE.span_whats or is_zero(m.id) or n < 1 or n > WIRE.span_stamps then return "range" end
+    if m.chan >= WIRE.vcpus_max and m.chan ~= WIRE.chan_vm then return "range" end
+    if payload_len ~= n * LAYOUTS.stamp.stop then return "length" end
+    return stamps_ordered(m.rows) and "" or "range"
+end
+
 local function payload_fits(kind, len)
     if kind.payload == "none" then return len == 0 end
     if kind.payload == "page" then return len == WIRE.page_size end
@@ -470,6 +526,15 @@ function PRINTERS.CLOCK(m)
     return s
 end
 
+function PRINTERS.SPAN(m)
+    local chan = m.chan == WIRE.chan_vm and "none" or tostring(m.chan)
+    local first = m.rows[1] and hex(m.rows[1].stamp) or "?"
+    local s = string.format(" what=%d chan=%s id=%s points=%s at=%s", m.what, chan, tostring(m.id), hex(m.points), first)
+    if m.flags % 2 == 1 then s = s .. " again" end
+    if math.floor(m.flags / 2) % 2 == 1 then s = s .. " merged" end
+    return s
+end
+
 -- Families without a line of their own.
 local function print_any(m, layout)
     local s = ""
@@ -499,15 +564,17 @@ local function add_header(tree, tvb, at, kind)
     return m, layout, LAYOUTS[family.payload or ""]
 end
 
--- Payload in the layout of its family, as often as it is there whole; the values of the last, and whether a
--- reserved field is set.
+-- Payload in the layout of its family, as often as it is there whole: all of them in m.rows, the values of the last
+-- in m too; whether a reserved field is set.
 local function add_payload(tree, tvb, at, len, layout, m)
     local set, done = false, 0
+    m.rows = {}
     while layout and len - done >= layout.stop do
         local v = add_layout(tree, tvb, at + done, layout)
         for name, value in pairs(v) do
             if name ~= "reserved" then m[name] = value end
         end
+        m.rows[#m.rows + 1] = v
         set = set or reserved_set(layout, v)
         done = done + layout.stop
     end

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/base/bits.h"
 #include "dataplane/base/prng.h"
 #include "dataplane/wire/fields.h"
 #include "dataplane/wire/link.h"
@@ -106,6 +107,28 @@ static void pack_time(uint8_t kind, uint8_t *out)
     wire_time_pack(&m, out);
 }
 
+static size_t pack_span(uint8_t kind, uint8_t *out)
+{
+    struct wire_span m = {
+        .kind = kind,
+        .vm = (uint8_t)bits(8),
+        .what = (uint8_t)prng_below(&rng, WIRE_SPAN_WHATS),
+        .flags = (uint8_t)prng_below(&rng, WIRE_SPAN_FLAGS + 1),
+        .chan = flip() ? WIRE_CHAN_VM : (uint16_t)prng_below(&rng, WIRE_VCPUS_MAX),
+        .error = (uint32_t)bits(32),
+        .id = bits(64) | 1,
+    };
+    unsigned n = 1 + (unsigned)prng_below(&rng, WIRE_SPAN_STAMPS);
+    while (bit64_count(m.points) < n)
+        m.points |= (uint16_t)(1u << prng_below(&rng, 16));
+    m.stamp[0] = bits(64);
+    for (unsigned i = 1; i < n; i++)
+        m.stamp[i] = m.stamp[i - 1] + (flip() ? bits(40) : 0);
+    if (bits(4) == 0) /* one that goes back */
+        m.stamp[n - 1] -= bits(62) + 1;
+    return wire_span_pack(&m, out);
+}
+
 /* A message with its payload; returns its length. */
 static size_t random_message(uint8_t kind, uint8_t *out)
 {
@@ -119,6 +142,8 @@ static size_t random_message(uint8_t kind, uint8_t *out)
         pack_time(kind, out);
         return WIRE_MSG_HEADER + (info->payload == WIRE_NONE ? 0 : WIRE_TIME_BYTES);
     }
+    if (info->family == WIRE_FAMILY_SPAN)
+        return pack_span(kind, out);
     if (info->family == WIRE_FAMILY_COH)
         pack_coh(kind, out);
     else
@@ -138,6 +163,7 @@ static enum wire_error say_message(const uint8_t *m, size_t len, unsigned cls, c
     struct wire_msg coh;
     struct wire_glue glue;
     struct wire_time time;
+    struct wire_span span;
     enum wire_error e;
     switch (wire_kind_info(m[0])->family) {
     case WIRE_FAMILY_GLUE:
@@ -149,6 +175,11 @@ static enum wire_error say_message(const uint8_t *m, size_t len, unsigned cls, c
         e = wire_time_unpack(m, WIRE_MSG_HEADER, cls, payload, payload_len, &time);
         if (e == WIRE_OK)
             wire_time_print(&time, line, size);
+        return e;
+    case WIRE_FAMILY_SPAN:
+        e = wire_span_unpack(m, WIRE_MSG_HEADER, cls, payload, payload_len, &span);
+        if (e == WIRE_OK)
+            wire_span_print(&span, line, size);
         return e;
     default:
         e = wire_msg_unpack(m, WIRE_MSG_HEADER, cls, payload_len, &coh);

@@ -245,6 +245,39 @@ static void clock_messages(void **state)
     }
 }
 
+static void span_messages(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < TRIES; i++) {
+        uint8_t all[WIRE_SPAN_MAX];
+        const uint8_t *bytes = all;
+        struct wire_span m = {
+            .kind = random_kind(WIRE_FAMILY_SPAN),
+            .vm = (uint8_t)prng_next(&rng),
+            .what = (uint8_t)prng_below(&rng, WIRE_SPAN_WHATS),
+            .flags = (uint8_t)prng_below(&rng, WIRE_SPAN_FLAGS + 1),
+            .chan = (uint16_t)prng_next(&rng),
+            .points = (uint16_t)(1u << prng_below(&rng, 16) | 1u << prng_below(&rng, 16)),
+            .error = (uint32_t)prng_next(&rng),
+            .id = prng_next(&rng) | 1,
+            .stamp = {prng_next(&rng), prng_next(&rng)},
+        };
+        size_t len = wire_span_pack(&m, all);
+        {
+            struct wire_span s = m;
+            EXPECT_LAYOUT(MSG);
+            EXPECT_LAYOUT(SPAN);
+        }
+        for (unsigned k = 0; WIRE_MSG_HEADER + 8 * k < len; k++) {
+            const struct {
+                uint64_t stamp;
+            } s = {m.stamp[k]};
+            bytes = all + WIRE_MSG_HEADER + (size_t)8 * k;
+            EXPECT_LAYOUT(STAMP);
+        }
+    }
+}
+
 /* ---- the SYN: only a transport makes it ----------------------------------------------------- */
 
 struct node {
@@ -348,6 +381,7 @@ int main(void)
         cmocka_unit_test(coherence_messages),
         cmocka_unit_test(glue_messages),
         cmocka_unit_test(clock_messages),
+        cmocka_unit_test(span_messages),
         cmocka_unit_test(syns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
