@@ -30,6 +30,7 @@ bool program_find(char ret_path[PROGRAM_PATH_MAX], const char *command, const ch
                                        "../../dataplane/engine",
                                        "../../dataplane/net",
                                        "../../dataplane/doctor",
+                                       "../../dataplane/watch",
                                        "../../offload/show"};
     char self[PROGRAM_PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);

@@ -5,7 +5,7 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim model fuzz net trace kvm litmus churn kill fabric offload bad run bench system (default: these); system is
+# Suites: pure sim model fuzz net trace kvm litmus churn kill fabric offload watch bad run bench system (default: these); system is
 # Debian's kernel over several nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM,
 # about 8 minutes; with --full all cases, an hour. By name or with --full: lab (bare-metal guests over two nodes in the
 # lab VM, under nested paging, about 5 minutes); offload's second half (NICs by DPDK, who fences and steers: on emulated
@@ -298,6 +298,12 @@ suite_system() {
     run_script guest_tests.py "$@"
 }
 
+suite_watch() {
+    say "watch: pando status, top and metrics beside a running cluster, and what its dataplanes write at the end"
+    on_kvm watch pando pando-watch || return 0
+    run_script watch_tests.py --build build --tally "$TALLY"
+}
+
 suite_bad() {
     say "bad: wrong configurations, missing nodes and garbage frames are refused in words"
     on_kvm bad || return 0
@@ -326,14 +332,14 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | model | fuzz | net | trace | kvm | litmus | churn | kill | fabric | offload | bad | run | bench | lab | verbs | system) suites="$suites $1" ;;
+        pure | sim | model | fuzz | net | trace | kvm | litmus | churn | kill | fabric | offload | watch | bad | run | bench | lab | verbs | system) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
         NAMED=0
-        suites='pure sim model fuzz net trace kvm litmus churn kill fabric offload bad run bench system'
+        suites='pure sim model fuzz net trace kvm litmus churn kill fabric offload watch bad run bench system'
         if [ "$FULL" = 1 ]; then suites="$suites lab verbs"; fi
     fi
     say "seed $SEED; suites: $suites"
@@ -342,7 +348,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        model | net | trace | kvm | litmus | churn | kill | fabric | offload | bad | run | lab | verbs | system) builds="$builds gcc" ;;
+        model | net | trace | kvm | litmus | churn | kill | fabric | offload | watch | bad | run | lab | verbs | system) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""pando status, top and metrics beside a cluster that runs, and the summaries that its dataplanes write at the end: what
+was seen only grows, and never beyond what is written. The cluster ends while top looks at it."""
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import cluster as cl
+import outcome
+import summary
+from options import Options
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "watch"))
+import exposition  # noqa: E402
+
+NODES = 3
+LOOK_SECONDS, START_SECONDS = 30, 30
+# name of the counter, its label, where the summary has it (the label's value for "*"), member
+TABLES = (
+    ("pando_faults_total", "kind", ("faults", "*", "n")),
+    ("pando_messages_sent_total", "kind", ("messages", "*", "tx")),
+    ("pando_messages_received_total", "kind", ("messages", "*", "rx")),
+    ("pando_class_frames_sent_total", "class", ("classes", "*", "tx_frames")),
+    ("pando_class_bytes_received_total", "class", ("classes", "*", "rx_bytes")),
+    ("pando_drops_total", "reason", ("drops", "*")),
+    ("pando_loop_found_total", "step", ("loop", "found", "*")),
+    ("pando_loop_rounds_total", None, ("loop", "rounds")),
+    ("pando_interrupts_total", None, ("rings", "irqs")),
+    ("pando_uffd_messages_total", None, ("loop", "uffd_messages")),
+)
+
+
+class Look:
+    """One after the other: metrics, status; and at the end, top."""
+
+    def __init__(self, build, run_dir):
+        self.program, self.run_dir = cl.find_program(build, "pando"), run_dir
+        self.metrics, self.status, self.wrong = [], [], []
+
+    def command(self, *words):
+        p = subprocess.run([self.program, *words, "--run-dir", self.run_dir], capture_output=True, text=True,
+                           timeout=LOOK_SECONDS, check=False)
+        if p.returncode != 0:
+            self.wrong.append(f"{words}: status {p.returncode}: {p.stderr[-300:]}")
+        return p.stdout
+
+    def take_metrics(self, text):
+        try:
+            self.metrics.append(exposition.parse(text))
+        except ValueError as e:
+            self.wrong.append(f"metrics: {e}")
+            return
+        said = exposition.promtool(text)
+        if said:
+            self.wrong.append(f"promtool: {said}")
+
+    def over_http(self):
+        with subprocess.Popen([self.program, "metrics", "--listen", "0", "--run-dir", self.run_dir],
+                              stderr=subprocess.PIPE, text=True) as p:
+            try:
+                where = p.stderr.readline().split()[-1]
+                with urllib.request.urlopen(where, timeout=LOOK_SECONDS) as answer:
+                    self.take_metrics(answer.read().decode())
+            except (OSError, urllib.error.URLError, ValueError, IndexError) as e:
+                self.wrong.append(f"--listen: {e}")
+            finally:
+                p.terminate()
+
+    def round(self):
+        self.take_metrics(self.command("metrics"))
+        text = self.command("status", "--json")
+        if text:
+            self.status.append(json.loads(text)["nodes"])
+
+    def top(self, pages, out):
+        return subprocess.Popen([self.program, "top", "-b", "-n", str(pages), "-d", "0.5", "--run-dir", self.run_dir],
+                                stdout=out)
+
+
+def value_at(s, path, label):
+    for name in path:
+        s = s.get(label if name == "*" else name, {}) if isinstance(s, dict) else {}
+    return s if isinstance(s, (int, float)) else 0
+
+
+def labels_of(samples, name, label):
+    return {dict(labels).get(label) for n, labels in samples if n == name}
+
+
+def only_grows(looks, summaries):
+    """Each counter, look after look, and at the end what is written. Yields what is wrong."""
+    moved = 0
+    for name, label, path in TABLES:
+        for value in labels_of(looks[-1], name, label):
+            for node, s in enumerate(summaries):
+                where = {"node": str(node), **({label: value} if label else {})}
+                seen = [exposition.get(m, name, **where) for m in looks] + [value_at(s, path, value)]
+                if seen != sorted(seen):
+                    yield f"{name} {where}: {seen}"
+                moved += seen[0] < seen[-2]
+    if moved < 20:
+        yield f"only {moved} counters moved between the looks"
+
+
+def histograms(looks, summaries):
+    """As many samples as faults in each look; at the end, as many at each edge as the summary's buckets have."""
+    for m in looks:
+        for node in range(NODES):
+            for kind in summary.KINDS:
+                n = exposition.get(m, "pando_fault_seconds_count", node=str(node), kind=kind)
+                faults = exposition.get(m, "pando_faults_total", node=str(node), kind=kind)
+                if abs(n - faults) > 4:  # counted while they were read
+                    yield f"node {node}: {faults} {kind} faults, {n} in the histogram"
+    for (name, labels), seen in looks[-1].items():
+        at = dict(labels)
+        if name == "pando_fault_seconds_bucket" and at["le"] != "+Inf":
+            buckets = summaries[int(at["node"])]["faults"][at["kind"]]["buckets"]
+            most = sum(n for upper, n in buckets if upper / 1e9 <= float(at["le"]) + 1e-12)
+            if seen > most:
+                yield f"{labels}: {seen}, {most} at the end"
+    for s in summaries:
+        for kind in summary.KINDS:
+            f = s["faults"][kind]
+            if sum(n for _, n in f["buckets"]) != f["n"]:
+                yield f"summary: {kind}: {f}"
+
+
+def where_time_went(summaries):
+    """Each nanosecond of the loop is in one state; and it had a CPU for no longer than it was there."""
+    for s in summaries:
+        ns = sum(s["loop"][f"{state}_ns"] for state in ("useful", "empty", "yield", "sleep"))
+        if abs(ns / 1e9 - s["seconds"]) > 0.3 or not 0 < s["loop"]["cpu_ns"] / 1e9 < s["seconds"] + 0.1:
+            yield f"node {s['node']}: {ns} ns of {s['seconds']} s; {s['loop']}"
+        if not 0 < s["loop"]["useful_ns"] < ns:
+            yield f"node {s['node']}: {s['loop']}"
+
+
+def messages(summaries):
+    """Kinds of all families are counted, and nobody received more than was sent."""
+    for kind in ("gets", "data", "inv_ack", "irq", "time_req", "time_rep"):
+        sent, received = (sum(s["messages"][kind][way] for s in summaries) for way in ("tx", "rx"))
+        if not 0 < received <= sent:
+            yield f"{kind}: {sent} sent, {received} received"
+    for s in summaries:
+        steps = sum(s["transitions"].values())
+        if steps < s["faults"]["write"]["n"]:
+            yield f"node {s['node']}: {steps} transitions: {s['transitions']}"
+
+
+def statuses(looks, summaries):
+    for nodes in looks:
+        if [n["node"] for n in nodes] != list(range(NODES)):
+            yield f"status: {[n['node'] for n in nodes]}"
+            return
+        for n, s in zip(nodes, summaries):
+            total = sum(f["n"] for f in s["faults"].values())
+            if not 0 < n["faults"] <= total or n["seconds"] > s["seconds"] or n["vcpus"] != s["vcpus"] or n["vmm"] != s["vmm"]:
+                yield f"status: {n}; {total} faults at the end"
+            if not all(p["up"] for p in n["peers"]) or len(n["peers"]) != NODES - 1 or not 0 < n["busy_share"] < 1:
+                yield f"status: {n}"
+            if n["phase"] != "running" or n["clock"] != "locked" or not n["offload"]:
+                yield f"status: {n}"
+
+
+def pages_of(text):
+    return ["pando top" + part for part in text.split("pando top")[1:]]
+
+
+def tops(text):
+    """Rows of nodes that run, with rates; in the end, all have ended."""
+    pages = pages_of(text)
+    rows = [[x.split() for x in p.splitlines() if x[:2] in ("0 ", "1 ", "2 ")] for p in pages]
+    if len(pages) < 4 or any(len(r) != NODES for r in rows):
+        yield f"top: {pages[-1:]}"
+        return
+    if not any(all(r[2] == "running" and r[3] != "0.0" for r in page) for page in rows):
+        yield f"top: no page has all nodes at work: {pages[1]}"
+    if any(r[2] != "ended" for r in rows[-1]):
+        yield f"top: not all have ended: {pages[-1]}"
+    if not all(any(line.startswith(kind) for line in pages[1].splitlines()) for kind in ("write", "data ", "0x")):
+        yield f"top: {pages[1]}"
+
+
+def agree(fabric, build):
+    o = Options(nodes=NODES, vcpus=NODES, fabric=fabric, ram=64, guest="counters", cmdline="iters=3500000", timeout=60)
+    said = []
+    with cl.Cluster(o, build, on_line=lambda p, s, line: said.append(f"{p.name}: {line}")) as c:
+        c.start(cl.find_guest(build, o.guest))
+        look = Look(build, c.space.path("run"))
+        c.group.wait_until(lambda: c.ended() or any("guest |" in x or "counters" in x for x in said),
+                           time.monotonic() + START_SECONDS)
+        time.sleep(0.3)
+        for _ in range(2):
+            look.round()
+        look.over_http()
+        page = look.command("status")
+        if c.ended():
+            return f"the guest ended before it was looked at: {said[-3:]}"
+        out = open(c.space.path("top.txt"), "w+", encoding="ascii")
+        top = look.top(100, out)
+        result = cl.Result()
+        c.watch(result)
+        c.finish(result)
+        time.sleep(1.2)  # two more pages
+        top.terminate()
+        top.wait(timeout=LOOK_SECONDS)
+        out.seek(0)
+        text = out.read()
+        out.close()
+        result.summaries = [c.read_json(f"summary{n}.json") for n in range(NODES)]
+    if not result.passed or not all(result.summaries):
+        return f"{result.died or said[-3:]}; again: {o.command()}"
+    if len(look.metrics) < 3 or len(look.status) < 2 or look.wrong:
+        return f"{look.wrong}"
+    s = result.summaries
+    wrong = [*only_grows(look.metrics, s), *histograms(look.metrics, s), *where_time_went(s), *messages(s),
+             *statuses(look.status, s), *tops(text)]
+    if "runs the VMM of vm0" not in page or page.count("round trip") != NODES * (NODES - 1):
+        wrong.append(f"status: {page}")
+    return "\n".join(wrong[:5]) if wrong else None
+
+
+def main():
+    p = outcome.parser(__doc__)
+    p.add_argument("--only", default="", help="a part of a case's name")
+    args = p.parse_args()
+    cases = {f"watch/agree {fabric}": lambda fabric=fabric: agree(fabric, args.build) for fabric in ("shm", "af_packet")}
+    return outcome.status(outcome.run(args.tally, n, t) for n, t in cases.items() if args.only in n)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
