@@ -318,9 +318,11 @@ suite_run() {
 
 suite_bench() {
     local python=python3
-    say "bench: the report's page as Chromium shows it (half a minute; what makes it is pure's)"
+    say "bench: the benches' tools, briefly; the report's page as Chromium shows it (40 s; what makes it is pure's)"
     (cmd_setup quiet look) || echo "     without what Chromium shows"
     [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3 # the one that Debian's packages are for
+    built bench gcc || return 0
+    run_script ../bench/tools.py --build build --tally "$TALLY"
     run_script ../bench/look.py --tally "$TALLY"
 }
 
@@ -348,7 +350,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        model | net | trace | kvm | litmus | churn | kill | fabric | offload | watch | bad | run | lab | verbs | system) builds="$builds gcc" ;;
+        model | net | trace | kvm | litmus | churn | kill | fabric | offload | watch | bad | run | bench | lab | verbs | system) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"

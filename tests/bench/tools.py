@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The tools of the benches, briefly: what they print becomes an object of perf/schema.json with what must be in it, or
+says what is missing. Their times are nobody's here.
+"""
+import os
+import re
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [os.path.join(ROOT, "tests", "system"), os.path.join(ROOT, "perf", "common")]
+import outcome  # noqa: E402
+import schema  # noqa: E402
+
+SIZES = (32, 64, 128, 256, 512)
+VARIANTS = ("shm", "memif", "af_packet", "af_xdp", "raw_shm", "tcp_spin", "tcp_block", "udp_spin", "ucx_tcp", "ucx_shm")
+
+
+def bench(build, name, *words, status=(0, 1)):
+    done = subprocess.run([sys.executable, os.path.join(ROOT, "perf", name + ".py"), "--build", build, "--json", *words],
+                          capture_output=True, text=True, timeout=200)  # fmt: skip
+    if done.returncode not in status:
+        raise schema.BadResult(f"ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    out = schema.parse(done.stdout.splitlines()[-1])
+    wrong = schema.check(out)
+    if wrong:
+        raise schema.BadResult(wrong[0])
+    return out, done.stderr
+
+
+def noise(build):
+    out, _ = bench(build, "noise", "--ms", "50", status=(0,))
+    cpus = sorted(f"noise/cpu{n}" for n in os.sched_getaffinity(0))
+    if sorted(r["name"] for r in out["results"]) != cpus:
+        return f"{[r['name'] for r in out['results']]} where the CPUs are {cpus}"
+    for r in out["results"]:
+        spent = sum(top * n for top, n in r["buckets"]) / 1e6  # buckets are told by their largest value
+        if not 45 <= spent <= 80 and r["max"] < 20000:
+            return f"{r['name']}: its gaps add up to {spent:.1f} ms of 50"
+        over = sum(top * n for top, n in r["buckets"] if top > 1100) / 50e6
+        if not over * 0.8 - 0.01 <= r["counts"]["stolen_ppm"] / 1e6 <= over * 1.3 + 0.01 and r["max"] < 20000:
+            return f"{r['name']}: stolen_ppm is {r['counts']['stolen_ppm']}; by the buckets it is {over:.4f}"
+    tool = os.path.join(build, "perf", "pando-noise")
+    for words in (["--ms", "9"], ["--ms", "x"], ["--ms"], ["--ns", "50"], ["--ms", "50", "x"]):
+        done = subprocess.run([tool, *words], capture_output=True, text=True, timeout=60)
+        if done.returncode != 2 or "usage:" not in done.stderr:
+            return f"pando-noise {' '.join(words)}: status {done.returncode}, {done.stderr.strip()}"
+    return None
+
+
+def nothing_left(before):
+    """What a run left in /dev/shm."""
+    return [f for f in set(os.listdir("/dev/shm")) - before if re.search(r"rtt|ucx|ucp", f)]
+
+
+def rtt(build):
+    """Every variant at every size, or a sentence that says why not; one page; frames; loss."""
+    before = set(os.listdir("/dev/shm"))
+    out, said = bench(build, "rtt", "--quick", "--rounds", "1", "--samples", "100")
+    names, missing = {r["name"]: r for r in out["results"]}, " ".join(out["not_measured"])
+    for v in VARIANTS:
+        here = [f"rtt/{v}/{n}" for n in SIZES] + [f"fetch/{v}/4096/9000"]
+        lacking = [n for n in here if n not in names]
+        if lacking and v not in missing:
+            return f"{lacking} is neither measured nor in not_measured ({missing}); {said[-300:]}"
+        few = [n for n in here if n in names and names[n]["n"] + names[n]["counts"]["lost"] != 100]
+        if few:
+            return f"{few[0]}: {names[few[0]]['n']} samples of 100"
+    if not {"wire/ack", "loss/wire", "loss/af_packet/0/all"} <= set(names):
+        return f"no frames, or no loss: {sorted(names)[:5]}"
+    left = nothing_left(before)
+    ucx = sum(n.startswith("rtt/ucx") for n in names)
+    return (f"left in /dev/shm: {left}" if left else None), f"{len(names)} results, {ucx} of UCX"
+
+
+def main():
+    args = outcome.parser(__doc__).parse_args()
+
+    def guarded(test):
+        if os.geteuid() != 0 and test is not noise:
+            raise outcome.Skipped("not root")
+        if not os.access(os.path.join(args.build, "perf", "pando-rtt"), os.X_OK) and test is not noise:
+            raise outcome.Skipped("pando-rtt was not built")
+        try:
+            return test(args.build)
+        except (schema.BadResult, OSError, IndexError, subprocess.TimeoutExpired) as e:
+            return str(e)
+
+    tests = {"bench/noise": noise, "bench/rtt": rtt}
+    return outcome.status([outcome.run(args.tally, name, lambda t=t: guarded(t)) for name, t in tests.items()])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
