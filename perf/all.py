@@ -214,12 +214,13 @@ def arguments():
     only = [n for n in args.only.split(",") if n]
     unknown = [n for n in only if n not in benches]
     if unknown:
-        parser.error(f"--only {unknown[0]}: no bench of that name is part of it; there are: {', '.join(sorted(benches))}")
+        parser.error(f"--only {unknown[0]}: no such bench is part of it; there are: {', '.join(sorted(benches))}")
     benches = {n: b for n, b in benches.items() if not only or n in only}
     if sum(b["seconds"] for b in benches.values()) > TOTAL_SECONDS:
         raise BadBudget(f"together the benches may take {sum(b['seconds'] for b in benches.values())} s; at most "
                         f"{TOTAL_SECONDS} are allowed: lower IN_ALL of " + ", ".join(benches))  # fmt: skip
-    args.out = os.path.join(os.environ.get("PANDO_CWD", ROOT) if args.out != parser.get_default("out") else ROOT, args.out)
+    here = ROOT if args.out == parser.get_default("out") else os.environ.get("PANDO_CWD", os.getcwd())
+    args.out = os.path.join(here, args.out)
     return args, benches
 
 

@@ -26,7 +26,7 @@ import run_net  # noqa: E402
 
 FABRICS, MODES = ("shm", "memif", "af_packet", "af_xdp"), ("busy", "yield", "sleep")
 VALUES = {"rest_cpu": "%", "light_cpu": "%", "page_p50": "us", "page_p99": "us"}
-IN_ALL = {"seconds": 200, "args": ["--rounds", "2", "--increments", "400"]}
+IN_ALL = {"seconds": 60, "args": ["--rounds", "1", "--increments", "300", "--fabrics", "shm", "af_xdp"]}
 LIGHT = re.compile(r"light n (\d+) p50 ([\d.]+) p90 [\d.]+ p99 ([\d.]+) us")
 
 
@@ -70,7 +70,8 @@ def name_of(fabric, mode, value, program):
 
 def results(rounds):
     return [output.value(name_of(f, m, v, p), unit, [r[i] for r in each if r])
-            for (f, m, p), each in rounds.items() if any(each) for i, (v, unit) in enumerate(VALUES.items())]  # fmt: skip
+            for (f, m, p), each in rounds.items() if any(each)
+            for i, (v, unit) in enumerate(VALUES.items())]  # fmt: skip
 
 
 def ratios(rounds):
@@ -96,7 +97,8 @@ def table(rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="./dev bench idle", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="./dev bench idle", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default %(default)s)")

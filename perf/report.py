@@ -19,7 +19,8 @@ import page  # noqa: E402
 import schema  # noqa: E402
 
 ROOT = os.path.dirname(PERF)
-ORDER = ("rtt", "fault", "span", "giantvm", "ipi", "io", "stream", "scale", "kernels", "capture", "idle")
+ORDER = ("rtt", "fault", "span", "giantvm", "upgrade", "ipi", "io", "scale", "kernels", "stream", "capture", "cycles",
+         "idle", "noise")  # fmt: skip
 WIDTH, MARGIN = 1120, 10
 
 

@@ -19,7 +19,7 @@ from measured import judged, value  # noqa: E402
 
 SIZES = (32, 64, 128, 256, 512)
 FABRICS = ("shm", "memif", "af_packet", "af_xdp")
-IN_ALL = {"seconds": 150, "args": ["--passes", "2"]}
+IN_ALL = {"seconds": 85, "args": ["--passes", "2", "--rounds", "3"]}
 UCX = ("ucx_tcp", "ucx_shm")
 KERNEL = ("af_packet", "af_xdp")  # through a kernel's interface, as TCP
 PPM = 10000

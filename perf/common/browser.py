@@ -16,8 +16,9 @@ SECONDS = 120
 HEIGHT_MAX = 16000  # of one picture; longer pages are cut
 # The frame is as wide as wanted: a window is at least 500 pixels wide. What it shows is measured from outside, so
 # that the page itself needs, and has, no script.
-FRAME = """<!doctype html><meta charset="utf-8"><style>html,body{{margin:0;overflow:hidden}}iframe{{border:0;display:block}}
-</style><iframe id="f" width="{width}" height="{height}" srcdoc="{page}"></iframe>{script}"""
+FRAME = """<!doctype html><meta charset="utf-8">
+<style>html,body{{margin:0;overflow:hidden}}iframe{{border:0;display:block}}</style>
+<iframe id="f" width="{width}" height="{height}" srcdoc="{page}"></iframe>{script}"""
 MEASURE = """<pre id="measured"></pre><script>
 addEventListener("load", () => {
   const d = document.getElementById("f").contentDocument, r = d.documentElement, boxes = {};

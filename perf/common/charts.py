@@ -190,9 +190,11 @@ def legend(drawn, axis, label_of):
         f'<td class="wide">{time_words(r["p999"]) if "p999" in r else "–"}</td><td>{time_words(r["max"])}</td>'
         f'<td class="wide">{number(r["n"])}</td></tr>'
         for r, style in drawn)  # fmt: skip
-    return ('<table class="legend"><thead><tr><th scope="col"></th><th scope="col" class="wide left">median to 99 %</th>'
+    return ('<table class="legend"><thead><tr><th scope="col"></th>'
+            '<th scope="col" class="wide left">median to 99 %</th>'
             '<th scope="col">median</th><th scope="col">99 %</th><th scope="col" class="wide">99.9 %</th>'
-            f'<th scope="col">longest</th><th scope="col" class="wide">samples</th></tr></thead><tbody>{body}</tbody></table>')
+            '<th scope="col">longest</th><th scope="col" class="wide">samples</th></tr></thead>'
+            f"<tbody>{body}</tbody></table>")  # fmt: skip
 
 
 def bars(rows, label_of, role_of, words=None, spread=True):
@@ -203,7 +205,8 @@ def bars(rows, label_of, role_of, words=None, spread=True):
     for r in rows:
         color = styles.setdefault(role_of(r), STYLES[role_of(r)][0][0])
         a, low, high = (100 * max(r[k], 0) / most for k in ("median", "low", "high"))
-        whisker = f'<u style="left:{low:.2f}%;width:{max(high - low, 0.2):.2f}%"></u>' if spread and r["rounds"] > 1 else ""
+        whisker = f'<u style="left:{low:.2f}%;width:{max(high - low, 0.2):.2f}%"></u>'
+        whisker = whisker if spread and r["rounds"] > 1 else ""
         hatch = " modelled" if "modelled" in r else ""
         out.append(f'<div class="bar"><span class="what">{esc(label_of(r))}</span><div class="track">'
                    f'<i class="fill{hatch}" style="width:{a:.2f}%;background-color:{color}"></i>{whisker}</div>'
@@ -224,7 +227,8 @@ def waterfall(total, stages, label_of):
         begin += s["p50"]
     out.append(f'<div class="bar sum"><span class="what">the whole</span><div class="track"><i class="fill" style="'
                f'width:{100 * total["p50"] / length:.2f}%;background-color:{STYLES[FLOOR][2][0]}"></i></div>'
-               f'<span class="value">{time_words(total["p50"])}<small> 99 %: {time_words(total["p99"])}</small></span></div>')
+               f'<span class="value">{time_words(total["p50"])}<small> 99 %: {time_words(total["p99"])}</small></span>'
+               "</div>")  # fmt: skip
     return f'<div class="bars fall">{"".join(out)}</div>'
 
 
@@ -236,5 +240,6 @@ def against_goal(g):
     low, mid, high = at(g["low"]), at(g["value"]), at(g["high"])
     good = "left:0" if g["sense"] != ">=" else "left:50%"
     kind = "met" if g["met"] else "short"
-    return (f'<div class="goal {kind}"><s style="{good}"></s><u style="left:{low:.1f}%;width:{max(high - low, 0.6):.1f}%">'
-            f'</u><b style="left:{mid:.1f}%"></b></div>')  # fmt: skip
+    return (f'<div class="goal {kind}"><s style="{good}"></s>'
+            f'<u style="left:{low:.1f}%;width:{max(high - low, 0.6):.1f}%"></u>'
+            f'<b style="left:{mid:.1f}%"></b></div>')  # fmt: skip

@@ -11,8 +11,9 @@ from charts import FLOOR, OURS, PEER
 WORDS = {
     "shm": "Pando, shared memory", "memif": "Pando, memif", "af_packet": "Pando, af_packet", "af_xdp": "Pando, AF_XDP",
     "raw_shm": "shared memory alone", "raw_memif": "memif alone", "raw_af_packet": "af_packet alone",
-    "raw_af_xdp": "AF_XDP alone", "tcp_spin": "TCP, spinning", "tcp_block": "TCP, blocking", "udp_spin": "UDP, spinning",
-    "ucx_tcp": "UCX over TCP", "ucx_shm": "UCX, shared memory", "giantvm": "GiantVM-style, sleeping",
+    "raw_af_xdp": "AF_XDP alone", "tcp_spin": "TCP, spinning", "tcp_block": "TCP, blocking",
+    "udp_spin": "UDP, spinning", "ucx_tcp": "UCX over TCP", "ucx_shm": "UCX, shared memory",
+    "giantvm": "GiantVM-style, sleeping",
     "giantvm_spin": "GiantVM-style, spinning", "read": "read", "write_modified": "write of a modified page",
     "handover": "handed to and fro", "uffd_spin": "local fault, polled", "uffd_yield": "local fault, yielding",
     "minor_shared": "read", "minor_modified": "write", "wp_upgrade": "upgrade", "one_way": "one way",
@@ -23,13 +24,14 @@ FLOORS = re.compile(r"^floor/|/raw_\w+(/|$)|^noise/")
 
 class Figure:
     """bench: whose results; names: patterns of theirs, in order; title and text for people; parts: which parts of the
-    name make the label, with `after` behind it; kind: distribution or bars, the latter of results of one unit."""
+    name make the label, with `after` behind it, said in `words` before WORDS; kind: distribution, of times, or bars, of
+    results of one unit."""
 
     def __init__(self, key, bench, names, title, text, parts=slice(1, 2), kind="distribution", unit=None,
-                 after=""):
+                 after="", words=None):
         self.key, self.bench, self.title, self.text, self.parts, self.kind = key, bench, title, text, parts, kind
         self.patterns = [re.compile(n + r"$") for n in names]
-        self.unit, self.after = unit, after
+        self.unit, self.after, self.words = unit, after, words or {}
 
     def rows(self, results):
         """Those results that belong to it, in order."""
@@ -41,11 +43,34 @@ class Figure:
         return out
 
     def label(self, row):
-        return words_of(row["name"].split("/")[self.parts]) + self.after
+        return words_of(row["name"].split("/")[self.parts], self.words) + self.after
 
 
-def words_of(parts):
-    return ", ".join(WORDS.get(p, p.replace("_", " ")) for p in parts) or "all"
+def words_of(parts, words=None):
+    """A part that is key=number is said as both: vcpus=2, 2 vcpus."""
+    words = {**WORDS, **(words or {})}
+    turned = (re.sub(r"^(\w+)=([\d.]+)$", r"\2 \1", p) for p in parts)
+    return ", ".join(words.get(p, p.replace("_", " ")) for p in turned) or "all"
+
+
+# What ends a stage of a span (dataplane/span/span.h), for people.
+STAGES = {
+    "stopped": "the vCPU has stopped", "read": "dataplane has read that", "asked": "step: whom to ask",
+    "request_tx": "request given to the port", "home_rx": "request at its home", "home_tx": "home has forwarded it",
+    "owner_rx": "forward at the owner", "owner_done": "owner's page protected or unmapped",
+    "owner_tx": "data given to the port", "data_rx": "data here", "acked": "last acknowledgement here",
+    "mapped": "page mapped", "running": "the vCPU runs again", "icr": "vCPU has left the guest",
+    "tx": "given to the port", "rx": "at the other node", "posted": "posted to the vCPU",
+    "taken": "taken by its thread",
+    "exit": "vCPU has left the guest", "exit_tx": "given to the port", "given": "given to the VMM's thread",
+    "handled": "VMM has handled it", "done_read": "dataplane has read that", "done_tx": "answer given to the port",
+    "done_rx": "answer here", "back": "given to the vCPU's thread", "entered": "vCPU in the guest again",
+}  # fmt: skip
+
+
+def stage_words(row):
+    part = row["name"].split("/")[-1]
+    return STAGES.get(part, part.replace("_", " "))
 
 
 def role_of(row):
@@ -55,6 +80,11 @@ def role_of(row):
 
 
 WIRE = ("af_xdp", "af_packet", "udp_spin", "tcp_spin", "ucx_tcp", "tcp_block")
+SIDES = ("af_xdp", "af_packet", "giantvm_spin", "giantvm")
+STORMS = {"alone": "alone", "spin": "beside spinning vCPUs", "page": "under a storm of pages",
+          "mmio": "under a storm of device reads"}  # fmt: skip
+BASELINE = ("Same guests, same link. The baseline is a re-implementation of published behaviour in Pando's engine, not "
+            "GiantVM: perf/giantvm/README.md says what it copies.")  # fmt: skip
 MEMORY = ("shm", "memif", "raw_shm", "ucx_shm")
 FIGURES = (
     Figure("rtt-wire", "rtt", [f"rtt/{v}/64" for v in WIRE], "64 bytes there and back, over one link of the kernel's",
@@ -66,15 +96,35 @@ FIGURES = (
     Figure("fault", "fault", [r"fault/.*", r"floor/uffd_spin/.*"], "What a guest waits for a page of another node",
            "Time stamps inside the guest, around one access. “Local fault” is userfaultfd with no network: the floor.",
            slice(1, None)),
-    Figure("ipi", "ipi", [r"ipi/.*"], "An interrupt from a vCPU of one node to one of another",
-           "One way, by the guest's clock; alone, and while other vCPUs storm.", slice(1, None)),
+    *(Figure(f"giantvm-{key}", "giantvm", [f"giantvm/{what}/{v}" for v in SIDES],
+             f"Beside a GiantVM-style baseline: {title}", BASELINE, slice(-1, None))
+      for key, what, title in (("read", "read", "a page that another node has modified is read"),
+                               ("write", "write", "a page that another node has modified is written"),
+                               ("upgrade-1", "upgrade/1", "a page that one other node has read is written"),
+                               ("upgrade-3", "upgrade/3", "a page that three other nodes have read is written"),
+                               ("ipi", "ipi", "an interrupt one way"))),
+    Figure("upgrade", "upgrade", [r"upgrade/sharers=\d+"], "A page that others have read is written",
+           "Every sharer must give its copy up; as many nodes as there are CPUs for.", slice(1, None)),
+    Figure("upgrade-messages", "upgrade", [r"upgrade/messages/.*"], "Messages for one upgrade, by sharers",
+           "As the dataplanes count them.", slice(2, None), "bars", "messages"),
+    Figure("upgrade-modelled", "upgrade", [r"upgrade/modelled/.*"], "Where CPUs run out: an upgrade's time, modelled",
+           "Hatched: computed from measured parts, not measured.", slice(2, None), "bars", "us"),
+    Figure("ipi", "ipi", [r"ipi/alone", r"ipi/.*"], "An interrupt from a vCPU of one node to one of another",
+           "One way, by the guest's clock; calm and stormy blocks take turns.", slice(1, None), words=STORMS),
     Figure("io", "io", [r"io/.*"], "A device access from a node that has no device",
            "There and back to the node of the VMM, as the guest sees it.", slice(1, None)),
+    *(Figure(f"scale-{mix}", "scale", [f"scale/{mix}/.*"], f"Page faults a second as vCPUs are added: {title}",
+             "Each vCPU on a node of its own; more vCPUs than CPUs share them.", slice(2, None), "bars", "faults/s")
+      for mix, title in (("read", "reading"), ("mixed", "half of them writes"),
+                         ("steal", "writes of each other's pages"))),
+    *(Figure(f"kernels-{k}", "kernels", [f"kernels/{k}/.*/ops"], f"An application over nodes: {title}",
+             "Results are verified.", slice(2, 3), "bars", "ops/s")
+      for k, title in (("matrix", "matrix product"), ("sort", "sort"), ("join", "hash join"), ("stencil", "stencil"))),
     Figure("loss", "rtt", [r"loss/(af_xdp|af_packet|tcp_spin)/0", r"loss/(af_xdp|af_packet|tcp_spin)/[1-9]\d*"],
            "Small messages when frames are lost", "An open loop over a wire that loses none, and one in a hundred.",
            slice(1, None), after=" ppm lost"),
-    Figure("wire", "rtt", [r"wire/.*"], "Bytes of a frame at the device", "The shortest Ethernet frame has 60, without FCS.",
-           kind="bars", unit="bytes"),
+    Figure("wire", "rtt", [r"wire/.*"], "Bytes of a frame at the device",
+           "The shortest Ethernet frame has 60, without FCS.", kind="bars", unit="bytes"),
     Figure("stream", "stream", [r"stream/\w+/9000"], "Pages one after the other, MTU 9000",
            "4 KiB pages a second; TCP is the kernel's.", kind="bars", unit="pages/s"),
     Figure("stream-core", "stream", [r"stream/\w+/9000/core"], "The same for a second of CPU time of both sides",
@@ -87,28 +137,48 @@ FIGURES = (
 def draw(figure, rows):
     if figure.kind == "distribution":
         return charts.distribution(rows, figure.label, role_of)
-    return charts.bars(rows, figure.label, role_of, lambda r: f"{charts.number(r['median'])} {r['unit']}")
+    rows = [as_value(r) for r in rows]
+    return charts.bars(rows, figure.label, role_of, value_words)
+
+
+def value_words(row):
+    if row["unit"] == "us":
+        return charts.time_words(row["median"])
+    return f"{charts.number(row['median'])} {row['unit']}"
+
+
+def as_value(row):
+    """A histogram of what is no time (lengths, counts) is a bar up to its median; the whisker spans all samples."""
+    if "buckets" not in row:
+        return row
+    low = row.get("min", row["buckets"][0][0])
+    return {**row, "median": row["p50"], "low": min(low, row["p50"]), "high": row["max"], "rounds": 2}
 
 
 DRAWN_MAX = 9  # curves that can be told apart
 
 
+BARS_MAX = 24
+
+
 def others(bench, results, taken):
     """Figures of what no line above wants: by the first part of the name, and by unit."""
     groups = {}
-    for r in results:
-        if r["name"] in taken:
-            continue
-        groups.setdefault((r["name"].split("/")[0], "buckets" in r, r["unit"]), []).append(r)
+    for r in (r for r in results if r["name"] not in taken):
+        curves = "buckets" in r and r["unit"] == "us"
+        groups.setdefault((r["name"].split("/")[0], curves, r["unit"]), []).append(r)
     out = []
     for (head, curves, unit), rows in groups.items():
-        for i in range(0, len(rows), DRAWN_MAX if curves else 24):
-            part = rows[i:i + (DRAWN_MAX if curves else 24)]
-            names = [re.escape(r["name"]) for r in part]
-            f = Figure(f"{bench}-{len(out)}", bench, names, f"{head.replace('_', ' ')}, {unit}", "",
-                       slice(1, None), "distribution" if curves else "bars", unit)  # fmt: skip
-            out.append((f, part))
+        most = DRAWN_MAX if curves else BARS_MAX
+        title = head.replace("_", " ") if curves else f"{head.replace('_', ' ')}, {unit}"
+        for i in range(0, len(rows), most):
+            f = Figure(f"{bench}-{len(out)}", bench, [], title, "", slice(1, None),
+                       "distribution" if curves else "bars", unit)  # fmt: skip
+            out.append((f, rows[i:i + most]))
     return out
+
+
+CONTEXT = ("rtt", "fetch", "floor")  # what other benches measure beside their own, to compare: drawn by its own bench
 
 
 def of_bench(bench, results):
@@ -119,10 +189,9 @@ def of_bench(bench, results):
         if rows:
             out.append((f, rows))
             taken |= {r["name"] for r in rows}
-    if any(f.bench == bench for f in FIGURES):
-        # Further sizes and shapes of what is drawn are in the table of all results.
-        heads = {n.split("/")[0] for n in taken}
-        taken |= {r["name"] for r in results if r["name"].split("/")[0] in heads}
+    heads = {n.split("/")[0] for n in taken} | ({*CONTEXT} - {bench})
+    # Further sizes and shapes of what is drawn are in the table of all results.
+    taken |= {r["name"] for r in results if r["name"].split("/")[0] in heads}
     return out + others(bench, [r for r in results if drawable(r)], taken)
 
 

@@ -28,13 +28,14 @@ def noise_words(out):
     if not out["noise"]:
         return "noise floor not measured"
     worst = max(out["noise"], key=lambda h: h["counts"].get("stolen_ppm", 0))
-    return (f"noise floor: an empty loop lost up to {worst['counts'].get('stolen_ppm', 0) / 1e4:.2g} % of a CPU in gaps "
-            f"over 1 µs, the longest {time_words(max(h['max'] for h in out['noise']))}")  # fmt: skip
+    return (f"noise floor: an empty loop lost up to {worst['counts'].get('stolen_ppm', 0) / 1e4:.2g} % of a CPU in "
+            f"gaps over 1 µs, the longest {time_words(max(h['max'] for h in out['noise']))}")  # fmt: skip
 
 
 def label_of(out):
     """What stands below every figure, so that a picture cut out of the page still says where it is from."""
-    return f"{out['bench']}, {out['when'][:10]}, revision {revision_words(out)}. {machine_words(out)}; {noise_words(out)}."
+    return (f"{out['bench']}, {out['when'][:10]}, revision {revision_words(out)}. {machine_words(out)}; "
+            f"{noise_words(out)}.")  # fmt: skip
 
 
 def tile(value, text):
@@ -55,7 +56,8 @@ def tiles_of(benches):
     ours = least(find(benches, "rtt", f"rtt/{n}/64") for n in ("af_xdp", "af_packet"))
     peer = find(benches, "rtt", "rtt/tcp_spin/64")
     if ours and peer:
-        out.append(tile(time_words(ours["p50"]), f"64 bytes there and back by {figures.words_of([ours['name'].split('/')[1]])}; "
+        by = figures.words_of([ours["name"].split("/")[1]])
+        out.append(tile(time_words(ours["p50"]), f"64 bytes there and back by {by}; "
                         f"spinning TCP on the same link {time_words(peer['p50'])}"))  # fmt: skip
     fault = find(benches, "fault", "fault/read")
     if fault:
@@ -68,23 +70,24 @@ def tiles_of(benches):
                         f"pages one after the other, {figures.words_of([best['name'].split('/')[1]])}"))  # fmt: skip
     goals = every_goal(benches)
     if goals:
-        out.append(tile(f"{sum(g['met'] for g in goals)} of {len(goals)}", "goals met; the rest with what they lack below"))
+        met = sum(g["met"] for g in goals)
+        out.append(tile(f"{met} of {len(goals)}", "goals met; the rest with what they lack below"))
     first = benches.get("noise") or next(iter(benches.values()))
     if first["noise"]:
-        out.append(tile(time_words(max(h["max"] for h in first["noise"])), "longest gap of an empty loop on this machine: "
-                        "its noise floor"))  # fmt: skip
+        out.append(tile(time_words(max(h["max"] for h in first["noise"])), "longest gap of an empty loop on this "
+                        "machine: its noise floor"))  # fmt: skip
     return f'<div class="tiles">{"".join(out)}</div>' if out else ""
 
 
-def take_of(rows):
+def take_of(f, rows):
     """One sentence: the fastest of ours beside the fastest peer."""
     ours = least(r for r in rows if figures.role_of(r) == charts.OURS)
     peer = least(r for r in rows if figures.role_of(r) == charts.PEER)
     if not ours or not peer or not ours["p50"] or not peer["p50"]:
         return ""
-    part, of = ours["p50"] / peer["p50"], lambda r: esc(figures.words_of([r["name"].split("/")[1]]))
-    return (f'<p class="take">{of(ours)}: {time_words(ours["p50"])}. {of(peer)}, the fastest of the others: '
-            f'{time_words(peer["p50"])}. Medians; a ratio of {part:.2f}.</p>')  # fmt: skip
+    part = ours["p50"] / peer["p50"]
+    return (f'<p class="take">{esc(f.label(ours))}: {time_words(ours["p50"])}. {esc(f.label(peer))}, the fastest of '
+            f'the others: {time_words(peer["p50"])}. Medians; a ratio of {part:.2f}.</p>')  # fmt: skip
 
 
 def figure(ident, title, text, take, body, out):
@@ -107,7 +110,7 @@ def figures_of(benches):
             text = f.text
             if f.kind == "distribution" and not explained:
                 text, explained = f"{text} {CURVES}", True
-            take = take_of(rows) if f.kind == "distribution" else ""
+            take = take_of(f, rows) if f.kind == "distribution" else ""
             out.append(figure("fig-" + f.key, f.title, text, take, figures.draw(f, rows), o))
     return "".join(out)
 
@@ -116,10 +119,11 @@ def waterfall_of(out, w):
     rows = {r["name"]: r for r in out["results"]}
     total, stages = rows[w["total"]], [rows[n] for n in w["stages"]]
     kind = ", ".join(p.replace("_", " ") for p in w["name"].split("/")[1:])
-    text = (f"{number(total['n'])} samples. Bars are the medians of the stages, which add up to "
-            f"{time_words(sum(s['p50'] for s in stages))}; the whole is measured by itself. {w.get('note', '')}")
-    body = charts.waterfall(total, stages, lambda r: r["name"].split("/")[-1].replace("_", " "))
-    return figure("fig-" + w["name"].replace("/", "-"), f"Where the time goes: {kind or w['name']}", text, "", body, out)
+    text = (f"{number(total['n'])} samples. A bar is the median time until what its line says; they add up to "
+            f"{time_words(sum(s['p50'] for s in stages))}, the whole is measured by itself. {w.get('note', '')}")
+    body = charts.waterfall(total, stages, figures.stage_words)
+    title = f"Where the time goes: {kind or w['name']}"
+    return figure("fig-" + w["name"].replace("/", "-"), title, text, "", body, out)
 
 
 def every_goal(benches):
@@ -137,10 +141,11 @@ def goal_row(g):
     verdict = "✓ met" if g["met"] else f"✗ short by {number(g['short_by'])}"
     why = f'<small>{esc(g["why"])}</small>' if "why" in g else ""
     p = "–" if g["p"] is None else f"{g['p']:.2g}"
-    return (f'<tr><td class="name compared"><code>{sides}</code>{why}</td><td class="wide">{charts.against_goal(g)}</td>'
-            f'<td class="strong">{number(g["value"])}{esc(unit)}</td><td class="wide">{number(g["low"])}…{number(g["high"])}'
-            f'</td><td class="wide">{p}</td><td>{esc({"<=": "≤", ">=": "≥"}.get(g["sense"], g["sense"]))} '
-            f'{number(g["goal"])}</td><td class="verdict {"met" if g["met"] else "short"}">{verdict}</td></tr>')  # fmt: skip
+    sense, kind = {"<=": "≤", ">=": "≥"}.get(g["sense"], g["sense"]), "met" if g["met"] else "short"
+    return (f'<tr><td class="name compared"><code>{sides}</code>{why}</td>'
+            f'<td class="wide">{charts.against_goal(g)}</td><td class="strong">{number(g["value"])}{esc(unit)}</td>'
+            f'<td class="wide">{number(g["low"])}…{number(g["high"])}</td><td class="wide">{p}</td>'
+            f'<td>{esc(sense)} {number(g["goal"])}</td><td class="verdict {kind}">{verdict}</td></tr>')  # fmt: skip
 
 
 def goal_table(goals):
@@ -156,8 +161,8 @@ def goals_of(benches):
     if not goals:
         return '<h2 id="goals">Goals</h2><p>No bench that is here has goals.</p>'
     out = (f'<h2 id="goals">Goals: {len(kept)} met, {len(short)} short</h2><p class="soft">Ratios of medians, round by '
-           "round in the same run; spread over the rounds; p by Mann-Whitney U over the rounds of both sides (– : too few "
-           "of them, or no two sides).</p>")  # fmt: skip
+           "round in the same run; spread over the rounds; p by Mann-Whitney U over the rounds of both sides (– : too "
+           "few of them, or no two sides).</p>")  # fmt: skip
     if short:
         out += f"<details open><summary>Short of the goal ({len(short)})</summary>{goal_table(short)}</details>"
     if kept:
@@ -188,9 +193,11 @@ def missing_of(benches, absent, refused):
 def result_row(r):
     if "buckets" in r:
         show = time_words if r["unit"] == "us" else number
-        cells = [show(r["p50"]), f"{show(r['p50_low'])}…{show(r['p50_high'])}", show(r["p99"]), show(r["max"]), number(r["n"])]
+        spread = f"{show(r['p50_low'])}…{show(r['p50_high'])}"
+        cells = [show(r["p50"]), spread, show(r["p99"]), show(r["max"]), number(r["n"])]
     else:
-        cells = [f"{number(r['median'])} {r['unit']}", f"{number(r['low'])}…{number(r['high'])}", "", "", number(r["rounds"])]
+        spread = f"{number(r['low'])}…{number(r['high'])}"
+        cells = [f"{number(r['median'])} {r['unit']}", spread, "", "", number(r["rounds"])]
     more = [f"{k} {number(v)}" for k, v in r.get("counts", {}).items()] + [r[k] for k in ("note",) if k in r]
     more += [f"modelled, not measured: {r['modelled']}"] if "modelled" in r else []
     small = f"<small>{esc('; '.join(more))}</small>" if more else ""
@@ -202,7 +209,8 @@ def result_row(r):
 def ratio_row(r):
     p = "" if r["p"] is None else f"p {r['p']:.2g}"
     return (f'<tr><td class="name"><code>{esc(r["name"])}</code></td><td>{number(r["value"])}</td>'
-            f'<td class="wide">{number(r["low"])}…{number(r["high"])}</td><td>{p}</td><td></td><td class="wide"></td></tr>')
+            f'<td class="wide">{number(r["low"])}…{number(r["high"])}</td><td>{p}</td><td></td><td class="wide"></td>'
+            "</tr>")  # fmt: skip
 
 
 def all_results(benches):
@@ -212,9 +220,10 @@ def all_results(benches):
             continue
         rows = "".join(result_row(r) for r in o["results"])
         rows += "".join(ratio_row(r) for r in o["ratios"])
-        out.append(f"<details><summary>{esc(name)}: {len(o['results'])} results</summary><table><thead><tr><th></th><th>median</th>"
-                   '<th class="wide">spread</th><th>99 %</th><th>longest</th><th class="wide">samples, or rounds</th></tr>'
-                   f"</thead><tbody>{rows}</tbody></table></details>")  # fmt: skip
+        out.append(f"<details><summary>{esc(name)}: {len(o['results'])} results</summary><table><thead><tr><th></th>"
+                   '<th>median</th><th class="wide">spread</th><th>99 %</th><th>longest</th>'
+                   '<th class="wide">samples, or rounds</th></tr></thead>'
+                   f"<tbody>{rows}</tbody></table></details>")  # fmt: skip
     return '<h2 id="results">All results</h2>' + "".join(out)
 
 
@@ -224,8 +233,8 @@ def differences(benches):
     for what, words in (("machines", machine_words), ("revisions", revision_words)):
         different = sorted({words(o) for o in benches.values()})
         if len(different) > 1:
-            said.append(f'<p class="warn">These results are of {len(different)} {what}, and comparing them across benches '
-                        f"says little: {esc(' | '.join(different))}</p>")  # fmt: skip
+            said.append(f'<p class="warn">These results are of {len(different)} {what}, and comparing them across '
+                        f"benches says little: {esc(' | '.join(different))}</p>")  # fmt: skip
     return "".join(said)
 
 

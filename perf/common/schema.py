@@ -66,7 +66,8 @@ def check(out):
     if wrong:
         return wrong
     if jsonschema is not None:
-        wrong = [in_words(e) for e in sorted(validator().iter_errors(out), key=lambda e: list(map(str, e.absolute_path)))]
+        errors = sorted(validator().iter_errors(out), key=lambda e: list(map(str, e.absolute_path)))
+        wrong = [in_words(e) for e in errors]
     return wrong or [*rules(out)]
 
 

@@ -145,7 +145,8 @@ def pictures(report):
 
     ours, peer = (charts.STYLES[role][0][0] for role in (charts.OURS, charts.PEER))
     figures = os.path.join(report.folder, "figures")
-    wrong = [blank(os.path.join(figures, "rtt-wire.png"), ours, peer), blank(os.path.join(figures, "rtt-memory.png"), ours),
+    wrong = [blank(os.path.join(figures, "rtt-wire.png"), ours, peer),
+             blank(os.path.join(figures, "rtt-memory.png"), ours),
              blank(os.path.join(report.folder, "report.png"))]  # fmt: skip
     wrong += [blank(os.path.join(figures, f)) for f in report.figures()]
     empty = os.path.join(report.folder, "empty.png")

@@ -18,6 +18,8 @@ sys.path[:0] = [PERF, os.path.join(PERF, "common")]
 import all as every  # noqa: E402
 import schema  # noqa: E402
 
+SLEEPS = str(900000 + os.getpid())  # seconds, and how a process is known
+
 # A bench's beginning: NAME, then its end.
 HEAD = """import argparse, os, signal, subprocess, sys, time
 sys.path.insert(0, {common!r})
@@ -44,10 +46,10 @@ ENDS = {
     "garbage": "print('{\"schema\": 1}')",
     "fails_late": "end(); sys.exit(3)",
     "stubborn": "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-                "subprocess.Popen(['sleep', '987654'])\nprint('no end', file=sys.stderr)\ntime.sleep(60)",
+                f"subprocess.Popen(['sleep', '{SLEEPS}'])\nprint('no end', file=sys.stderr)\ntime.sleep(60)",
 }  # fmt: skip
 EXPECTED = {"good": "measured", "noise": "measured", "part": "incomplete", "skips": "skipped", "breaks": "failed",
-            "liar": "failed", "silent": "failed", "garbage": "failed", "fails_late": "failed", "stubborn": "failed"}  # fmt: skip
+            **dict.fromkeys(("liar", "silent", "garbage", "fails_late", "stubborn"), "failed")}  # fmt: skip
 
 
 def processes_with(word):
@@ -109,7 +111,7 @@ class Runs(Folder):
                          ["all.json", "good.json", "noise.json", "part.json"])  # fmt: skip
         self.assertEqual(schema.read(os.path.join(self.out, "good.json"))["bench"], "good")
         self.assertEqual(schema.read(os.path.join(self.out, "all.json")), out)
-        self.assertEqual(processes_with("987654"), [], "what a bench started outlived it")
+        self.assertEqual(processes_with(SLEEPS), [], "what a bench started outlived it")
         self.assertLess(time.monotonic() - start, 60 + every_grace)
         self.assertRegex(done.stderr, r"bench 1 of 10: stubborn, at most 0:04; all that is left: at most 9:04")
 
@@ -127,7 +129,8 @@ class Runs(Folder):
 
     def test_bad_budgets(self):
         for text in ("IN_ALL = {'seconds': 0, 'args': []}", "IN_ALL = {'seconds': 1201, 'args': []}", "IN_ALL = 5",
-                     "IN_ALL = {'seconds': 1.5, 'args': []}", "IN_ALL = {'seconds': 5}", "IN_ALL = {'seconds': f(), 'args': []}",
+                     "IN_ALL = {'seconds': 1.5, 'args': []}", "IN_ALL = {'seconds': 5}",
+                     "IN_ALL = {'seconds': f(), 'args': []}",
                      "IN_ALL = {'seconds': 5, 'args': [1]}", "IN_ALL = {'seconds': True, 'args': []}"):  # fmt: skip
             with self.assertRaisesRegex(every.BadBudget, "x.py: IN_ALL"):
                 every.budget_in(text, "x.py")
@@ -153,7 +156,8 @@ class Real(unittest.TestCase):
     def test_their_arguments_are_theirs(self):
         """A word that argparse refuses would end a bench of the set only after all that came before it."""
         for name, budget in every.declared().items():
-            done = subprocess.run([sys.executable, os.path.join(PERF, name + ".py"), *budget["args"], "--no-such-option"],
+            words = [os.path.join(PERF, name + ".py"), *budget["args"], "--no-such-option"]
+            done = subprocess.run([sys.executable, *words],
                                   capture_output=True, text=True, timeout=60)  # fmt: skip
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn("unrecognized arguments: --no-such-option", done.stderr)

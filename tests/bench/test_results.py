@@ -162,8 +162,9 @@ class Rules(unittest.TestCase):
 
     def test_texts_that_are_not_read(self):
         deep = "[" * 100000 + "]" * 100000
-        for text, words in (("{", "not JSON"), ('{"a": NaN}', "NaN"), ('{"a": -Infinity}', "Infinity"), (deep, "not JSON"),
-                            ('{"a": 1, "a": 2}', "twice"), (" " * (schema.BYTES_MAX + 1), "at most")):  # fmt: skip
+        for text, words in (("{", "not JSON"), ('{"a": NaN}', "NaN"), ('{"a": -Infinity}', "Infinity"),
+                            (deep, "not JSON"), ('{"a": 1, "a": 2}', "twice"),
+                            (" " * (schema.BYTES_MAX + 1), "at most")):  # fmt: skip
             with self.assertRaisesRegex(schema.BadResult, words):
                 schema.parse(text)
         self.assertIn("not finite", schema.check(schema.parse('{"a": 1e999}'))[0])
@@ -308,7 +309,8 @@ class Page(unittest.TestCase):
         self.assertIn('id="fig-new-1"', text)
 
     def test_empty_histograms_and_zeroes(self):
-        rows = [output.value("new/zero", "pages/s", [0, 0]), output.histogram("new/nothing", {0: 0}, [0.0]) | {"buckets": [[0, 0]]}]
+        nothing = output.histogram("new/nothing", {0: 0}, [0.0]) | {"buckets": [[0, 0]]}
+        rows = [output.value("new/zero", "pages/s", [0, 0]), nothing]
         text = self.text({"new": change(("results",), rows) | {"bench": "new", "waterfalls": []}})
         self.assertNotIn("nan", text)
 
@@ -319,7 +321,8 @@ class Page(unittest.TestCase):
 
 class Words(unittest.TestCase):
     def test_times(self):
-        for us, words in ((0.05, "50.0 ns"), (0.9999, "1.00 µs"), (999.4, "999 µs"), (999.6, "1.00 ms"), (2.5e6, "2.50 s")):
+        for us, words in ((0.05, "50.0 ns"), (0.9999, "1.00 µs"), (999.4, "999 µs"), (999.6, "1.00 ms"),
+                          (2.5e6, "2.50 s")):  # fmt: skip
             self.assertEqual(charts.time_words(us), words.replace(" ", "\u00a0"))
 
     def test_log_axis(self):
@@ -337,8 +340,9 @@ class Words(unittest.TestCase):
             self.assertTrue(any(abs(x - a) < 0.1 and abs(y - b) < 0.1 for a, b in at), (x, y, at))
 
     def test_roles(self):
-        for name, role in (("rtt/af_xdp/64", charts.OURS), ("rtt/ucx_tcp/64", charts.PEER), ("rtt/raw_shm/64", charts.FLOOR),
-                           ("floor/uffd_spin/x", charts.FLOOR), ("giantvm/giantvm_spin/read", charts.PEER),
+        for name, role in (("rtt/af_xdp/64", charts.OURS), ("rtt/ucx_tcp/64", charts.PEER),
+                           ("rtt/raw_shm/64", charts.FLOOR), ("floor/uffd_spin/x", charts.FLOOR),
+                           ("giantvm/giantvm_spin/read", charts.PEER), ("giantvm/read/giantvm", charts.PEER),
                            ("giantvm/af_xdp/read", charts.OURS)):  # fmt: skip
             self.assertEqual(figures.role_of({"name": name}), role, name)
 
@@ -346,7 +350,8 @@ class Words(unittest.TestCase):
 class Load(unittest.TestCase):
     def test_files_that_are_no_results_are_named(self):
         with tempfile.TemporaryDirectory() as folder:
-            for name, text in (("rtt", json.dumps(good())), ("a", "{"), ("b", '{"schema": 1}'), ("c", "\xff"), ("d", json.dumps(good()))):
+            twice = json.dumps(good())
+            for name, text in (("rtt", twice), ("a", "{"), ("b", '{"schema": 1}'), ("c", "\xff"), ("d", twice)):
                 with open(os.path.join(folder, name + ".json"), "w", encoding="latin-1") as f:
                     f.write(text)
             found, refused = report.load(folder)

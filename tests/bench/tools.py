@@ -19,8 +19,8 @@ VARIANTS = ("shm", "memif", "af_packet", "af_xdp", "raw_shm", "tcp_spin", "tcp_b
 
 
 def bench(build, name, *words, status=(0, 1)):
-    done = subprocess.run([sys.executable, os.path.join(ROOT, "perf", name + ".py"), "--build", build, "--json", *words],
-                          capture_output=True, text=True, timeout=200)  # fmt: skip
+    line = [sys.executable, os.path.join(ROOT, "perf", name + ".py"), "--build", build, "--json", *words]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=200)  # fmt: skip
     if done.returncode not in status:
         raise schema.BadResult(f"ended with {done.returncode}: {done.stderr.strip()[-300:]}")
     out = schema.parse(done.stdout.splitlines()[-1])
