@@ -195,7 +195,7 @@ def add_arguments(parser):
     )
     add(
         "--poll",
-        choices=("busy", "yield", "sleep"),
+        choices=("busy", "yield", "adaptive", "interrupt", "sleep"),
         default=d.poll,
         help="poll mode (default %(default)s)",
     )
