@@ -377,6 +377,7 @@ static json_t *loop(const struct engine *e)
         put(o, "cpu_ns", (uint64_t)cpu.tv_sec * 1000000000 + (uint64_t)cpu.tv_nsec);
     put(o, "sleeps", c->sleeps);
     put(o, "yields", c->yields);
+    put(o, "sleep_cost_ns", e->gap.cost_ns); /* poll.mode adaptive: measured at start */
     put(o, "crowded", c->crowded);
     put(o, "stalls", c->stalls);
     put(o, "uffd_messages", c->uffd_messages);
