@@ -2,7 +2,9 @@
 #include "dataplane/doctor/placement.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SLOW_IDLE_US = 20, HUGE_MIB = 64 };
 
@@ -127,6 +129,29 @@ static void check_sharing(struct check *c)
                        "latency",
                        c->core, roles[role].key);
     }
+}
+
+/* The process that is this node, where it runs already: its claim in run_dir names it
+ * (fabric.h). */
+static pid_t own_process(const struct check *c)
+{
+    char text[128];
+    (void)machine_text(c->m, text, sizeof(text), "%s/node%u.claim", c->cfg->run_dir, c->node->id);
+    const char *at = strstr(text, "process ");
+    return at != NULL ? (pid_t)strtol(at + strlen("process "), NULL, 10) : getpid();
+}
+
+/* Of another cluster, or another configuration: those of one file are config_load's. */
+static void check_other_pollers(struct check *c)
+{
+    pid_t other = c->poller ? machine_pinned(c->m, "pando-dataplane", c->core, own_process(c)) : 0;
+    if (other != 0)
+        doctor_add(
+            c->r, spins(c) ? DOCTOR_MISSING : DOCTOR_NOTE, CONFIG_ROLE_POLL,
+            "another dataplane_core for one of the two",
+            "dataplane_core: CPU %u is that of process %d (pando-dataplane), too; allowed%s: "
+            "a CPU of its own",
+            c->core, (int)other, spins(c) ? " with poll.mode: busy" : "");
 }
 
 static void check_siblings(struct check *c)
@@ -343,6 +368,7 @@ void doctor_placement(const struct machine *m, const struct pando_config *cfg, u
     check_hugepages(&c);
     check_unpinned(&c);
     check_sharing(&c);
+    check_other_pollers(&c);
     check_siblings(&c);
     check_isolation(&c);
     check_irqs(&c);

@@ -5,7 +5,7 @@
  * say the same. Reads files only (host/machine.h); changes nothing.
  *
  *   missing   a CPU or NUMA node that is not there, is offline or outside of the cpuset; hugepages
- *             that are demanded and not free
+ *             that are demanded and not free; a busy loop on the CPU of another dataplane
  *   note      all that costs latency: roles on one core or on two threads of one, a poller's core
  *             that the kernel uses as well (isolcpus, nohz_full, rcu_nocbs, IRQs, watchdog), slow
  *             clocks and deep idle states, NUMA nodes apart, real-time classes and what they starve

@@ -316,6 +316,36 @@ uint64_t machine_free_kib(const struct machine *m, int node)
     return number_behind(text, "MemFree:") + number_behind(text, "FilePages:");
 }
 
+/* ---- processes ----------------------------------------------------------------------------- */
+
+pid_t machine_pinned(const struct machine *m, const char *name, uint32_t cpu, pid_t except)
+{
+    static const char word[] = "\nCpus_allowed_list:";
+    char path[PATH_MAX], text[MACHINE_TEXT_MAX], comm[32];
+    struct host_cpus set;
+    pid_t found = 0;
+    snprintf(path, sizeof(path), "%s/proc", m->root);
+    DIR *dir = opendir(path);
+    for (struct dirent *d; dir != NULL && found == 0 && (d = readdir(dir)) != NULL;) {
+        int64_t pid;
+        if (!parse_number(d->d_name, &pid) || pid == except ||
+            machine_text(m, comm, sizeof(comm), "/proc/%lld/comm", (long long)pid) != 0 ||
+            strncmp(comm, name, 15) != 0 ||
+            machine_text(m, text, sizeof(text), "/proc/%lld/status", (long long)pid) != 0)
+            continue;
+        char *list = strstr(text, word);
+        if (list == NULL)
+            continue;
+        list += sizeof(word) - 1;
+        list[strcspn(list, "\n")] = '\0';
+        if (host_cpus_parse(list, &set) && host_cpus_count(&set) == 1 && host_cpus_has(&set, cpu))
+            found = (pid_t)pid;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return found;
+}
+
 /* ---- IRQs ---------------------------------------------------------------------------------- */
 
 /* Who asked for it: the folders below /proc/irq/N. */

@@ -68,6 +68,10 @@ uint64_t machine_free_kib(const struct machine *m, int node);
  * ..."). */
 uint32_t machine_irqs_of(const struct machine *m, uint32_t cpu, char *words, size_t size);
 
+/* A process of this name (up to 15 letters of it) whose main thread may run on this CPU alone; 0:
+ * there is none but `except`. */
+pid_t machine_pinned(const struct machine *m, const char *name, uint32_t cpu, pid_t except);
+
 /* The value of key= on the kernel's command line; false: it is not there. */
 bool machine_boot_word(const struct machine *m, const char *key, char *buf, size_t size);
 

@@ -94,6 +94,23 @@ static void desktop(void)
                 "always within_size [advise] never deny force");
 }
 
+/* Processes of two clusters: 70 is pinned to CPU 2, 71 to 2 and 3, 72 is something else, and 73 is
+ * the node itself. */
+static void crowd(void)
+{
+    made_up_server();
+    made_up_put("/proc/70/comm", "pando-dataplane");
+    made_up_put("/proc/70/status",
+                "Name:\tpando-dataplane\nCpus_allowed:\t4\nCpus_allowed_list:\t2\nx: 1");
+    made_up_put("/proc/71/comm", "pando-dataplane");
+    made_up_put("/proc/71/status", "Name:\tpando-dataplane\nCpus_allowed_list:\t2-3");
+    made_up_put("/proc/72/comm", "other");
+    made_up_put("/proc/72/status", "Name:\tother\nCpus_allowed_list:\t3");
+    made_up_put("/proc/73/comm", "pando-dataplane");
+    made_up_put("/proc/73/status", "Name:\tpando-dataplane\nCpus_allowed_list:\t3");
+    made_up_put("/run/pando/node0.claim", "pando-dataplane: node 0, process 73");
+}
+
 static void unthrottled(void)
 {
     made_up_server();
@@ -171,6 +188,19 @@ static const struct expected cases[] = {
      made_up_server,
      NODES(", dataplane_core: 2, housekeeping_cores: [0, 2]"),
      {"note CPU 2 is the poll loop's and also in housekeeping_cores"}},
+    {"another cluster's loop there",
+     crowd,
+     NODES(", dataplane_core: 2") "poll: {mode: busy}\n",
+     {"missing dataplane_core: CPU 2 is that of process 70 (pando-dataplane), too; allowed with "
+      "poll.mode: busy"}},
+    {"... which sleeps",
+     crowd,
+     NODES(", dataplane_core: 2"),
+     {"note dataplane_core: CPU 2 is that of process 70"}},
+    {"the node itself, and others that are not alone",
+     crowd,
+     NODES(", dataplane_core: 3") "poll: {mode: busy}\n",
+     {NULL}},
     {"hugepages that are there",
      made_up_server,
      VM "nodes:\n- {id: 0, name: a, packet_node: 0}\n- {id: 1, name: b}\n"
