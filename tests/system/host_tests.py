@@ -151,6 +151,21 @@ class Undo(Case):
         self.restore()
         self.assertEqual(self.tree(), self.before)
 
+    @unittest.skipUnless(os.geteuid() == 0, "not root")
+    def test_state_that_cannot_be_written(self):
+        """What cannot be written down is not done: the state file's directory is read-only, all else is not."""
+        self.put("var/lib/pando/host-state", "pando-host-state 1\nboot boot-one")
+        script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 77; shift; exec "$@"'
+        for words in (["--sysctl", "kernel.watchdog=0"], ["--irqs-away", "2"], ["--unit", "cron.service:0"]):
+            p = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", os.path.dirname(self.state()),
+                                os.path.join(HOST, "prepare"), "--root", self.root, *words],
+                               capture_output=True, text=True, timeout=60, check=False)
+            if p.returncode in (1, 77) and "mount" in p.stderr:
+                self.skipTest(p.stderr.strip())
+            self.assertEqual(p.returncode, 2, p.stdout + p.stderr)
+            self.assertIn("cannot be written", p.stderr)
+            self.assertEqual(self.tree(), self.before)
+
     def test_reboot(self):
         self.prepare("--sysctl", "kernel.watchdog=0", "--unit", "cron.service:0")
         self.put("proc/sys/kernel/random/boot_id", "boot-two")
