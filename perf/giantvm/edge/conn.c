@@ -82,8 +82,7 @@ int tcp_open(struct tcp *t, char err[FABRIC_TEXT_MAX])
         rc = watch(t->served_fd, t->listen_fd);
     if (rc == 0)
         rc = watch(t->all_fd, t->served_fd);
-    if (rc == 0)
-        rc = watch(t->all_fd, t->answers_fd);
+    tcp_watch_answers(t, rc == 0);
     for (uint32_t i = 0; rc == 0 && i < FRAME_NODES_MAX; i++) {
         rc = allocate(&t->mine[i]);
         rc = rc == 0 ? allocate(&t->its[i]) : rc;
@@ -103,6 +102,14 @@ void tcp_drop(struct tcp *t, struct tcp_conn *c)
     c->fd = -1;
     c->state = TCP_NONE;
     c->in_len = c->out_at = c->out_len = 0;
+}
+
+void tcp_watch_answers(struct tcp *t, bool watched)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.fd = t->answers_fd};
+    if (watched != t->watched)
+        (void)epoll_ctl(t->all_fd, watched ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, t->answers_fd, &ev);
+    t->watched = watched;
 }
 
 static void release(struct tcp *t, struct tcp_conn *c)

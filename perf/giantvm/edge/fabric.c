@@ -17,15 +17,17 @@
 
 static int wait_fd(struct port *p)
 {
-    const struct tcp *t = (const struct tcp *)p;
-    return t->sleeps ? t->served_fd : t->all_fd;
+    return ((const struct tcp *)p)->all_fd;
 }
 
-/* What is awaited is polled for (tcp.h). */
+/* A page that is awaited is polled for, with sleeps of receive.c's. */
 static bool arm(struct port *p)
 {
-    const struct tcp *t = (const struct tcp *)p;
-    return !t->sleeps || (t->fetches == 0 && t->acks == 0);
+    struct tcp *t = (struct tcp *)p;
+    if (tcp_paced(t))
+        return false;
+    tcp_watch_answers(t, true);
+    return true;
 }
 
 static void disarm(struct port *p)

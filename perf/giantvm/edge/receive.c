@@ -323,6 +323,7 @@ static void sleep_until(struct engine *e, uint64_t until)
         (void)epoll_ctl(t->sleep_fd, EPOLL_CTL_ADD, t->served_fd, &in);
         (void)epoll_ctl(t->sleep_fd, EPOLL_CTL_ADD, e->epoll_fd, &in);
     }
+    tcp_watch_answers(t, false);
     uint64_t now = engine_now();
     until = min_u64(until, coh_deadline(e->coh));
     if (until <= now)
@@ -343,7 +344,7 @@ static void sleep_until(struct engine *e, uint64_t until)
 static bool poll_answers(struct engine *e)
 {
     struct tcp *t = tcp_of(e);
-    bool paced = t->sleeps && t->fetches > 0 && t->acks == 0 && e->phase == ENGINE_RUNNING;
+    bool paced = tcp_paced(t) && e->phase == ENGINE_RUNNING;
     if (paced && e->now < t->next_poll) {
         sleep_until(e, t->next_poll);
         if (e->now < t->next_poll)

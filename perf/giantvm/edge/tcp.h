@@ -18,9 +18,10 @@
  *
  * When `mine` is read: in the variant that sleeps as published, polls while an answer to a GETS or
  * GETM is awaited are 1, 2, 3 ... up to TCP_POLL_MAX_US us apart, and the thread sleeps in
- * between, unless there is something else for it to do. An INV_ACK is polled for without sleep, as
- * published. In the other variant, and `its` in both, a connection is read as soon as there is
- * something, and poll.mode says what the loop does when there is nothing, as in production.
+ * between, unless there is something else for it to do. An INV_ACK is read as soon as it is there,
+ * for which GiantVM polls without sleep. In the other variant, and `its` in both, a connection is
+ * read as soon as there is something, and poll.mode says what the loop does when there is nothing,
+ * as in production.
  */
 #ifndef PANDO_GIANTVM_TCP_H
 #define PANDO_GIANTVM_TCP_H
@@ -55,11 +56,11 @@ struct tcp {
     int listen_fd;
     int served_fd;  /* epoll: listen_fd, young, its */
     int answers_fd; /* epoll: mine */
-    int all_fd;     /* epoll: the two */
+    int all_fd;     /* epoll: served_fd, and answers_fd if `watched` */
     int sleep_fd;   /* epoll: served_fd and the engine's; -1: not made yet */
+    bool watched;
     uint64_t boot, retry_at;
     struct tcp_conn mine[FRAME_NODES_MAX], its[FRAME_NODES_MAX], young[TCP_YOUNG];
-    uint64_t its_boot[FRAME_NODES_MAX];
     uint32_t fetches, acks; /* awaited */
     uint32_t interval_us;
     uint64_t next_poll;
@@ -82,6 +83,12 @@ static inline struct tcp *tcp_of(const struct engine *e)
 /* variant.c: whether this program's receiver sleeps. */
 extern const bool tcp_receiver_sleeps;
 
+/* An answer is awaited that is read between sleeps. */
+static inline bool tcp_paced(const struct tcp *t)
+{
+    return t->sleeps && t->fetches > 0 && t->acks == 0;
+}
+
 /* link.c */
 void link_up(struct rrdp *r, uint8_t peer);
 void link_down(struct rrdp *r, uint8_t peer, enum rrdp_down why);
@@ -93,6 +100,8 @@ void tcp_close(struct tcp *t);
 void tcp_connect(struct tcp *t, uint64_t now);
 bool tcp_accept(struct tcp *t);
 void tcp_drop(struct tcp *t, struct tcp_conn *c);
+/* Whether an answer ends the engine's sleep. */
+void tcp_watch_answers(struct tcp *t, bool watched);
 /* One message of two parts; what the kernel has no room for now is kept. */
 void tcp_send(struct tcp *t, struct tcp_conn *c, const void *head, size_t head_len,
               const void *body, size_t body_len);

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""./dev bench giantvm: Pando beside a GiantVM-style baseline, on the same guests over the same link.
+
+The baseline (perf/giantvm/README.md: what it copies, and that it is not GiantVM) runs in two programs: giantvm, whose
+receiver sleeps between polls as published, and giantvm_spin, whose receiver does not. Pando runs over af_packet and
+over AF_XDP. All of them use the same veth pair between two network namespaces (a bridge for more nodes), the baseline
+by TCP. Rounds are interleaved, and the order of the sides changes from round to round.
+
+What a guest sees: a page that the peer has modified is read and written; a page that 1, 2 or 3 others have read is
+written (2, 3 and 4 nodes); an interrupt one way; a page handed to and fro. And what two kernels send: increments of
+contended counters, a matrix product. p is of a Mann-Whitney U test over the rounds.
+"""
+import argparse
+import os
+import re
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(ROOT, "perf", "common"), os.path.join(ROOT, "tests", "system")]
+import cluster as cl  # noqa: E402
+import measured  # noqa: E402
+import summary  # noqa: E402
+from options import Options  # noqa: E402
+
+IN_ALL = {"seconds": 240, "args": ["--rounds", "4", "--samples", "100"]}
+# Sides: (engine, link). Pando's come first in names and ratios.
+SIDES = {
+    "af_packet": ("pando", "af_packet"),
+    "af_xdp": ("pando", "af_xdp"),
+    "giantvm": ("giantvm", "af_packet"),
+    "giantvm_spin": ("giantvm-spin", "af_packet"),
+}
+OURS, PUBLISHED, SPINNING = ("af_packet", "af_xdp"), "giantvm", "giantvm_spin"
+# Runs of the guest pingpong: (nodes, command line, {mode it reports: what it is here}).
+LATENCIES = (
+    (2, "mode=all", {"read": "read", "write": "write", "upgrade": "upgrade/1", "ipi": "ipi", "handover": "handover"}),
+    (3, "mode=upgrade sharers=2", {"upgrade": "upgrade/2"}),
+    (4, "mode=upgrade sharers=3", {"upgrade": "upgrade/3"}),
+)
+FAULTS = ("read", "write", "upgrade/1", "upgrade/2", "upgrade/3")
+# Kernels: (guest, nodes, command line, operations, what one is).
+COUNTER_ITERS, MATRIX_N = 1000, 96
+KERNELS = {
+    "counters": (2, f"iters={COUNTER_ITERS}", 2 * COUNTER_ITERS, "increments of each kind"),
+    "matrix": (2, f"n={MATRIX_N}", MATRIX_N**3, "multiply-adds"),
+}
+P50_GOAL, P99_GOAL = 1 / 3, 1 / 5  # of the baseline as published; of the spinning one: below 1
+GUEST_SECONDS = 60
+GAP_US = 300  # before each sample: the page's minimum residency (coherence.hold_us) is over on every side
+
+
+class Run:
+    """One guest on one side: what it printed and what the dataplanes counted."""
+
+    def __init__(self, build, side, guest, nodes, words):
+        engine, fabric = SIDES[side]
+        self.samples, self.khz, self.tail = {}, 0, []
+        self.options = Options(engine=engine, fabric=fabric, nodes=nodes, vcpus=nodes, guest=guest, ram=64, check=False,
+                               timeout=GUEST_SECONDS, cmdline=words)  # fmt: skip
+        with cl.Cluster(self.options, build, on_line=self.line) as c:
+            result = c.run()
+        if not result.passed or not all(result.summaries):
+            raise measured.ToolError(f"guest {guest} {words} on {nodes} nodes, {side}: status {result.status}, "
+                                     f"{result.died or 'nobody died'}: " + " | ".join(self.tail[-4:]))  # fmt: skip
+        self.summaries = result.summaries
+
+    def line(self, process, stream, text):
+        self.tail = self.tail[-20:] + [f"{process.name}: {text}"]
+        if process.name != "vmm" or stream != "out":
+            return
+        found = re.match(r"BENCH \S+ .*tsc_khz=(\d+)", text)
+        if found:
+            self.khz = int(found[1])
+        if text.startswith("SAMPLES "):
+            words = text.split()
+            self.samples.setdefault(words[1], []).extend(int(v) for v in words[2:])
+
+    def ns(self, mode, expected):
+        """Samples in ns; the last line repeats its last value up to four of them, so expected says how many."""
+        if not self.khz or len(self.samples.get(mode, ())) < expected:
+            raise measured.ToolError(f"guest pingpong printed {len(self.samples.get(mode, ()))} samples of {mode}, "
+                                     f"not {expected}")  # fmt: skip
+        return [c * 1e6 / self.khz for c in self.samples[mode][:expected]]
+
+    def counted(self):
+        """Messages of all kinds, and bytes on the wire as summary.py counts them."""
+        total = lambda key: sum(summary.total(self.summaries, "classes", c, key) for c in summary.CLASSES)
+        return total("tx_messages"), total("tx_bytes")
+
+
+class Sides:
+    """By name giantvm/WHAT/SIDE: what each round found; a round that failed on a side is not paired."""
+
+    def __init__(self):
+        self.p50, self.p99, self.buckets, self.top, self.each = {}, {}, {}, {}, {}
+
+    def add_samples(self, what, side, turn, ns):
+        name, ns = f"giantvm/{what}/{side}", sorted(ns)
+        at = lambda p: ns[min(len(ns) - 1, int(len(ns) * p))]
+        self.p50.setdefault(name, {})[turn] = round(at(0.5) / 1e3, 3)
+        self.p99.setdefault(name, {})[turn] = round(at(0.99) / 1e3, 3)
+        self.top[name] = max(self.top.get(name, 0), round(ns[-1] / 1e3, 3))
+        sums = self.buckets.setdefault(name, {})
+        for top, n in measured.of_samples(ns).items():
+            sums[top] = sums.get(top, 0) + n
+
+    def add_value(self, what, side, turn, value):
+        self.each.setdefault(f"giantvm/{what}/{side}", {})[turn] = value
+
+    def rows(self):
+        rows = [measured.histogram(n, self.buckets[n], list(r.values()), self.top[n], round_p99=list(self.p99[n].values()))
+                for n, r in self.p50.items()]  # fmt: skip
+        for name, r in self.each.items():
+            unit = "bytes/op" if "bytes" in name.split("/")[1] else "messages/op"
+            rows.append(measured.value(name, unit, list(r.values()), digits=6))
+        return sorted(rows, key=lambda row: row["name"])
+
+    @staticmethod
+    def paired(table, what, ours, theirs):
+        """(the ratio of each round, both sides) over the rounds that both have; None without any."""
+        a, b = table.get(f"giantvm/{what}/{ours}", {}), table.get(f"giantvm/{what}/{theirs}", {})
+        turns = [t for t in a if t in b and b[t] > 0]
+        if not turns:
+            return None
+        return [a[t] / b[t] for t in turns], ([a[t] for t in turns], [b[t] for t in turns])
+
+    def goals(self):
+        out = []
+        for what in FAULTS:
+            for ours in OURS:
+                for theirs, key, table, limit, sense in (
+                    (PUBLISHED, "p50", self.p50, P50_GOAL, "<="),
+                    (PUBLISHED, "p99", self.p99, P99_GOAL, "<="),
+                    (SPINNING, "p50", self.p50, 1, "<"),
+                    (SPINNING, "p99", self.p99, 1, "<"),
+                ):
+                    found = self.paired(table, what, ours, theirs)
+                    if found:
+                        title = f"giantvm/{what}/{ours} : giantvm/{what}/{theirs} ({key})"
+                        out.append(measured.judged(title, found[0], round(limit, 4), sense, found[1]))
+        return out
+
+    def ratios(self):
+        whats = [("ipi", self.p50, " (p50)"), ("ipi", self.p99, " (p99)"), ("handover", self.p50, " (p50)")]
+        whats += [(f"{k}_{u}", self.each, "") for k in KERNELS for u in ("messages", "bytes")]
+        out = []
+        for what, table, end in whats:
+            for ours in OURS:
+                for theirs in (PUBLISHED, SPINNING):
+                    found = self.paired(table, what, ours, theirs)
+                    if found:
+                        title = f"giantvm/{what}/{ours} : giantvm/{what}/{theirs}{end}"
+                        out.append(measured.compared(title, *found))
+        return out
+
+
+def steps_of(args):
+    """(title, function of sides and turn) for each side and run."""
+
+    def latency(side, nodes, words, modes):
+        def step(sides, turn):
+            run = Run(args.build, side, "pingpong", nodes, f"{words} n={args.samples} raw=1 gap_us={GAP_US}")
+            for mode, what in modes.items():
+                sides.add_samples(what, side, turn, run.ns(mode, args.samples))
+
+        return f"{side}: {words}, {nodes} nodes", step
+
+    def kernel(side, guest):
+        nodes, words, operations, _ = KERNELS[guest]
+
+        def step(sides, turn):
+            messages, size = Run(args.build, side, guest, nodes, words).counted()
+            sides.add_value(f"{guest}_messages", side, turn, messages / operations)
+            sides.add_value(f"{guest}_bytes", side, turn, size / operations)
+
+        return f"{side}: {guest}", step
+
+    runs = [[latency(s, *run) for s in SIDES] for run in LATENCIES]
+    return runs + [[kernel(s, k) for s in SIDES] for k in KERNELS]
+
+
+def measure(args, sides, missing):
+    """Runs of one kind are neighbours in time; who of the sides comes first takes turns."""
+    broken = set()
+    for turn in range(args.rounds):
+        for run in steps_of(args):
+            for k in range(len(run)):
+                title, step = run[(k + turn) % len(run)]
+                if title in broken:
+                    continue
+                measured.say(f"giantvm: round {turn + 1} of {args.rounds}: {title}")
+                try:
+                    step(sides, turn)
+                except (measured.ToolError, cl.SetupError) as e:
+                    measured.say(f"giantvm: {e}")
+                    broken.add(title)
+                    missing.append(f"{title}, from round {turn + 1} on: {e}")
+
+
+def table(results):
+    print(f"{'result':<40}{'n':>8}{'p50':>12}{'p99':>12}{'max':>12}")
+    for r in results:
+        if "buckets" in r:
+            print(f"{r['name']:<40}{r['n']:>8}{r['p50']:>12.2f}{r['p99']:>12.2f}{r['max']:>12.2f} {r['unit']}")
+        else:
+            print(f"{r['name']:<40}{r['rounds']:>8}{r['median']:>12g}  {r['low']:g}..{r['high']:g} {r['unit']}")
+
+
+def remarks():
+    return [
+        "giantvm and giantvm_spin are a re-implementation of what is published of GiantVM's memory, and are not GiantVM: "
+        "perf/giantvm/README.md says what is copied, what cannot be, and what is in its favour",
+        "bytes are those behind the Ethernet header for Pando, and TCP's payload for the baseline; a kernel's messages and "
+        "bytes include the guest's start, on every side: per operation means one of "
+        + "; ".join(f"{k}: {ops} {what}" for k, (_, _, ops, what) in KERNELS.items()),
+    ]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench giantvm", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--rounds", type=measured.within(1, 100), default=5, metavar="N",
+                        help="interleaved rounds, 1..100 (default %(default)s); p needs 4 or more")  # fmt: skip
+    parser.add_argument("--samples", type=measured.within(4, 10000), default=100, metavar="N",
+                        help="of each kind a round, 4..10000 (default %(default)s)")  # fmt: skip
+    args = parser.parse_args()
+    sides, missing, start = Sides(), [], time.monotonic()
+    measure(args, sides, missing)
+    short = max(nodes for nodes, _, _ in LATENCIES)
+    if (os.cpu_count() or 1) < 3 * short:
+        missing.append(f"a core for each of a node's threads: {os.cpu_count()} CPUs for up to {short} nodes, on every side alike")
+    config = Options(engine="giantvm", fabric="af_packet", nodes=2, vcpus=2, check=False, ram=64).config("RUN", "bench", "DEVICE")
+    measured.report("giantvm", args, start, sides.rows(), sides.goals(), missing, table, remarks(), ratios=sides.ratios(),
+                    config=config)  # fmt: skip
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
