@@ -5,7 +5,7 @@
 
 #help test
 # usage: ./dev test [--full] [--seed N] [SUITE...]
-# Suites: pure sim model fuzz net trace kvm litmus churn kill pins fabric offload watch bad run bench system (default: these); system is
+# Suites: pure sim model fuzz net trace kvm litmus churn kill pins fabric offload watch bad run bench giantvm system (default: these); system is
 # Debian's kernel over several nodes under Debian's QEMU and pando run, in the lab VM where there is no hardware KVM,
 # about 8 minutes; with --full all cases, an hour. By name or with --full: lab (bare-metal guests over two nodes in the
 # lab VM, under nested paging, about 5 minutes); offload's second half (NICs by DPDK, who fences and steers: on emulated
@@ -322,6 +322,12 @@ suite_run() {
     run_script run_tests.py --build build --tally "$TALLY"
 }
 
+suite_giantvm() {
+    say "giantvm: the baseline that Pando is compared with runs the same guests by its own protocol (half a minute)"
+    on_kvm giantvm pando-dataplane-giantvm || return 0
+    run_script giantvm_tests.py --build build --tally "$TALLY"
+}
+
 suite_bench() {
     local python=python3
     say "bench: the benches' tools, briefly; the report's page as Chromium shows it (40 s; what makes it is pure's)"
@@ -340,14 +346,14 @@ cmd_test() {
         case $1 in
         --full) FULL=1 ;;
         --seed) SEED=${2:?--seed needs a number}; shift ;;
-        pure | sim | model | fuzz | net | trace | kvm | litmus | churn | kill | pins | fabric | offload | watch | bad | run | bench | lab | verbs | system) suites="$suites $1" ;;
+        pure | sim | model | fuzz | net | trace | kvm | litmus | churn | kill | pins | fabric | offload | watch | bad | run | bench | giantvm | lab | verbs | system) suites="$suites $1" ;;
         *) help_of test >&2; die "no suite or option '$1'" ;;
         esac
         shift
     done
     if [ -z "$suites" ]; then
         NAMED=0
-        suites='pure sim model fuzz net trace kvm litmus churn kill pins fabric offload watch bad run bench system'
+        suites='pure sim model fuzz net trace kvm litmus churn kill pins fabric offload watch bad run bench giantvm system'
         if [ "$FULL" = 1 ]; then suites="$suites lab verbs"; fi
     fi
     say "seed $SEED; suites: $suites"
@@ -356,7 +362,7 @@ cmd_test() {
         pure) builds="gcc asan clang min" ;;
         sim) builds="$builds gcc asan" ;;
         fuzz) builds="$builds clang" ;;
-        model | net | trace | kvm | litmus | churn | kill | pins | fabric | offload | watch | bad | run | bench | lab | verbs | system) builds="$builds gcc" ;;
+        model | net | trace | kvm | litmus | churn | kill | pins | fabric | offload | watch | bad | run | giantvm | bench | lab | verbs | system) builds="$builds gcc" ;;
         esac
     done
     : >"$TALLY"

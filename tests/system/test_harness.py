@@ -42,6 +42,7 @@ class OptionsTest(unittest.TestCase):
         for o in (
             Options(),
             Options(nodes=3, vcpus=6, fabric="af_packet", loss=2.5, dup=1, seed=7, guest="sweep"),
+            Options(engine="giantvm-spin", fabric="udp"),
             Options(
                 cmdline="size=16 turns=1", check=False, plain=True, poll="busy", resident_pct=40
             ),
@@ -64,6 +65,22 @@ class OptionsTest(unittest.TestCase):
                 r = subprocess.run([program, "check", f.name], capture_output=True, text=True)
                 self.assertEqual((r.returncode, r.stderr), (0, ""))
 
+    def test_baselines_have_addresses(self):
+        program = cluster.find_program(BUILD, "pando-config")
+        for engine, fabric in itertools.product(options.ENGINES, ("udp", "af_packet", "af_xdp")):
+            o = Options(engine=engine, fabric=fabric, nodes=3, vcpus=3)
+            text = o.config("/run/x", "c", "pando0")
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+                f.write(text)
+                f.flush()
+                r = subprocess.run([program, "check", f.name], capture_output=True, text=True)
+            self.assertEqual((r.returncode, r.stderr), (0, ""))
+            tcp = engine != "pando"
+            self.assertEqual(o.dataplane, options.ENGINES[engine])
+            self.assertEqual("type: udp\n" in text, tcp or fabric == "udp")
+            self.assertEqual(f"address: {workspace.ADDRESS}3" in text, tcp and fabric != "udp")
+            self.assertEqual("address: 127.0.0.3" in text, fabric == "udp")
+
     def test_problems_are_named(self):
         self.assertIsNone(options.problem(Options()))
         for bad in (
@@ -78,6 +95,11 @@ class OptionsTest(unittest.TestCase):
             Options(mtu=100),
             Options(timeout=0),
             Options(dead_ms=1),
+            Options(engine="giantvm"),  # over shm
+            Options(engine="giantvm", fabric="udp", nodes=17, vcpus=17),
+            Options(engine="giantvm", fabric="udp", resident_pct=50),
+            Options(engine="giantvm", fabric="udp", loss=1),
+            Options(engine="giantvm", fabric="af_packet", encapsulation="udp"),
         ):
             self.assertIsNotNone(options.problem(bad), bad)
 
