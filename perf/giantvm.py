@@ -21,6 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(ROOT, "perf", "common"), os.path.join(ROOT, "tests", "system")]
 import cluster as cl  # noqa: E402
 import measured  # noqa: E402
+import output  # noqa: E402
 import summary  # noqa: E402
 from options import Options  # noqa: E402
 
@@ -103,7 +104,7 @@ class Sides:
         self.p99.setdefault(name, {})[turn] = round(at(0.99) / 1e3, 3)
         self.top[name] = max(self.top.get(name, 0), round(ns[-1] / 1e3, 3))
         sums = self.buckets.setdefault(name, {})
-        for top, n in measured.of_samples(ns).items():
+        for top, n in output.of_samples(ns).items():
             sums[top] = sums.get(top, 0) + n
 
     def add_value(self, what, side, turn, value):

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""./dev bench giantvm: what it makes of samples, and that rounds are compared with their neighbours only."""
+import argparse
+import os
+import sys
+import time
+import types
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [os.path.join(ROOT, "perf"), os.path.join(ROOT, "perf", "common")]
+import giantvm  # noqa: E402
+import measured  # noqa: E402
+import output  # noqa: E402
+
+GUEST = types.SimpleNamespace(name="vmm")
+
+
+def filled(us):
+    """All results; us: side -> microseconds of a fault, the slowest of each round ten times that."""
+    sides = giantvm.Sides()
+    for turn in range(5):
+        for side, value in us.items():
+            ns = [value * 1000 + turn] * 98 + [value * 10000] * 2
+            for what in (*giantvm.FAULTS, "ipi", "handover"):
+                sides.add_samples(what, side, turn, ns)
+            for kernel in giantvm.KERNELS:
+                sides.add_value(f"{kernel}_messages", side, turn, value / 100)
+                sides.add_value(f"{kernel}_bytes", side, turn, value)
+    return sides
+
+
+class SidesTest(unittest.TestCase):
+    US = {"af_packet": 30, "af_xdp": 40, "giantvm": 100, "giantvm_spin": 40}
+
+    def goal(self, name, goals):
+        return next(g for g in goals if g["name"] == name)
+
+    def test_goals_are_computed(self):
+        goals = filled(self.US).goals()
+        self.assertEqual(len(goals), len(giantvm.FAULTS) * 2 * 4)
+        g = self.goal("giantvm/read/af_packet : giantvm/read/giantvm (p50)", goals)
+        self.assertEqual((g["value"], g["goal"], g["met"]), (0.3, 0.3333, True))
+        g = self.goal("giantvm/read/af_xdp : giantvm/read/giantvm (p50)", goals)
+        self.assertEqual((g["value"], g["met"]), (0.4, False))
+        g = self.goal("giantvm/read/af_packet : giantvm/read/giantvm (p99)", goals)
+        self.assertEqual((g["value"], g["goal"], g["met"]), (0.3, 0.2, False))
+        # Below the spinning one: equal is not.
+        g = self.goal("giantvm/write/af_xdp : giantvm/write/giantvm_spin (p50)", goals)
+        self.assertEqual((g["value"], g["sense"], g["met"]), (1.0, "<", False))
+        self.assertLess(self.goal("giantvm/write/af_packet : giantvm/write/giantvm_spin (p50)", goals)["p"], 0.01)
+
+    def test_a_round_that_one_side_lacks_is_left_out(self):
+        sides = giantvm.Sides()
+        for turn, value in enumerate((10, 20, 30)):
+            sides.add_samples("read", "af_xdp", turn, [value * 1000])
+        for turn, value in ((0, 100), (2, 300)):
+            sides.add_samples("read", "giantvm", turn, [value * 1000])
+        each, both = sides.paired(sides.p50, "read", "af_xdp", "giantvm")
+        self.assertEqual(each, [0.1, 0.1])
+        self.assertEqual(both, ([10, 30], [100, 300]))
+        self.assertIsNone(sides.paired(sides.p50, "read", "af_packet", "giantvm"))
+
+    def test_it_is_what_the_schema_asks_for(self):
+        sides = filled(self.US)
+        args = argparse.Namespace(build="build", json=True, rounds=5, samples=100)
+        out = output.built("giantvm", args, time.monotonic(), sides.rows(), sides.goals(), ["something"],
+                           giantvm.remarks(), ratios=sides.ratios(), floor=[])
+        row = next(r for r in out["results"] if r["name"] == "giantvm/read/af_packet")
+        self.assertEqual((row["n"], row["max"]), (500, 300.0))
+        self.assertEqual(len(out["ratios"]), (3 + 4) * 4)
+
+
+class RunTest(unittest.TestCase):
+    def run_of(self, *lines):
+        run = giantvm.Run.__new__(giantvm.Run)
+        run.samples, run.khz, run.tail = {}, 0, []
+        for text in lines:
+            run.line(GUEST, "out", text)
+        return run
+
+    def test_samples(self):
+        run = self.run_of("BENCH read unit=cycles n=5 p50=1 tsc_khz=2000000 peer=1 sharers=1",
+                          "SAMPLES read 2000 4000 6000 8000", "SAMPLES read 10000 10000 10000 10000")
+        self.assertEqual(run.ns("read", 5), [1000, 2000, 3000, 4000, 5000])
+        with self.assertRaises(measured.ToolError):
+            run.ns("read", 9)
+        with self.assertRaises(measured.ToolError):
+            run.ns("write", 1)
+
+    def test_others_lines_do_not_count(self):
+        run = self.run_of()
+        run.line(types.SimpleNamespace(name="dataplane0"), "out", "SAMPLES read 1 2 3 4")
+        run.line(GUEST, "err", "SAMPLES read 1 2 3 4")
+        self.assertEqual(run.samples, {})
+
+    def test_who_begins_takes_turns(self):
+        begun, args = [], types.SimpleNamespace(build="", samples=4, rounds=2)
+        real, giantvm.steps_of = giantvm.steps_of, lambda args: [[(s, lambda sides, turn, s=s: begun.append((turn, s)))
+                                                                 for s in "abc"]]
+        try:
+            giantvm.measure(args, giantvm.Sides(), [])
+        finally:
+            giantvm.steps_of = real
+        self.assertEqual([s for _, s in begun], list("abcbca"))
+
+    def test_what_fails_is_named_and_left_out(self):
+        calls, missing = [], []
+
+        def fails(sides, turn):
+            calls.append(turn)
+            raise measured.ToolError("it broke")
+
+        real, giantvm.steps_of = giantvm.steps_of, lambda args: [[("bad", fails)]]
+        try:
+            giantvm.measure(types.SimpleNamespace(rounds=3), giantvm.Sides(), missing)
+        finally:
+            giantvm.steps_of = real
+        self.assertEqual(calls, [0])
+        self.assertEqual(missing, ["bad, from round 1 on: it broke"])
+
+
+if __name__ == "__main__":
+    unittest.main()
