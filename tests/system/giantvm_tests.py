@@ -102,6 +102,24 @@ def refusals(build):
     return None if options.problem(of()) is None else f"{options.problem(of())}"
 
 
+def two_configurations(build):
+    """Both nodes say that they do not fit together, and end."""
+    texts = [of(nodes=2).config("RUN", "two", "pando0")] * 2
+    texts[1] = texts[1].replace("ram_mib: 64", "ram_mib: 65")
+    with tempfile.TemporaryDirectory(prefix="pando-giantvm-") as d:
+        nodes = []
+        for n, text in enumerate(texts):
+            path = os.path.join(d, f"c{n}.yaml")
+            with open(path, "w", encoding="ascii") as f:
+                f.write(text.replace("RUN", os.path.join(d, "run")))
+            nodes.append(subprocess.Popen([cl.find_program(build, of().dataplane), "--config", path, "--node", str(n)],
+                                          stderr=subprocess.PIPE, text=True))  # fmt: skip
+        said = [p.communicate(timeout=20)[1] for p in nodes]
+    if any(p.returncode == 0 for p in nodes) or not all("another configuration" in text for text in said):
+        return f"status {[p.returncode for p in nodes]}, they said {said}"
+    return None
+
+
 def start(c):
     c.start(cl.find_guest(c.build, c.o.guest))
     talks = lambda: c.ended() or any(p is c.vmm and p.tail for p in c.group.processes)
@@ -160,7 +178,9 @@ def death(build):
 
 def main():
     args = outcome.parser(__doc__).parse_args()
-    tests = {"giantvm/refusals": lambda: refusals(args.build), "giantvm/strangers": lambda: strangers(args.build),
+    tests = {"giantvm/refusals": lambda: refusals(args.build),
+             "giantvm/two-configurations": lambda: two_configurations(args.build),
+             "giantvm/strangers": lambda: strangers(args.build),
              "giantvm/death": lambda: death(args.build)}  # fmt: skip
     for guest, words, nodes, engine, fabric in GUESTS:
         tests[f"giantvm/{guest}-{nodes}-{engine}-{fabric}"] = (
