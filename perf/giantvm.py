@@ -5,7 +5,8 @@
 The baseline (perf/giantvm/README.md: what it copies, and that it is not GiantVM) runs in two programs: giantvm, whose
 receiver sleeps between polls as published, and giantvm_spin, whose receiver does not. Pando runs over af_packet and
 over AF_XDP. All of them use the same veth pair between two network namespaces (a bridge for more nodes), the baseline
-by TCP. Rounds are interleaved, and the order of the sides changes from round to round.
+by TCP; beside it, without a goal, shared memory and TCP over the loopback interface. Rounds are interleaved, and the
+order of the sides changes from round to round.
 
 What a guest sees: a page that the peer has modified is read and written; a page that 1, 2 or 3 others have read is
 written (2, 3 and 4 nodes); an interrupt one way; a page handed to and fro. And what two kernels send: increments of
@@ -33,7 +34,14 @@ SIDES = {
     "giantvm": ("giantvm", "af_packet"),
     "giantvm_spin": ("giantvm-spin", "af_packet"),
 }
+# On one machine without a link: not the same way for both, and so without a goal.
+LOOPBACK = {
+    "shm": ("pando", "shm"),
+    "giantvm_loopback": ("giantvm", "udp"),
+    "giantvm_spin_loopback": ("giantvm-spin", "udp"),
+}
 OURS, PUBLISHED, SPINNING = ("af_packet", "af_xdp"), "giantvm", "giantvm_spin"
+PAIRS = [(ours, theirs) for ours in OURS for theirs in (PUBLISHED, SPINNING)]
 # Runs of the guest pingpong: (nodes, command line, {mode it reports: what it is here}).
 LATENCIES = (
     (2, "mode=all", {"read": "read", "write": "write", "upgrade": "upgrade/1", "ipi": "ipi", "handover": "handover"}),
@@ -56,7 +64,7 @@ class Run:
     """One guest on one side: what it printed and what the dataplanes counted."""
 
     def __init__(self, build, side, guest, nodes, words):
-        engine, fabric = SIDES[side]
+        engine, fabric = (SIDES | LOOPBACK)[side]
         self.samples, self.khz, self.tail = {}, 0, []
         self.options = Options(engine=engine, fabric=fabric, nodes=nodes, vcpus=nodes, guest=guest, ram=64, check=False,
                                timeout=GUEST_SECONDS, cmdline=words)  # fmt: skip
@@ -144,16 +152,17 @@ class Sides:
         return out
 
     def ratios(self):
-        whats = [("ipi", self.p50, " (p50)"), ("ipi", self.p99, " (p99)"), ("handover", self.p50, " (p50)")]
-        whats += [(f"{k}_{u}", self.each, "") for k in KERNELS for u in ("messages", "bytes")]
+        p50, p99, local = " (p50)", " (p99)", [("shm", s) for s in LOOPBACK if s != "shm"]
+        whats = [("ipi", self.p50, p50, PAIRS), ("ipi", self.p99, p99, PAIRS), ("handover", self.p50, p50, PAIRS)]
+        whats += [(f"{k}_{u}", self.each, "", PAIRS) for k in KERNELS for u in ("messages", "bytes")]
+        whats += [(w, self.p50, p50, local) for w in LATENCIES[0][2].values()]
         out = []
-        for what, table, end in whats:
-            for ours in OURS:
-                for theirs in (PUBLISHED, SPINNING):
-                    found = self.paired(table, what, ours, theirs)
-                    if found:
-                        title = f"giantvm/{what}/{ours} : giantvm/{what}/{theirs}{end}"
-                        out.append(measured.compared(title, *found))
+        for what, table, end, pairs in whats:
+            for ours, theirs in pairs:
+                found = self.paired(table, what, ours, theirs)
+                if found:
+                    title = f"giantvm/{what}/{ours} : giantvm/{what}/{theirs}{end}"
+                    out.append(measured.compared(title, *found))
         return out
 
 
@@ -178,7 +187,7 @@ def steps_of(args):
 
         return f"{side}: {guest}", step
 
-    runs = [[latency(s, *run) for s in SIDES] for run in LATENCIES]
+    runs = [[latency(s, *run) for s in (SIDES | LOOPBACK if run is LATENCIES[0] else SIDES)] for run in LATENCIES]
     return runs + [[kernel(s, k) for s in SIDES] for k in KERNELS]
 
 
@@ -213,6 +222,8 @@ def remarks():
     return [
         "giantvm and giantvm_spin are a re-implementation of what is published of GiantVM's memory, and are not GiantVM: "
         "perf/giantvm/README.md says what is copied, what cannot be, and what is in its favour",
+        "shm against giantvm_loopback and giantvm_spin_loopback is not the same link: shared memory against TCP over the "
+        "loopback interface",
         "bytes are those behind the Ethernet header for Pando, and TCP's payload for the baseline; a kernel's messages and "
         "bytes include the guest's start, on every side: per operation means one of "
         + "; ".join(f"{k}: {ops} {what}" for k, (_, _, ops, what) in KERNELS.items()),

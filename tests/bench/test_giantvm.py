@@ -32,7 +32,8 @@ def filled(us):
 
 
 class SidesTest(unittest.TestCase):
-    US = {"af_packet": 30, "af_xdp": 40, "giantvm": 100, "giantvm_spin": 40}
+    US = {"af_packet": 30, "af_xdp": 40, "giantvm": 100, "giantvm_spin": 40, "shm": 10, "giantvm_loopback": 90,
+          "giantvm_spin_loopback": 30}
 
     def goal(self, name, goals):
         return next(g for g in goals if g["name"] == name)
@@ -69,7 +70,7 @@ class SidesTest(unittest.TestCase):
                            giantvm.remarks(), ratios=sides.ratios(), floor=[])
         row = next(r for r in out["results"] if r["name"] == "giantvm/read/af_packet")
         self.assertEqual((row["n"], row["max"]), (500, 300.0))
-        self.assertEqual(len(out["ratios"]), (3 + 4) * 4)
+        self.assertEqual(len(out["ratios"]), (3 + 4) * 4 + 5 * 2)
 
 
 class RunTest(unittest.TestCase):

@@ -104,17 +104,21 @@ def refusals(build):
 
 def two_configurations(build):
     """Both nodes say that they do not fit together, and end."""
-    texts = [of(nodes=2).config("RUN", "two", "pando0")] * 2
-    texts[1] = texts[1].replace("ram_mib: 64", "ram_mib: 65")
     with tempfile.TemporaryDirectory(prefix="pando-giantvm-") as d:
-        nodes = []
+        texts, nodes = [of(nodes=2).config(os.path.join(d, "run"), "two", "pando0")] * 2, []
+        texts[1] = texts[1].replace("ram_mib: 64", "ram_mib: 65")
         for n, text in enumerate(texts):
             path = os.path.join(d, f"c{n}.yaml")
             with open(path, "w", encoding="ascii") as f:
-                f.write(text.replace("RUN", os.path.join(d, "run")))
+                f.write(text)
             nodes.append(subprocess.Popen([cl.find_program(build, of().dataplane), "--config", path, "--node", str(n)],
                                           stderr=subprocess.PIPE, text=True))  # fmt: skip
-        said = [p.communicate(timeout=20)[1] for p in nodes]
+        ends = time.monotonic() + 20
+        while any(p.poll() is None for p in nodes) and time.monotonic() < ends:
+            time.sleep(0.02)
+        for p in nodes:
+            p.kill()  # no effect on one that has ended
+        said = [p.communicate()[1] for p in nodes]
     if any(p.returncode == 0 for p in nodes) or not all("another configuration" in text for text in said):
         return f"status {[p.returncode for p in nodes]}, they said {said}"
     return None
