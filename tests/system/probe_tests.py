@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import cluster as cl
 import outcome
@@ -23,7 +24,6 @@ LISTS = {"dataplane/engine/probes.h": ("pando", ("pando-dataplane",)),
          "hypervisor-glue/vkvm/probes.h": ("pando_kvm", ("libpando-kvm.so", "pando-vcpud"))}
 ARGUMENTS_MAX = 6  # bpftrace's, on x86-64
 ATTACH_SECONDS = 60
-ATTACHED = re.compile(r'"attached_probes"')
 
 
 def read(path):
@@ -43,7 +43,8 @@ def probe_list(path):
 
 def notes(program):
     """[(provider, name, address, number of arguments)] of an ELF file."""
-    found = re.findall(r"Provider: (\S+)\s+Name: (\S+)\s+Location: (0x\w+),.*?\n\s+Arguments:(.*)", run("readelf", "-n", program))
+    pattern = r"Provider: (\S+)\s+Name: (\S+)\s+Location: (0x\w+),.*?\n\s+Arguments:(.*)"
+    found = re.findall(pattern, run("readelf", "-n", program))
     return [(provider, name, int(at, 16), len(args.split())) for provider, name, at, args in found]
 
 
@@ -90,7 +91,8 @@ def documented(_build):
 
 
 def instruction_at(program, address):
-    text = run("objdump", "-d", "--no-show-raw-insn", f"--start-address={address}", f"--stop-address={address + 8}", program)
+    text = run("objdump", "-d", "--no-show-raw-insn", f"--start-address={address}", f"--stop-address={address + 8}",
+               program)
     return next(line.split("\t")[1].strip() for line in text.splitlines() if re.match(r"\s+[0-9a-f]+:\t", line))
 
 
@@ -139,10 +141,14 @@ def cost(build):
     return None, "1 and 2 instructions more than without"
 
 
+def kinds():
+    """{number: name} of messages."""
+    return {int(n, 16): name for n, name in re.findall(r'X\((0x\w+), \w+, "(\w+)"', read("dataplane/wire/wire.h"))}
+
+
 def scripts(_build):
     """Scripts use probes that there are, arguments that these have, and the numbers of our lists."""
     probes = probe_list("dataplane/engine/probes.h")
-    kinds = {int(n, 16): name for n, name in re.findall(r'X\((0x\w+), \w+, "(\w+)"', read("dataplane/wire/wire.h"))}
     files = sorted(f for f in os.listdir(SCRIPTS) if f.endswith(".bt"))
     if len(files) < 3:
         return f"only {files} in perf/bpftrace"
@@ -155,14 +161,14 @@ def scripts(_build):
             if most >= probes[name][0]:
                 return f"{file}: {name} has {probes[name][0]} arguments, and arg{most} is used"
         for number, word in re.findall(r"^/arg2 == (\d+)/ // (\w+)", text, re.M):
-            if kinds.get(int(number)) != word:
-                return f"{file}: kind {number} is {kinds.get(int(number))}, not {word}"
+            if kinds().get(int(number)) != word:
+                return f"{file}: kind {number} is {kinds().get(int(number))}, not {word}"
         names = {int(n): word for n, word in re.findall(r'@name\[(\d+)\] = "(\w+)"', text)}
-        if names and names != kinds:
-            return f"{file}: kinds are not those of wire.h: {set(names.items()) ^ set(kinds.items())}"
+        if names and names != kinds():
+            return f"{file}: kinds are not those of wire.h: {set(names.items()) ^ set(kinds().items())}"
     want = re.search(r"enum coh_fault_kind \{ (.*?), COH_FAULT_KINDS", read("dataplane/coherence/coherence.h")).group(1)
-    said = re.findall(r'"(\w+)"', read("perf/bpftrace/faults.bt").split("$kind =")[1].split(";")[0])
-    if [w.lower().removeprefix("coh_fault_") for w in want.split(", ")] != said:
+    said = re.findall(r'@kind\[(\d)\] = "(\w+)"', read("perf/bpftrace/faults.bt"))
+    if [(str(n), w.lower().removeprefix("coh_fault_")) for n, w in enumerate(want.split(", "))] != said:
         return f"faults.bt: kinds of faults are {want}"
     return None
 
@@ -170,27 +176,53 @@ def scripts(_build):
 # ---- on a running cluster ------------------------------------------------------------------------
 
 
+def unique(pairs):
+    """A table; bpftrace has been seen to print one key several times."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise cl.SetupError(f"a key is there twice: {sorted(k for k, _ in pairs)[:8]}")
+    return table
+
+
 class Tracer:
     """A script under way; what it printed, as {map: {key: count}}."""
 
-    def __init__(self, script, program):
-        words = ["bpftrace", "-f", "json", os.path.join(SCRIPTS, script), program]
+    def __init__(self, script, sites, *words):
+        """sites: in how many places its probes are."""
+        words = ["bpftrace", "-f", "json", *words]
         env = dict(os.environ, BPFTRACE_MAP_KEYS_MAX="65536")
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-        self.script, self.lines, self.errors, self.ready = script, [], [], threading.Event()
+        self.script, self.sites, self.lines, self.errors = script, sites, [], []
         self.threads = [threading.Thread(target=self.read_out), threading.Thread(target=self.read_errors)]
         for t in self.threads:
             t.start()
 
     def read_out(self):
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if ATTACHED.search(line):
-                self.ready.set()
-        self.ready.set()
+        self.lines.extend(self.process.stdout)
 
     def read_errors(self):
         self.errors.extend(self.process.stderr)
+
+    def attached(self):
+        """How many descriptors it has of probes (and of its own buffers)."""
+        count, folder = 0, f"/proc/{self.process.pid}/fd"
+        for fd in os.listdir(folder):
+            try:
+                count += "perf_event" in os.readlink(os.path.join(folder, fd))
+            except OSError:
+                pass
+        return count
+
+    def wait_attached(self, sites):
+        """It says that it attaches before it does: waits until it has, and no more come. False: it does not."""
+        deadline, before = time.monotonic() + ATTACH_SECONDS, -1
+        while time.monotonic() < deadline and self.process.poll() is None:
+            now = self.attached()
+            if now == before and now >= sites + os.cpu_count():
+                return True
+            before = now
+            time.sleep(0.5)
+        return False
 
     def end(self):
         self.process.send_signal(signal.SIGINT)
@@ -206,7 +238,7 @@ class Tracer:
         for line in self.lines:
             if not line.startswith("{"):
                 continue
-            said = json.loads(line)
+            said = json.loads(line, object_pairs_hook=unique)
             if said["type"] not in ("map", "hist"):
                 continue
             for name, table in said["data"].items():
@@ -240,49 +272,70 @@ def add(counts, wanted):
     return {k: v for k, v in sums.items() if v}
 
 
+def nearly(what, said, counted):
+    """What a script prints and clears every few seconds: what comes in between is lost."""
+    for key in set(said) | {k for k, v in counted.items() if v}:
+        a, b = said.get(key, 0), counted.get(key, 0)
+        if a > b or a < b - 5 - b // 20:
+            return f"{what}: {key}: {a} by the script, {b} by the dataplane"
+    return None if said else f"{what}: nothing happened"
+
+
 def compare(what, said, counted):
     counted = {k: v for k, v in counted.items() if v}
     if said != counted:
-        off = {k: (said.get(k, 0), counted.get(k, 0)) for k in set(said) | set(counted) if said.get(k) != counted.get(k)}
+        keys = {k for k in set(said) | set(counted) if said.get(k) != counted.get(k)}
+        off = {k: (said.get(k, 0), counted.get(k, 0)) for k in keys}
         return f"{what}: (script, dataplane) {off}"
     return None if said else f"{what}: nothing happened"
 
 
 def judge(faults, pages, messages, summaries):
     """What is wrong, or None."""
-    kinds = ("read", "write", "upgrade", "spurious")
-    own = {(str(s["node"]), k): s["faults"][k]["n"] for s in summaries for k in kinds}
+    own = {(str(s["node"]), k): s["faults"][k]["n"] for s in summaries for k in summary.KINDS}
     wrong = compare("faults", add(faults["@took_us"], lambda k: (k[0], k[1])), own)
     by_kind = lambda way: {(str(s["node"]), k): m[way] for s in summaries for k, m in s["messages"].items()}
     ours = set(summaries[0]["messages"])
     for name, way in ("@sent", "tx"), ("@received", "rx"):
         said = add(messages[name], lambda k: (k[0], k[2]) if k[2] in ours else None)
-        wrong = wrong or compare(name, said, by_kind(way))
+        wrong = wrong or nearly(name, said, by_kind(way))
     said = add(messages["@waited_us"], lambda k: (k[0], k[1]) if k[1] in ours else None)
     wrong = wrong or compare("@waited_us", said, by_kind("rx"))
     moved = add(pages["@moves"], lambda k: (k[1], "inv_ack" if k[3] == "dropped" else "data"))
-    return wrong or compare("pages", moved, {k: v for k, v in by_kind("tx").items() if k[1] in ("data", "inv_ack")})
+    return wrong or nearly("pages", moved, {k: v for k, v in by_kind("tx").items() if k[1] in ("data", "inv_ack")})
 
 
-def live(build):
-    """The three scripts at once beside one cluster."""
+def traced(build, o, start):
+    """(what is wrong or None, the tracers, the run's result) of a cluster beside the tracers that start() gives."""
     list(programs(build))
     if (reason := why_not()) is not None:
         raise outcome.Skipped(reason)
-    program = cl.find_program(build, "pando-dataplane")
-    tracers = [Tracer(script, program) for script in ("faults.bt", "pages.bt", "messages.bt")]
+    tracers = start()
     try:
         for t in tracers:
-            if not t.ready.wait(ATTACH_SECONDS) or t.process.poll() is not None:
-                return f"{t.script} does not start: {' '.join(t.errors)[-300:].strip()}"
-        o = Options(nodes=2, vcpus=2, ram=64, guest="churn", cmdline="wait_s=60 handoffs=300 fair_ms=0", timeout=60)
+            if not t.wait_attached(t.sites):
+                return f"{t.script} does not start: {' '.join(t.errors)[-300:].strip()}", tracers, None
         with cl.Cluster(o, build) as c:
             result = c.run()
     finally:
         for t in tracers:
             t.end()
-    if not result.passed:
-        return f"{result.died or 'the guest failed'}; again: {o.command()}"
+    wrong = None if result.passed else f"{result.died or 'the guest failed'}; again: {o.command()}"
+    return wrong, tracers, result
+
+
+def live(build):
+    """The three scripts at once beside one cluster."""
+    o = Options(nodes=2, vcpus=2, ram=64, guest="churn", cmdline="wait_s=60 handoffs=300 fair_ms=0", timeout=60)
+    program = cl.find_program(build, "pando-dataplane")
+    places = [name for _, name, _, _ in notes(program)]
+    sites = lambda script: sum(places.count(name) for name in re.findall(r"^usdt:\$1:pando:(\w+)",
+                                                                          read(f"perf/bpftrace/{script}"), re.M))
+    start = lambda: [Tracer(script, sites(script), os.path.join(SCRIPTS, script), program)
+                     for script in ("faults.bt", "pages.bt", "messages.bt")]
+    wrong, tracers, result = traced(build, o, start)
+    if wrong:
+        return wrong
     said = [t.counts() for t in tracers]
     for t, maps, names in zip(tracers, said, (("@took_us",), ("@moves",), ("@sent", "@received", "@waited_us"))):
         if not set(names) <= set(maps):
@@ -291,8 +344,55 @@ def live(build):
     return judge(*said, result.summaries), f"{faults} write faults"
 
 
+def every(build):
+    """Every probe, counted, beside a guest over two nodes."""
+    o = Options(nodes=2, vcpus=2, ram=64, guest="pingpong", cmdline="n=50", timeout=60)
+    text, sites = "", 0
+    for probes, provider, program, found in programs(build):
+        target, sites = cl.find_program(build, program), sites + len(found)
+        for name in probes:
+            key = f'"{program}"' if provider != "pando" else "arg0, arg2" if name.startswith("message_") else "arg0"
+            text += f"usdt:{target}:{provider}:{name} {{ @{name}[{key}] = count(); }}\n"
+    wrong, tracers, result = traced(build, o, lambda: [Tracer("every probe", sites, "-e", text)])
+    return (wrong or judge_every(tracers[0].counts(), result.summaries)), f"{len(text.splitlines())} probes"
+
+
+def judge_every(said, summaries):
+    """What is wrong, or None."""
+    got = lambda name: {k: n for k, n in said.get("@" + name, {}).items() if n}
+    own = lambda *path: {str(s["node"]): n for s in summaries if (n := summary.get(s, *path))}
+    for name, counted in (
+        ("fault_read", own("loop", "uffd_messages")),
+        ("frame_sent", own("port", "tx_frames")),
+        ("zap_requested", own("loop", "unmap_pages")),
+        ("zap_done", own("loop", "unmap_pages")),
+        ("irq_posted", own("rings", "irqs")),
+        ("sleep", own("loop", "sleeps")),
+        ("wake", own("loop", "sleeps")),
+        ("peer_up", {"0": 1, "1": 1}),
+    ):
+        if got(name) != counted:
+            return f"{name}: {got(name)} by the probe, {counted} by the dataplane"
+    for name, way in ("message_sent", "tx"), ("message_received", "rx"):
+        ours = {f"{s['node']},{number}": s["messages"][kind][way] for s in summaries
+                for number, kind in kinds().items() if kind in s["messages"]}
+        seen = {key: n for key, n in got(name).items() if key in ours}
+        if seen != {key: n for key, n in ours.items() if n}:
+            return f"{name}: {seen} by the probe, {ours} by the dataplane"
+    if set(got("frame_received")) != {"0", "1"}:
+        return f"frames of a node were not seen: {got('frame_received')}"
+    exits, answers = got("io_exit").get("1", 0), got("io_done").get("1", 0)
+    if exits == 0 or not 0 <= answers - exits <= 1:  # a run is asked for before the first exit, and none after the last
+        return f"io_exit {exits}, io_done {answers} of the vCPU on node 1"
+    for program in LISTS["hypervisor-glue/vkvm/probes.h"][1]:
+        enters, leaves, injected = (got(f"vcpu_{what}").get(program, 0) for what in ("enter", "exit", "inject"))
+        if enters == 0 or not 0 <= enters - leaves <= 1 or injected == 0:
+            return f"{program}: vcpu_enter {enters}, vcpu_exit {leaves}, vcpu_inject {injected}"
+    return None
+
+
 TESTS = [("listed", listed), ("documented", documented), ("scripts", scripts), ("nops", nops), ("cost", cost),
-         ("live", live)]
+         ("live", live), ("every", every)]
 
 
 def main():
