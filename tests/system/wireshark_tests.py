@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The Wireshark dissector (perf/wireshark) in tshark: what it says of frames is what our own code says of them.
+"""The Wireshark dissector (perf/wireshark) in tshark: what it says of frames is what our own code says of them. And the
+bench that counts bytes on the wire.
 
 PANDO_GOLDEN_WRITE=1 writes the golden text anew: read what came out before it is committed."""
+import json
 import os
 import random
 import shutil
@@ -163,23 +165,44 @@ def hostile(cut):
     return test
 
 
+def bench(build, _space):
+    """./dev bench capture: what it writes down is all that was sent (it looks itself), and adds up to frames."""
+    if os.geteuid() != 0 or not os.path.exists("/dev/kvm"):
+        raise outcome.Skipped("needs root and /dev/kvm")
+    words = [sys.executable, os.path.join(ROOT, "perf/capture.py"), "--build", build, "--json", "--quick",
+             "--samples", "20"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=150)
+    if done.returncode != 0:
+        return f"ended with {done.returncode}: {(done.stdout + done.stderr)[-400:]}"
+    said = json.loads(done.stdout.splitlines()[-1])
+    rows = {r["name"]: r for r in said["results"]}
+    if not 128 <= rows["capture/inv_and_inv_ack"]["p50"] <= 192 or not said["goals"]:
+        return f"two frames of at least 64 bytes are {rows['capture/inv_and_inv_ack']}"
+    page, rest = rows["capture/read/9000"]["p50"], rows["capture/read_without_page/9000"]["p50"]
+    return None if page - rest == 4096 and rest >= 128 else f"a read takes {page} bytes, {rest} without its page"
+
+
 TESTS = [("golden", golden), ("whole", random_frames("whole")), ("damaged", random_frames("damaged")),
          ("preferences", preferences), ("cut", hostile(True)), ("garbled", hostile(False))]
+# Needs no tshark.
+OTHERS = [("bench", bench)]
 
 
 def main():
     args = outcome.parser(__doc__).parse_args()
 
-    def in_space(test):
+    def in_space(test, with_tshark=True):
         def run():
-            if shutil.which("tshark") is None:
+            if with_tshark and shutil.which("tshark") is None:
                 raise outcome.Skipped("tshark is not installed: ./dev setup look")
             with tempfile.TemporaryDirectory() as space:
                 return test(args.build, space)
 
         return run
 
-    return outcome.status([outcome.run(args.tally, f"trace/dissector/{name}", in_space(test)) for name, test in TESTS])
+    results = [outcome.run(args.tally, f"trace/dissector/{name}", in_space(test)) for name, test in TESTS]
+    results += [outcome.run(args.tally, f"trace/capture/{name}", in_space(test, False)) for name, test in OTHERS]
+    return outcome.status(results)
 
 
 if __name__ == "__main__":
