@@ -3,7 +3,8 @@
 """What a remote fault costs on the wire, by capture: bytes of each message's frame and of whole transactions.
 
 Bare-metal guests over nodes that are joined by af_packet and veth; every frame is written down where it arrives. Bytes
-are Ethernet's: from the destination address to the FCS, so at least 64; preamble and gap (20 more) are not in it. A transaction's are those of all its messages' frames. Acknowledgements of the transport that found no frame to ride on
+are Ethernet's: from the destination address to the FCS, so at least 64; preamble and gap (20 more) are not in it. A
+transaction's are those of all its messages' frames. Acknowledgements of the transport that found no frame to ride on
 belong to no transaction, and are counted apart.
 """
 import argparse
