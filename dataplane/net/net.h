@@ -7,6 +7,7 @@
  *   options.c  their command lines
  *   session.c  configuration -> fabric -> endpoint; what happened meanwhile in words
  *   probe.c    the messages between them
+ *   bench_ask.c  the questions of bench rtt
  *   ping.c, echo.c, bench_rtt.c, bench_stream.c, report.c
  *
  * The far end of ping and bench is pando echo. Where there is a dataplane instead, it keeps to its
@@ -29,7 +30,8 @@ enum {
     NET_LINGER_MS = 300,
     NET_SIZES_MAX = 16,
     NET_PAGE = 4096,
-    NET_CANNOT = 2, /* exit status: nothing was asked, for a reason on this side */
+    NET_RATE_MAX = 1000000, /* questions a second of an open loop */
+    NET_CANNOT = 2,         /* exit status: nothing was asked, for a reason on this side */
 };
 
 /* ---- command lines --------------------------------------------------------------------------- */
@@ -61,6 +63,7 @@ struct session {
     uint8_t self, far;
     uint64_t look_at; /* when the port is looked at next */
     uint64_t refused; /* nodes that do not fit: said */
+    uint32_t seq;     /* of bench's last question */
 };
 
 /* Loads the configuration, opens fabric and endpoint. spin_ns: endpoint_config, or 0: as poll.mode
@@ -109,11 +112,30 @@ void probe_pack(const struct probe *p, uint8_t *buf);
 /* False: not one of ours. */
 bool probe_unpack(const struct endpoint_message *m, struct probe *ret_probe);
 
+/* ---- questions of bench rtt ------------------------------------------------------------------ */
+
+struct bench_shape {
+    uint32_t bytes, reply; /* of question and answer: PROBE_MIN.. what cls takes */
+    uint8_t cls;           /* of both */
+    struct hist rtt;       /* ns; in an open loop from when the question was due */
+    uint64_t unanswered;   /* within a second: not in rtt */
+    uint64_t ns;           /* how long it took, without warming up */
+};
+
+/* Both warm up with questions that are not counted, then ask for length_ns. 0; as session_receive,
+ * with what was measured until then. */
+int bench_closed(struct session *s, struct bench_shape *of, uint64_t length_ns);
+/* rate questions a second (1..NET_RATE_MAX), each due at a time that is fixed before, whatever
+ * became of those before it: one that could not leave in time, or waits behind a stall, counts as
+ * that late. */
+int bench_open_loop(struct session *s, struct bench_shape *of, uint64_t length_ns, uint64_t rate);
+
 /* ---- reports --------------------------------------------------------------------------------- */
 
 uint64_t net_cpu_ns(void); /* of this process, user and system */
 double net_us(uint64_t ns);
-/* {"n", "p50_us", "p99_us", "max_us"} */
+/* {"n", "p50_us", "p99_us", "p999_us", "max_us", "buckets": [[largest ns, n], ...]}: the used ones,
+ * of base/hist.h, so that whoever adds up several runs needs no percentile of theirs. */
 json_t *net_hist(const struct hist *h);
 /* What both ends are, and what the transport did towards far; for the JSON of who has a far end. */
 json_t *net_head(const struct session *s, const char *what);

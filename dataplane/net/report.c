@@ -20,9 +20,15 @@ double net_us(uint64_t ns)
 
 json_t *net_hist(const struct hist *h)
 {
-    return json_pack("{s:I, s:f, s:f, s:f}", "n", (json_int_t)h->count, "p50_us",
+    json_t *buckets = json_array();
+    for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+        if (h->bucket[i] != 0)
+            json_array_append_new(
+                buckets, json_pack("[I, I]", (json_int_t)hist_upper(i), (json_int_t)h->bucket[i]));
+    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:o}", "n", (json_int_t)h->count, "p50_us",
                      net_us(hist_quantile(h, 500)), "p99_us", net_us(hist_quantile(h, 990)),
-                     "max_us", net_us(h->max));
+                     "p999_us", net_us(hist_quantile(h, 999)), "max_us", net_us(h->max), "buckets",
+                     buckets);
 }
 
 static uint64_t sum(const uint64_t of[WIRE_CLASSES])
@@ -48,8 +54,7 @@ json_t *net_head(const struct session *s, const char *what)
 
 bool net_print(json_t *report)
 {
-    char *text =
-        report != NULL ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
+    char *text = report != NULL ? json_dumps(report, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     bool done = text != NULL && printf("%s\n", text) > 0 && fflush(stdout) == 0;
     if (!done)
         fprintf(stderr, "pando: the results could not be written\n");

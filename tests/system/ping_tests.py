@@ -21,6 +21,7 @@ from options import ON_THE_WIRE, Options
 FABRICS = ("shm", "memif", "af_packet", "af_xdp", "udp")
 START_SECONDS, COMMAND_SECONDS = 10, 40
 PINGS = 4
+RATE = 1000  # messages a second of an open loop
 SIZES = (8, 20, 21, 62, 63, 1400, 16384)  # ends of a frame, of the urgent class, of a segment, of messages
 
 
@@ -89,6 +90,13 @@ def ping(lab):
     return None if good else f"ping: {r}"
 
 
+def whole(shape):
+    """Whether its histogram has all samples, and the percentiles are of it."""
+    tops = [top for top, _ in shape["buckets"]]
+    return 0 < shape["n"] == sum(n for _, n in shape["buckets"]) and tops == sorted(set(tops)) and \
+        tops[0] <= 1000 * shape["p50_us"] + 1 and shape["p50_us"] <= shape["p99_us"] <= shape["p999_us"] <= shape["max_us"]
+
+
 def works(fabric, lab):
     """Questions, messages of all sizes, pages; from either side; after kill -9 again."""
     lab.setup(fabric)
@@ -98,8 +106,14 @@ def works(fabric, lab):
         return wrong
     lab.again()
     r = lab.json("bench rtt", 0, 1, "--seconds", 0.05, "--sizes", ",".join(map(str, SIZES)))
-    if r["status"] or [s["bytes"] for s in r["sizes"]] != [*SIZES, 64] or any(s["unanswered"] or not s["n"] for s in r["sizes"]):
+    if r["status"] or [s["bytes"] for s in r["sizes"]] != [*SIZES, 64] or any(s["unanswered"] or not whole(s) for s in r["sizes"]):
         return f"bench rtt: {r}"
+    lab.again()
+    r = lab.json("bench rtt", 0, 1, "--seconds", 0.1, "--sizes", "8,62", "--classes", "3,0,2,1", "--rate", RATE)
+    shapes = [(s["class"], s["bytes"]) for s in r.get("sizes", [])]
+    want = [(c, n) for c in ("bulk", "urgent", "data", "request") for n in (8, 62)] + [("data", 64)]
+    if r["status"] or shapes != want or any(s["unanswered"] or not whole(s) or s["n"] != RATE // 10 for s in r["sizes"]):
+        return f"bench rtt --classes --rate: {r}"
     lab.again()
     r = lab.json("bench stream", 0, 1, "--seconds", 0.3)
     if r["status"] or r["pages"] < 100 or not r["far_cpu_seconds"] > 0:
@@ -116,6 +130,25 @@ def lossy(lab):
     r = lab.json("bench rtt", 0, 1, "--seconds", 0.3, "--sizes", "20,9000")
     if r["status"] or r["transport"]["sent_again"] == 0 or any(s["unanswered"] or not s["n"] for s in r["sizes"]):
         return f"bench rtt: {r}"
+    return lab.ended()
+
+
+def late(lab):
+    """At a rate, all that was due while the far end stood still is late, not one message."""
+    lab.setup("shm")
+    echo = lab.echo()
+    p = subprocess.Popen(lab.argv("bench rtt", 0, 1, "--seconds", 2, "--sizes", "20", "--rate", RATE, "--json"),
+                         stdout=subprocess.PIPE, text=True)
+    lab.group.wait_until(lambda: any("node 0 (n0) is here" in line for line in lab.lines), time.monotonic() + START_SECONDS)
+    lab.group.wait_until(lambda: False, time.monotonic() + 0.7)
+    echo.send(signal.SIGSTOP)
+    lab.group.wait_until(lambda: False, time.monotonic() + 0.4)
+    echo.send(signal.SIGCONT)
+    out, _ = p.communicate(timeout=COMMAND_SECONDS)
+    shape = json.loads(out)["sizes"][0] if out else {"buckets": [], "unanswered": -1}
+    behind = sum(n for top, n in shape["buckets"] if top > 50e6)
+    if p.returncode or shape["unanswered"] or shape["n"] != 2 * RATE or behind < RATE // 10:
+        return f"bench rtt --rate: {p.returncode}, {behind} late: {shape}"
     return lab.ended()
 
 
@@ -323,6 +356,10 @@ def usage(lab):
         (["bench", "rtt", "--config", config, "-n", "0", "1", "--sizes", "7"], 2, "--sizes: '7': a number of 8..16384"),
         (["bench", "rtt", "--config", config, "-n", "0", "1", "--sizes", "8,,9"], 2, "--sizes: ''"),
         (["bench", "rtt", "--config", config, "-n", "0", "1", "--sizes", ",".join(["8"] * 17)], 2, "at most 16"),
+        (["bench", "rtt", "--config", config, "-n", "0", "1", "--classes", "4"], 2, "--classes: '4': a number of 0..3"),
+        (["bench", "rtt", "--config", config, "-n", "0", "1", "--classes", "1,1"], 2, "--classes: 1 is there twice"),
+        (["bench", "rtt", "--config", config, "-n", "0", "1", "--classes", "0"], 2, "at most 62 bytes, and --sizes has 64"),
+        (["bench", "rtt", "--config", config, "-n", "0", "1", "--rate", "0"], 2, "--rate: '0': a number of 1..1000000"),
         (["bench", "stream", "--config", config, "-n", "0", "1", "--seconds", "1e9"], 2, "--seconds: '1e9'"),
         (["bench", "stream", "--config", config, "-n", "0", "1", "--colour"], 2, "--colour"),
     ):
@@ -333,7 +370,7 @@ def usage(lab):
 
 
 CASES = {f.__name__: f for f in (
-    lossy, stands_still, nobody, goes_away, dataplane_there, beside_dataplanes, taken, claims, other_configuration,
+    lossy, late, stands_still, nobody, goes_away, dataplane_there, beside_dataplanes, taken, claims, other_configuration,
     nowhere_to_write, ended_early, fabric_dies, usage)}
 CASES |= {f"works/{f}": functools.partial(works, f) for f in FABRICS}
 
