@@ -44,6 +44,10 @@ GUESTS = {
     "outsb": ("blocks=1", 64),
     "mmio": ("iters=100 msis=20", 64),
     "pingpong": ("n=50", 64),
+    "storm": ("n=20 blocks=1", 64),
+    "faultrate": ("size=8 ms=200", 64),
+    "join": ("rows=8192 probes=8192", 64),
+    "stencil": ("n=96 sweeps=5", 64),
     "litmus": ("iters=2000", 64),
     "triplefault": ("", 64),
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A parallel matrix product, verified by two other methods: every element again as integers with
- * another loop order by another CPU, and A(Bx) = Cx for random vectors x. */
+ * another loop order by another CPU, and A(Bx) = Cx for random vectors x. With reps= the product is
+ * added to C so many times, and verified when all have been. */
 #include "lib.h"
 
 const char guest_name[] = "matrix";
@@ -9,8 +10,9 @@ const char guest_name[] = "matrix";
 
 static double *a, *b, *c;
 static unsigned n;
+static uint64_t reps;
 
-/* Small integers: all sums are exact in a double (below 2^53). */
+/* Small integers: all sums are exact in a double (below 2^53, at most n * 999^2 * reps). */
 static unsigned element(unsigned which, unsigned i, unsigned j)
 {
     return (unsigned)(mix64((uint64_t)which << 40 | (uint64_t)i << 20 | j) % 1000);
@@ -22,20 +24,17 @@ static void fill(unsigned cpu)
         for (unsigned j = 0; j < n; j++) {
             a[i * n + j] = element(1, i, j);
             b[i * n + j] = element(2, i, j);
-            c[i * n + j] = -1;
+            c[i * n + j] = 0;
         }
 }
 
 /* Rows in turn: neighbouring rows, often in one page, are written by different CPUs. */
 static void multiply(unsigned cpu)
 {
-    for (unsigned i = cpu; i < n; i += ncpus) {
-        for (unsigned j = 0; j < n; j++)
-            c[i * n + j] = 0;
+    for (unsigned i = cpu; i < n; i += ncpus)
         for (unsigned k = 0; k < n; k++)
             for (unsigned j = 0; j < n; j++)
                 c[i * n + j] += a[i * n + k] * b[k * n + j];
-    }
 }
 
 static void verify_elements(unsigned cpu)
@@ -48,6 +47,7 @@ static void verify_elements(unsigned cpu)
 
             for (unsigned k = 0; k < n; k++)
                 sum += (uint64_t)element(1, i, k) * (uint64_t)b[k * n + j];
+            sum *= reps;
             CHECK((uint64_t)c[i * n + j] == sum, "element %u,%u is %lu, not %lu", i, j,
                   (uint64_t)c[i * n + j], sum);
         }
@@ -68,7 +68,7 @@ static void verify_vector(unsigned cpu)
         uint64_t left = 0, right = 0;
 
         for (unsigned j = 0; j < n; j++) {
-            left += element(1, i, j) * bx[cpu][j];
+            left += reps * element(1, i, j) * bx[cpu][j];
             right += (uint64_t)c[i * n + j] * x[cpu][j];
         }
         CHECK(left == right, "row %u: A(Bx) is not Cx", i);
@@ -79,7 +79,9 @@ void guest_main(unsigned cpu)
 {
     if (cpu == 0) {
         n = (unsigned)cmdline_u64("n", 160);
+        reps = cmdline_u64("reps", 1);
         CHECK(n >= 1 && n <= MAX_N, "n is 1 to %u", MAX_N);
+        CHECK(reps >= 1 && reps <= 1000, "reps is 1 to 1000");
         a = arena((uint64_t)n * n * sizeof(double));
         b = arena((uint64_t)n * n * sizeof(double));
         c = arena((uint64_t)n * n * sizeof(double));
@@ -87,8 +89,15 @@ void guest_main(unsigned cpu)
     barrier();
     fill(cpu);
     barrier();
-    multiply(cpu);
-    barrier();
+    for (uint64_t rep = 0; rep < reps; rep++) {
+        uint64_t start = rdtsc();
+
+        multiply(cpu);
+        barrier();
+        if (cpu == 0)
+            print_kernel(rep, (uint64_t)n * n * n, rdtsc() - start);
+        barrier();
+    }
     if (cpu == 0 && cmdline_has("break"))
         c[n * n - 1] += 1;
     barrier();

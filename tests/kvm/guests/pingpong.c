@@ -4,26 +4,36 @@
  * mode=handover  two CPUs pass one page to and fro by writing it; a sample is half a round trip
  * mode=read      a page that the peer just modified is read
  * mode=write     a page that the peer just modified is written
- * mode=upgrade   a page that this CPU and sharers=K others have read is written
+ * mode=upgrade   a page that this CPU and sharers=K others have read is written; they read pages=P
+ *                (1..64) at an order, which are written one after the other
  * mode=ipi       an interrupt to the peer and back; a sample is half a round trip
+ * mode=pio       the peer reads (pio_in) and writes (pio_out) a port of the VMM's
+ * mode=mmio      the peer reads (mmio_read) and writes (mmio_write) a register of the VMM's
  * mode=all       (default) all of them. n=samples (raw=1 prints every one; raw=2 as they came, with
  * the TSC at its end), peer=CPU (default the last), gap_us=pause before each sample of read, write
- * and upgrade; break=1 makes the peer's value wrong once
+ * and upgrade; halt=1: who waits for an order halts, so that vCPUs beyond the host's cores take no
+ * time of those that are measured; break=1 makes the peer's value wrong once
  *
- * CPU 0 measures. Before each sample the peers bring the page into the wanted state; they are told
- * by, and answer on, other pages than the one measured. Every value that moves is checked.
+ * CPU 0 measures, but for pio and mmio. Before each sample the peers bring the page into the wanted
+ * state; they are told by, and answer on, other pages than the one measured. Every value that moves
+ * is checked.
  */
 #include "lib.h"
 
 const char guest_name[] = "pingpong";
 bool naps_allowed = false;
 
-#define MAX_SAMPLES 100000u
-#define V_PING      0x90u
-#define V_PONG      0x91u
-#define V_STOP      0x92u
+#define MAX_SAMPLES   100000u
+#define V_PING        0x90u
+#define V_PONG        0x91u
+#define V_STOP        0x92u
+#define V_ORDER       0x93u
+#define BATCH_MAX     64u
+#define PORT_SCRATCH  (PORT_CONSOLE + 7)
+#define REG_PEER(cpu) ((volatile uint64_t *)(uintptr_t)(TESTDEV + 0x100u + 8 * (cpu)))
 
-enum command { CMD_HANDOVER = 1, CMD_WRITE_IT, CMD_READ_IT, CMD_IPI, CMD_STOP };
+enum command { CMD_HANDOVER = 1, CMD_WRITE_IT, CMD_READ_IT, CMD_IPI, CMD_IO, CMD_STOP };
+enum io { PIO_IN, PIO_OUT, MMIO_READ, MMIO_WRITE };
 
 struct order {
     uint64_t serial; /* written last by CPU 0 */
@@ -31,12 +41,13 @@ struct order {
 } PAGE_ALIGNED;
 
 static struct order orders[MAX_CPUS];
-static uint64_t done[MAX_CPUS][512] PAGE_ALIGNED; /* serial of the last order carried out */
-static volatile uint64_t page[512] PAGE_ALIGNED;  /* the page that is measured */
-static uint64_t *samples, *ends, max_samples;     /* ends: TSC, with raw=2 */
+static uint64_t done[MAX_CPUS][512] PAGE_ALIGNED;      /* serial of the last order carried out */
+static volatile uint64_t page[512] PAGE_ALIGNED;       /* the page that is measured */
+static volatile uint64_t (*batch)[PAGE / 8];           /* those that are upgraded */
+static uint64_t *samples, *ends, max_samples, batched; /* ends: TSC, with raw=2 */
 static unsigned peer;
 static unsigned sharers;
-static bool broken;
+static bool broken, halting;
 
 /* CPU 0 writes it at each sample; the others read their neighbours in .bss all the time. */
 static struct {
@@ -57,7 +68,24 @@ static uint64_t give_order(unsigned c, enum command command, uint64_t value)
     orders[c].command = command;
     orders[c].value = value;
     __atomic_store_n(&orders[c].serial, serial, __ATOMIC_RELEASE);
+    if (halting)
+        ipi_send(c, V_ORDER);
     return serial;
+}
+
+/* At the CPU that is ordered. */
+static void wait_for_order(unsigned cpu, uint64_t serial)
+{
+    const struct order *o = &orders[cpu];
+
+    while (halting) {
+        uint64_t wakes = irq_count(cpu, V_ORDER);
+
+        if (__atomic_load_n(&o->serial, __ATOMIC_ACQUIRE) == serial)
+            return;
+        system_call((uintptr_t)&this_cpu()->counts[V_ORDER], wakes, SYS_HALT_UNLESS);
+    }
+    WAIT_UNTIL(__atomic_load_n(&o->serial, __ATOMIC_ACQUIRE) == serial, "order %lu", serial);
 }
 
 static void await_order(unsigned c, uint64_t serial)
@@ -94,18 +122,76 @@ static bool takes_part(unsigned c)
     return c != 0 && (peer - c + ncpus - 1) % (ncpus - 1) < sharers;
 }
 
+static void read_batch(unsigned cpu, uint64_t want)
+{
+    for (uint64_t p = 0; p < batched; p++)
+        CHECK(batch[p][0] == want, "vCPU %u reads %lu in page %lu, not %lu", cpu, batch[p][0], p,
+              want);
+}
+
+static void sample(uint64_t cycles)
+{
+    if (ends != NULL)
+        ends[taken.count] = rdtsc();
+    samples[taken.count++] = cycles;
+}
+
+/* One access to the VMM's node, whose value is another each time; returns the cycles. */
+static uint64_t timed_io(enum io which, volatile uint64_t *reg, uint64_t value, uint64_t *ret_got)
+{
+    uint64_t start = rdtsc();
+
+    switch (which) {
+    case PIO_IN:
+        *ret_got = inb(PORT_SCRATCH);
+        break;
+    case PIO_OUT:
+        outb(PORT_SCRATCH, (uint8_t)value);
+        break;
+    case MMIO_READ:
+        *ret_got = *reg;
+        break;
+    case MMIO_WRITE:
+        *reg = value;
+        break;
+    }
+    return rdtsc() - start;
+}
+
+/* The peer measures: what is read was written before, what is written is read behind it. */
+static void peer_io(unsigned cpu, enum io which)
+{
+    volatile uint64_t *reg = REG_PEER(cpu);
+    bool pio = which == PIO_IN || which == PIO_OUT, reads = which == PIO_IN || which == MMIO_READ;
+
+    for (uint64_t i = 0; i < max_samples; i++) {
+        uint64_t want = pio ? mix64(i) & 0xFF : mix64(i), got, cycles = 0;
+
+        if (!reads)
+            cycles = timed_io(which, reg, want, &got);
+        else
+            (void)timed_io(pio ? PIO_OUT : MMIO_WRITE, reg, broken && i == 5 ? ~want : want, &got);
+        uint64_t read = timed_io(pio ? PIO_IN : MMIO_READ, reg, 0, &got);
+
+        CHECK(got == want, "I/O %lu: %lx, not %lx", i, got, want);
+        sample(reads ? read : cycles);
+    }
+}
+
 static void serve(unsigned cpu)
 {
     const struct order *o = &orders[cpu];
 
     for (uint64_t serial = 1;; serial++) {
-        WAIT_UNTIL(__atomic_load_n(&o->serial, __ATOMIC_ACQUIRE) == serial, "order %lu", serial);
+        wait_for_order(cpu, serial);
         if (o->command == CMD_STOP)
             return;
         if (o->command == CMD_WRITE_IT)
             page[1] = broken && serial == 5 ? ~o->value : o->value;
         else if (o->command == CMD_READ_IT)
-            CHECK(page[0] == o->value, "vCPU %u reads %lu, not %lu", cpu, page[0], o->value);
+            read_batch(cpu, o->value);
+        else if (o->command == CMD_IO)
+            peer_io(cpu, (enum io)o->value);
         else if (o->command == CMD_HANDOVER)
             hand_back(o->value);
         else
@@ -191,13 +277,6 @@ static void report(const char *name)
     taken.count = 0;
 }
 
-static void sample(uint64_t cycles)
-{
-    if (ends != NULL)
-        ends[taken.count] = rdtsc();
-    samples[taken.count++] = cycles;
-}
-
 static void bench_handover(void)
 {
     page[0] = 0;
@@ -230,11 +309,11 @@ static void bench_read(uint64_t gap_us)
 }
 
 /* A store may still be in the store buffer when rdtsc runs: mfence waits for it. */
-static uint64_t timed_write(uint64_t value)
+static uint64_t timed_write(volatile uint64_t *at, uint64_t value)
 {
     uint64_t start = rdtsc();
 
-    page[0] = value;
+    *at = value;
     __asm__ volatile("mfence" : : : "memory");
     return rdtsc() - start;
 }
@@ -246,24 +325,30 @@ static void bench_write(uint64_t gap_us)
 
         await_order(peer, give_order(peer, CMD_WRITE_IT, want));
         pause_us(gap_us);
-        sample(timed_write(i));
+        sample(timed_write(page, i));
         CHECK(page[1] == want, "write %lu reverted the peer's: %lx, not %lx", i, page[1], want);
         CHECK(page[0] == i, "write %lu was lost", i);
     }
     report("write");
 }
 
-/* This CPU reads too, so that it has the page Shared when it writes. */
+/* This CPU reads too, so that it has the pages Shared when it writes. */
 static void bench_upgrade(uint64_t gap_us)
 {
-    page[0] = 0;
-    for (uint64_t i = 0; i < max_samples; i++) {
+    for (uint64_t p = 0; p < batched; p++)
+        batch[p][0] = 0;
+    for (uint64_t i = 0; taken.count < max_samples; i++) {
         for (unsigned c = 1; c < ncpus; c++)
             if (takes_part(c))
                 await_order(c, give_order(c, CMD_READ_IT, i));
-        CHECK(page[0] == i, "upgrade %lu: %lu before it", i, page[0]);
+        read_batch(0, i);
         pause_us(gap_us);
-        sample(timed_write(i + 1));
+        for (uint64_t p = 0; p < batched; p++) {
+            uint64_t cycles = timed_write(batch[p], i + 1);
+
+            if (taken.count < max_samples)
+                sample(cycles);
+        }
     }
     report("upgrade");
 }
@@ -284,14 +369,21 @@ static void bench_ipi(void)
     report("ipi");
 }
 
+static void bench_io(enum io which, const char *name)
+{
+    await_order(peer, give_order(peer, CMD_IO, which));
+    report(name);
+}
+
 static void measure(void)
 {
-    static const char *const modes[] = {"handover", "read", "write", "upgrade", "ipi"};
+    static const char *const modes[] = {"handover", "read", "write", "upgrade",
+                                        "ipi",      "pio",  "mmio"};
     bool all = !cmdline_has("mode") || cmdline_is("mode", "all");
     uint64_t gap_us = cmdline_u64("gap_us", 0);
     unsigned ran = 0;
 
-    for (unsigned m = 0; m < 5; m++) {
+    for (unsigned m = 0; m < 7; m++) {
         if (!all && !cmdline_is("mode", modes[m]))
             continue;
         ran++;
@@ -303,10 +395,32 @@ static void measure(void)
             bench_write(gap_us);
         else if (m == 3)
             bench_upgrade(gap_us);
-        else
+        else if (m == 4)
             bench_ipi();
+        else {
+            bench_io(m == 5 ? PIO_IN : MMIO_READ, m == 5 ? "pio_in" : "mmio_read");
+            bench_io(m == 5 ? PIO_OUT : MMIO_WRITE, m == 5 ? "pio_out" : "mmio_write");
+        }
     }
-    CHECK(ran > 0, "mode is one of handover, read, write, upgrade, ipi, all");
+    CHECK(ran > 0, "mode is one of handover, read, write, upgrade, ipi, pio, mmio, all");
+}
+
+static void set_up(void)
+{
+    max_samples = cmdline_u64("n", 500);
+    peer = (unsigned)cmdline_u64("peer", ncpus - 1);
+    CHECK(max_samples >= 1 && max_samples <= MAX_SAMPLES, "n is 1 to %u", MAX_SAMPLES);
+    CHECK(peer >= 1 && peer < ncpus, "peer is 1 to %u here", ncpus - 1);
+    broken = cmdline_has("break");
+    halting = cmdline_u64("halt", 0) != 0;
+    sharers = (unsigned)cmdline_u64("sharers", 1);
+    CHECK(sharers >= 1 && sharers < ncpus, "sharers is 1 to %u here", ncpus - 1);
+    batched = cmdline_u64("pages", 1);
+    CHECK(batched >= 1 && batched <= BATCH_MAX, "pages is 1 to %u", BATCH_MAX);
+    batch = arena(batched * PAGE);
+    samples = arena(max_samples * sizeof(*samples));
+    if (cmdline_u64("raw", 0) == 2)
+        ends = arena(max_samples * sizeof(*ends));
 }
 
 void guest_main(unsigned cpu)
@@ -315,18 +429,8 @@ void guest_main(unsigned cpu)
         pass_note("1 vCPU: nothing to contend");
         return;
     }
-    if (cpu == 0) {
-        max_samples = cmdline_u64("n", 500);
-        peer = (unsigned)cmdline_u64("peer", ncpus - 1);
-        CHECK(max_samples >= 1 && max_samples <= MAX_SAMPLES, "n is 1 to %u", MAX_SAMPLES);
-        CHECK(peer >= 1 && peer < ncpus, "peer is 1 to %u here", ncpus - 1);
-        broken = cmdline_has("break");
-        sharers = (unsigned)cmdline_u64("sharers", 1);
-        CHECK(sharers >= 1 && sharers < ncpus, "sharers is 1 to %u here", ncpus - 1);
-        samples = arena(max_samples * sizeof(*samples));
-        if (cmdline_u64("raw", 0) == 2)
-            ends = arena(max_samples * sizeof(*ends));
-    }
+    if (cpu == 0)
+        set_up();
     barrier();
     if (cpu == 0) {
         measure();

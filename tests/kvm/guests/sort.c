@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A parallel merge sort: verified to be ordered and to be a permutation of its input. */
+/* A parallel merge sort: verified to be ordered and to be a permutation of its input, in each
+ * of reps= repetitions, which have numbers of their own. */
 #include "lib.h"
 
 const char guest_name[] = "sort";
@@ -102,24 +103,20 @@ static void verify(void)
     printf("%lu numbers in order, checksum %lx\n", count, out.mixed);
 }
 
-void guest_main(unsigned cpu)
+static void sort_once(unsigned cpu, uint64_t rep, bool broken)
 {
-    if (cpu == 0) {
-        count = cmdline_u64("count", 1 << 18);
-        CHECK(count >= ncpus, "count is at least the number of vCPUs");
-        from = arena(count * 8);
-        to = arena(count * 8);
-    }
-    barrier();
-    uint64_t lo = bound(cpu, ncpus), hi = bound(cpu + 1, ncpus);
+    uint64_t lo = bound(cpu, ncpus), hi = bound(cpu + 1, ncpus), start;
 
     for (uint64_t i = lo; i < hi; i++) {
-        from[i] = mix64(i) >> 20;
-        digest_add(&before[cpu], mix64(i) >> 20);
+        from[i] = mix64(i + rep * count) >> 20;
+        digest_add(&before[cpu], from[i]);
     }
     barrier();
+    start = rdtsc();
     sort(cpu);
-    if (cpu == 0 && cmdline_has("break"))
+    if (cpu == 0)
+        print_kernel(rep, count, rdtsc() - start);
+    if (cpu == 0 && broken)
         from[count / 2] = from[count / 2 + 1];
     barrier();
     for (uint64_t i = lo; i < hi; i++) {
@@ -127,6 +124,22 @@ void guest_main(unsigned cpu)
         digest_add(&after[cpu], from[i]);
     }
     barrier();
+}
+
+void guest_main(unsigned cpu)
+{
+    const uint64_t reps = cmdline_u64("reps", 1);
+
+    if (cpu == 0) {
+        count = cmdline_u64("count", 1 << 18);
+        CHECK(count >= ncpus, "count is at least the number of vCPUs");
+        CHECK(reps >= 1 && reps <= 1000, "reps is 1 to 1000");
+        from = arena(count * 8);
+        to = arena(count * 8);
+    }
+    barrier();
+    for (uint64_t rep = 0; rep < reps; rep++)
+        sort_once(cpu, rep, cmdline_has("break"));
     if (cpu == 0)
         verify();
 }

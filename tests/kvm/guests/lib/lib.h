@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dataplane/base/hist.h"
+
 #define TESTDEV      0xFEB00000u
 #define PAGE         4096u
 #define PAGE_ALIGNED __attribute__((aligned(4096)))
@@ -171,6 +173,13 @@ void barrier(void);
  * `iters` iterations and has seen others at work in `contended` (50) of them. */
 void contend_begin(void);
 bool contend_more(uint64_t done, uint64_t iters, uint64_t contended);
+
+/* --- measuring: measure.c; perf/common/guests.py reads these lines --- */
+/* "HIST name n= max= tsc_khz=", then "BUCKETS name upper:count ..."; values are TSC cycles. One CPU
+ * at a time. */
+void print_hist(const char *name, const struct hist *h);
+/* "KERNEL guest rep= ops= cycles= tsc_khz=": one repetition of an application kernel. */
+void print_kernel(uint64_t rep, uint64_t ops, uint64_t cycles);
 
 /* --- parameters: lib.c --- */
 uint64_t cmdline_u64(const char *key, uint64_t fallback);
