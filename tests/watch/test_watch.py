@@ -130,7 +130,7 @@ def merged():
             reader.start()
             until(lambda: a.asked >= 1 and b.asked >= 1)
             # In 2 s: node 0 100 fast reads, node 1 2 slow ones. Averages of percentiles would make p50 slow, too.
-            a.answer = summary(0, seconds=12.0, faults=faults(read={1023: 1100}, write={}))
+            a.answer = summary(0, seconds=12.0, faults=faults(read={1023: 1100}, write={1048575: 20}))
             b.answer = summary(1, seconds=12.0, faults=faults(read={1023: 1000, 1048575: 2}, write={}))
             until(lambda: a.asked >= 2 and b.asked >= 2)
             time.sleep(0.2)  # it has all pages
@@ -144,10 +144,12 @@ def merged():
             return False
         first, second, third, fourth = pages
         good &= check("since the start", row(first, "0 n0")[:4] == ["running", "100", "1.0", "1.0"], first)
-        good &= check("rate and p50", row(second, "0 n0")[1:4] == ["50.0", "1.0", "1.0"], second)
+        good &= check("rate and p50", row(second, "0 n0")[1:4] == ["60.0", "1.0", "1048.6"], second)
         good &= check("slow ones", row(second, "1 n1")[1:4] == ["1.0", "1048.6", "1048.6"], second)
         total = next(x.split() for x in second.splitlines() if x.startswith("read "))
         good &= check("added buckets", total[:5] == ["read", "51.0", "1.0", "1.0", "1048.6"], second)
+        total = next(x.split() for x in second.splitlines() if x.startswith("write "))
+        good &= check("the other kind", total[:3] == ["write", "10.0", "1048.6"], second)
         good &= check("nothing new sent", "gets" not in second and "gets" in first, second)
         good &= check("back", row(third, "0 n0")[:3] == ["back", "4.0", "2.0"], third)
         good &= check("ended", row(third, "1 n1")[0] == "ended", third)
@@ -177,6 +179,7 @@ def liars():
         ("not UTF-8", lambda *_: b'{"/pando/all": "1 1 2 0 \xff\xfe"}', "does not know"),
         ("a number", lambda *_: b'{"/pando/all": 7}', "does not know"),
         ("no header", lambda *_: packed("/pando/all", whole), "another format"),
+        ("no text behind it", lambda *_: packed("/pando/all", "1 1 10 0"), "another format"),
         ("another format", lambda *_: packed("/pando/all", f"2 1 {len(whole)} 0 {whole}"), "another format"),
         ("no text", lambda *_: head("", size=10), "not as long"),
         ("longer than it says", lambda *_: head(whole, size=10), "not as long"),
@@ -261,9 +264,9 @@ def mangled_answers():
 def terminals():
     """A terminal gets no orders: by no word of an answer, by no path."""
     good = True
-    spoilt = summary(0, cluster=ORDERS, name=ORDERS, phase=ORDERS, vm=ORDERS, stop=ORDERS, drops={ORDERS: 5},
+    spoilt = summary(0, cluster=ORDERS, name=ORDERS, phase=ORDERS, vm=ORDERS, stop=ORDERS, drops={ORDERS: 5, ORDERS.replace("x", "\x01"): 6, "long" * 20 + "a": 1, "long" * 20 + "b": 2},
                      messages={ORDERS: {"tx": 5, "rx": 5}}, hot_pages={ORDERS: {"faults": 5}}, clock={"state": ORDERS},
-                     peers={ORDERS: {"node": 1, "up": 1}}, port={"fabric": ORDERS, "name": ORDERS},
+                     peers={ORDERS: {"node": 1, "up": 1}, "a": {"node": 2, "up": 1}, "b": {"node": 2, "up": 0}}, port={"fabric": ORDERS, "name": ORDERS},
                      spans={"kinds": {ORDERS: {"total": {"buckets": [[5, 5]]}, "stages": {ORDERS: {"buckets": [[5, 5]]}}}}})
     with tempfile.TemporaryDirectory() as base:
         run_dir = os.path.join(base, "\x1b[31m\u009b\u202e")
