@@ -143,17 +143,41 @@ static void take_put(struct engine *e, struct engine_rx *rx, uint8_t peer)
     e->count.page_copied_in += WIRE_PAGE_SIZE;
 }
 
-static void deliver_glue(struct engine *e, uint8_t peer, const struct wire_glue *g,
-                         const uint8_t *bytes, uint32_t len)
+/* Messages that the coherence core does not know, complete in rx->bytes. */
+static enum wire_error finish_glue(struct engine *e, struct engine_rx *rx,
+                                   const struct rrdp_segment *s, uint32_t len)
 {
-    PROBE(message_received, e->self, peer, g->kind, g->chan, g->seq, e->received_at);
-    glue_deliver(e, peer, g, bytes, len);
+    struct wire_glue g;
+    enum wire_error err = wire_glue_unpack(rx->header, WIRE_MSG_HEADER, s->cls, len, &g);
+    if (err != WIRE_OK)
+        return err;
+    PROBE(message_received, e->self, s->peer, g.kind, g.chan, g.seq, e->received_at);
+    glue_deliver(e, s->peer, &g, rx->bytes, len);
+    return WIRE_OK;
 }
 
-static void deliver_time(struct engine *e, uint8_t peer, const struct wire_time *t)
+static enum wire_error finish_clock(struct engine *e, struct engine_rx *rx,
+                                    const struct rrdp_segment *s, uint32_t len)
 {
-    PROBE(message_received, e->self, peer, t->kind, 0, t->seq, e->received_at);
-    clock_message(e, peer, t);
+    struct wire_time t;
+    enum wire_error err = wire_time_unpack(rx->header, WIRE_MSG_HEADER, s->cls, rx->bytes, len, &t);
+    if (err != WIRE_OK)
+        return err;
+    PROBE(message_received, e->self, s->peer, t.kind, 0, t.seq, e->received_at);
+    clock_message(e, s->peer, &t);
+    return WIRE_OK;
+}
+
+static enum wire_error finish_span(struct engine *e, struct engine_rx *rx,
+                                   const struct rrdp_segment *s, uint32_t len)
+{
+    struct wire_span m;
+    enum wire_error err = wire_span_unpack(rx->header, WIRE_MSG_HEADER, s->cls, rx->bytes, len, &m);
+    if (err != WIRE_OK)
+        return err;
+    PROBE(message_received, e->self, s->peer, m.kind, m.chan, m.id, e->received_at);
+    span_message_in(e, s->peer, &m);
+    return WIRE_OK;
 }
 
 static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_segment *s,
@@ -165,35 +189,12 @@ static void finish(struct engine *e, struct engine_rx *rx, const struct rrdp_seg
     if (mode == RX_SWALLOW || mode == RX_NONE)
         return;
     e->count.rx[rx->header[0]]++; /* of a kind that exists: begin() looked */
-    if (mode == RX_GLUE) {
-        struct wire_glue g;
-        enum wire_error err = wire_glue_unpack(rx->header, WIRE_MSG_HEADER, s->cls, len, &g);
+    if (mode == RX_GLUE || mode == RX_CLOCK || mode == RX_SPAN) {
+        enum wire_error err = mode == RX_GLUE    ? finish_glue(e, rx, s, len)
+                              : mode == RX_CLOCK ? finish_clock(e, rx, s, len)
+                                                 : finish_span(e, rx, s, len);
         if (err != WIRE_OK)
             refuse(e, rx, err);
-        else
-            deliver_glue(e, s->peer, &g, rx->bytes, len);
-        rx->mode = RX_NONE;
-        return;
-    }
-    if (mode == RX_CLOCK) {
-        struct wire_time t;
-        enum wire_error err =
-            wire_time_unpack(rx->header, WIRE_MSG_HEADER, s->cls, rx->bytes, len, &t);
-        if (err != WIRE_OK)
-            refuse(e, rx, err);
-        else
-            deliver_time(e, s->peer, &t);
-        rx->mode = RX_NONE;
-        return;
-    }
-    if (mode == RX_SPAN) {
-        struct wire_span p;
-        enum wire_error err =
-            wire_span_unpack(rx->header, WIRE_MSG_HEADER, s->cls, rx->bytes, len, &p);
-        if (err != WIRE_OK)
-            refuse(e, rx, err);
-        else
-            span_message_in(e, s->peer, &p);
         rx->mode = RX_NONE;
         return;
     }

@@ -153,6 +153,8 @@ int transmit_span(struct engine *e, uint8_t dst, const struct wire_span *m)
     size_t len = wire_span_pack(m, bytes);
     int rc =
         rrdp_send(e->rrdp, dst, wire_kind_info(m->kind)->cls, bytes, (uint16_t)len, 0, 0, false, 0);
+    if (PROBE_WANTED(message_sent) && rc == 0)
+        PROBE(message_sent, e->self, dst, m->kind, m->chan, m->id, 0);
     return counted(e, m->kind, rc);
 }
 
