@@ -1,205 +1,115 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""./dev bench fault: what a remote page fault costs, and what it is made of.
+"""./dev bench fault: what a remote page fault costs a guest, beside what it is made of.
 
-In one run, in interleaved rounds: the floor of userfaultfd alone, the round trip of the transport on every fabric,
-kernel TCP over the same veth pair beside it, and what a guest sees: a remote read fault, a remote write fault of a Modified page, an upgrade
-with 1 and with 2 sharers, an interrupt one way. All samples of all rounds are kept; a ratio compares the medians
-of the two sides round by round.
+In interleaved rounds: userfaultfd alone with no network (floor/uffd_spin: resolved by a thread that polls,
+floor/uffd_yield: by one that yields; floor/take: what write-protecting a page, or taking it away, costs its owner),
+the raw fabric and the transport on it, and what a guest sees: a page that the peer has just modified is read and
+written, a page that both had read is written. Between two faults the vCPU rests for longer than pages are held
+(coherence.hold_us), and the peer halts. Samples that are shorter than any local fault were none and do not count.
+
+The floor of a fault is the polled local fault of its kind + what the owner's end needs + hops * raw round trip / 2;
+two nodes are two hops from each other, whoever is the page's home.
 """
-import argparse
-import hashlib
-import json
 import os
-import platform
-import re
-import subprocess
 import sys
+import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
-import cluster as cl  # noqa: E402
-from options import Options  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "common"))
+import guests  # noqa: E402
+import measured  # noqa: E402
 
-# name of the result -> (guest mode, nodes, command line)
-GUEST = (
-    ("fault/read", "read", 2, ""),
-    ("fault/write_modified", "write", 2, ""),
-    ("fault/upgrade/1", "upgrade", 2, "sharers=1"),
-    ("fault/upgrade/2", "upgrade", 3, "sharers=2"),
-    ("ipi/one_way", "ipi", 2, ""),
-)
-RATIOS = (
-    ("fault/read", "floor/uffd_yield/minor_shared"),
-    ("fault/write_modified", "floor/uffd_yield/minor_modified"),
-    ("fault/upgrade/1", "floor/uffd_yield/wp_upgrade"),
-    ("fault/upgrade/2", "fault/upgrade/1"),
-    ("fault/read", "fetch/shm/4096"),
-    ("ipi/one_way", "rtt/shm/64"),
-    ("rtt/shm/64", "rtt/raw_shm/64"),
-    ("rtt/shm/64", "rtt/tcp_spin/64"),
-    ("rtt/af_packet/64", "rtt/tcp_spin/64"),
-    ("rtt/af_packet/64", "rtt/tcp_block/64"),
-    ("fetch/shm/4096", "fetch/tcp_spin/4096"),
-    ("fetch/af_packet/4096", "fetch/tcp_spin/4096"),
-)
+IN_ALL = {"seconds": 75, "args": []}
+NODES, GOAL, RTT_SAMPLES = 2, 1.25, 1000
+# result: (mode of the guest pingpong, the local fault of its kind, what the other node's end does, hops)
+FAULTS = {
+    "fault/read": ("read", "minor_shared", "wp", 2),
+    "fault/write_modified": ("write", "minor_modified", "zap", 2),
+    "fault/upgrade": ("upgrade", "wp_upgrade", "zap", 2),
+}
+NOT_FAULTS = 0.02  # of the samples: more of them, and it was something else that was measured
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
+def transport(fabric):
+    """What is measured of the fabric: raw round trip, the same through RRDP, a page fetched raw and through RRDP."""
+    return f"rtt/raw_{fabric}/64", f"rtt/{fabric}/64", f"fetch/raw_{fabric}/4096", f"fetch/{fabric}/4096"
 
 
-class Results:
-    """By name: the rounds' medians, and either all samples or the sum of the tools' histograms."""
+def steps_of(args, rounds, configs):
+    def tool(name, *words):
+        for line in measured.run_tool(args.build, name, *words):
+            if line["name"].startswith("floor/") or line["name"] in transport(args.fabric):
+                rounds.add(line)
 
-    def __init__(self):
-        self.samples, self.rounds, self.buckets, self.top = {}, {}, {}, {}
+    def guest(result, mode, kind):
+        words = f"mode={mode} n={args.samples} raw=1 gap_us={guests.GAP_US} halt=1"
+        run = guests.run(args.build, "pingpong", words, NODES, fabric=args.fabric)
+        rounds.add(faults_of(result, run.samples[mode], fastest(rounds, kind)))
+        configs.append(run.config)
 
-    def add_samples(self, name, values):
-        values = sorted(values)
-        self.samples.setdefault(name, []).extend(values)
-        self.rounds.setdefault(name, []).append(values[(len(values) - 1) // 2])
-
-    def add_line(self, line):
-        """One JSON line of a tool: a histogram, [largest value in ns, samples] a bucket."""
-        d = json.loads(line)
-        name, sum_of = d["name"], self.buckets.setdefault(d["name"], {})
-        for value, n in d["buckets"]:
-            sum_of[value] = sum_of.get(value, 0) + n
-        self.top[name] = max(self.top.get(name, 0), d["max"])
-        self.rounds.setdefault(name, []).append(d["p50"])
-
-    def rows(self):
-        out = []
-        for name, values in self.samples.items():
-            values.sort()
-            at = lambda p: values[min(len(values) - 1, int(len(values) * p))]
-            out.append(row(name, len(values), at, values[-1]))
-        for name, sum_of in self.buckets.items():
-            at = lambda p: min(quantile(sum_of, p) / 1e3, self.top[name])
-            out.append(row(name, sum(sum_of.values()), at, self.top[name]))
-        return sorted(out, key=lambda d: d["name"])
-
-    def ratios(self):
-        out = []
-        for a, b in RATIOS:
-            if a not in self.rounds or b not in self.rounds:
-                continue
-            each = sorted(x / y for x, y in zip(self.rounds[a], self.rounds[b]) if y > 0)
-            if each:
-                out.append({"name": f"{a} : {b}", "value": round(each[(len(each) - 1) // 2], 3),
-                            "low": round(each[0], 3), "high": round(each[-1], 3), "goal": None, "met": None})
-        return out
+    steps = [("userfaultfd alone", lambda: tool("uffd_floor", 1)),
+             ("the fabric", lambda: tool("pando-rtt", "--sizes", 64, "--rounds", 1, "--samples", RTT_SAMPLES))]
+    return steps + [(name, lambda n=name, f=f: guest(n, f[0], f[1])) for name, f in FAULTS.items()]
 
 
-def quantile(buckets, p):
-    """The largest value of the bucket that holds the sample of this rank."""
-    want, seen = p * sum(buckets.values()), 0
-    for value in sorted(buckets):
-        seen += buckets[value]
-        if seen >= want:
-            return value
-    return 0
+def fastest(rounds, kind):
+    """ns of the fastest local fault of this kind; 0: not measured."""
+    name = f"floor/uffd_spin/{kind}"
+    return min(rounds.get(name, "buckets")) if name in rounds else 0
 
 
-def row(name, n, at, top):
-    return {"name": name, "unit": "us", "n": n, "p50": round(at(0.5), 3), "p90": round(at(0.9), 3),
-            "p99": round(at(0.99), 3), "max": round(top, 3)}
+def faults_of(name, samples, least):
+    """A round of samples without those that were no faults."""
+    faults = [ns for ns in samples if ns >= least]
+    if len(samples) - len(faults) > NOT_FAULTS * len(samples):
+        raise measured.ToolError(f"{len(samples) - len(faults)} of {len(samples)} samples took less than {least} ns, as no "
+                                 "fault does: the pages were there already")  # fmt: skip
+    return guests.line_of_samples(name, faults)
 
 
-def tool(build, name, *args):
-    return subprocess.run([cl.find_program(build, name), *args], check=True, capture_output=True, text=True,
-                          timeout=120).stdout.splitlines()
+def floor_of(rounds, raw, kind, take, hops):
+    """Round by round, or None where a part was not measured."""
+    parts = [f"floor/uffd_spin/{kind}", f"floor/take/{take}", raw]
+    if any(p not in rounds for p in parts):
+        return None
+    return [a + b + hops * rtt / 2 for a, b, rtt in zip(*(rounds.get(p, "round_p50") for p in parts))]
 
 
-def guest_samples(build, mode, nodes, words, count):
-    """Runs the guest once; microseconds."""
-    khz, cycles, tail = 0, [], []
-
-    def line(process, stream, text):
-        nonlocal khz
-        tail.append(f"{process.name}: {text}")
-        if process.name != "vmm" or stream != "out":
-            return
-        found = re.match(r"BENCH \S+ .*tsc_khz=(\d+)", text)
-        if found:
-            khz = int(found[1])
-        if text.startswith("SAMPLES "):
-            cycles.extend(int(v) for v in text.split()[2:])
-
-    o = Options(nodes=nodes, vcpus=nodes, guest="pingpong", ram=64, check=False, timeout=120,
-                cmdline=f"mode={mode} n={count} raw=1 {words}".strip())
-    with cl.Cluster(o, build, on_line=line) as c:
-        result = c.run()
-    if not result.passed or not khz or not cycles:
-        raise RuntimeError(f"guest pingpong mode={mode} on {nodes} nodes failed (status {result.status}, "
-                           f"{result.died or 'nobody died'}):\n" + "\n".join(tail[-15:]))
-    return [c * 1000.0 / khz for c in cycles]
+def judge(rounds, fabric, missing):
+    """Goals where there are cores enough; elsewhere the same as ratios, and in missing why that is no answer."""
+    goals, ratios, short = [], [], guests.cores_short(NODES)
+    raw, own, _, page = transport(fabric)
+    for name, (_, kind, take, hops) in FAULTS.items():
+        floor = floor_of(rounds, raw, kind, take, hops)
+        if floor is None or name not in rounds:
+            continue
+        sides = rounds.get(name, "round_p50"), floor
+        each = [a / b for a, b in zip(*sides)]
+        title = f"{name} : {kind} + {take} + {hops} hops"
+        if short:
+            ratios.append(measured.compared(title, each, sides))
+            missing.append(f"whether {name} is at most {GOAL} of its floor: {short}; the ratio stands among the ratios")
+        else:
+            goals.append(measured.judged(title, each, GOAL, "<=", sides))
+    pairs = [(own, raw), ("fault/read", page)]
+    pairs += [(n, f"floor/uffd_yield/{f[1]}") for n, f in FAULTS.items()]
+    return goals, ratios + [r for r in (rounds.ratio(a, b) for a, b in pairs) if r]
 
 
-def host():
-    cpu = "unknown"
-    with open("/proc/cpuinfo", encoding="utf-8") as f:
-        for text in f:
-            if text.startswith("model name"):
-                cpu = text.split(":", 1)[1].strip()
-                break
-    return {"kernel": platform.release(), "cpu": cpu, "cpus": os.cpu_count(),
-            "hypervisor_kvm": "vmx or svm" if re.search(r"\b(vmx|svm)\b", open("/proc/cpuinfo").read()) else "PVM or none"}
-
-
-def git(*args):
-    done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
-
-
-def measure(args, results, missing):
-    for r in range(args.rounds):
-        say(f"round {r + 1} of {args.rounds}: floor, transport, TCP")
-        for text in tool(args.build, "uffd_floor", "1"):
-            results.add_line(text)
-        for text in tool(args.build, "pando-rtt", "--sizes", "64", "--rounds", "1", "--samples", str(args.samples * 5)):
-            results.add_line(text)
-        for name, mode, nodes, words in GUEST:
-            if name in missing:
-                continue
-            say(f"round {r + 1} of {args.rounds}: {name} on {nodes} nodes")
-            try:
-                results.add_samples(name, guest_samples(args.build, mode, nodes, words, args.samples))
-            except (RuntimeError, cl.SetupError) as e:
-                say(str(e))
-                missing[name] = str(e).splitlines()[0]
+def table(results):
+    print(f"{'result':<34}{'n':>8}{'p50':>10}{'spread of p50':>20}{'p90':>10}{'p99':>10}{'max':>12}  us")
+    for r in results:
+        spread = f"{r['p50_low']:.2f}..{r['p50_high']:.2f}"
+        print(f"{r['name']:<34}{r['n']:>8}{r['p50']:>10.2f}{spread:>20}{r['p90']:>10.2f}{r['p99']:>10.2f}{r['max']:>12.2f}")
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="./dev bench fault", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default %(default)s)")
-    parser.add_argument("--samples", type=int, default=200, help="samples a round, a multiple of 4 (default %(default)s)")
-    args = parser.parse_args()
-    if args.rounds < 1 or args.samples < 4 or args.samples % 4:
-        parser.error("--rounds at least 1; --samples a multiple of 4, at least 4")
-    results, missing = Results(), {}
-    measure(args, results, missing)
-    config = Options(nodes=2, vcpus=2, guest="pingpong", ram=64, check=False).config("RUN_DIR", "bench", "DEVICE")
-    out = {"schema": 1, "bench": "fault", "revision": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain")),
-           "host": host(), "config_sha256": hashlib.sha256(config.encode()).hexdigest(), "results": results.rows(),
-           "ratios": results.ratios(),
-           "not_measured": [f"{n}: {why}" for n, why in missing.items()]
-           + ["guest faults on fabrics other than shared memory", "bare-metal KVM: no vmx or svm here"
-              if host()["hypervisor_kvm"].startswith("PVM") else "PVM"]}
-    if args.json:
-        print(json.dumps(out))
-    else:
-        print(f"{'result':<36}{'n':>8}{'p50':>10}{'p90':>10}{'p99':>10}{'max':>12}  us")
-        for r in out["results"]:
-            print(f"{r['name']:<36}{r['n']:>8}{r['p50']:>10.2f}{r['p90']:>10.2f}{r['p99']:>10.2f}{r['max']:>12.2f}")
-        for r in out["ratios"]:
-            print(f"ratio {r['name']}: {r['value']} ({r['low']} to {r['high']} over the rounds)")
-        for text in out["not_measured"]:
-            print(f"not measured: {text}")
+    args = guests.arguments("fault", __doc__, 4, ("samples", 200, 10, 100000, "of each kind of fault a round"))
+    rounds, missing, configs, start = measured.Rounds(), [], [""], time.monotonic()
+    measured.run_steps("fault", args, steps_of(args, rounds, configs), missing)
+    goals, ratios = judge(rounds, args.fabric, missing)
+    rows = [rounds.time_row(n) for n in sorted(rounds.names(""))]
+    measured.report("fault", args, start, rows, goals, missing, table, ratios=ratios, config=configs[-1] or None)
     return 1 if missing else 0
 
 

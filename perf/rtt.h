@@ -129,6 +129,10 @@ int rtt_rrdp_say(struct rtt_side *s, struct rtt_port *r, const struct rtt_head *
 bool rtt_rrdp_poll(struct rtt_side *s, struct rtt_port *r);
 bool rtt_raw_ask(struct rtt_side *s, void *context);
 void rtt_raw_answer(struct rtt_side *s, void *context);
+/* Pages one after the other in raw frames, a burst of them or until there is no room; the bytes of
+ * those that came. What is lost on the way is nobody's. */
+void rtt_raw_pages(struct rtt_side *s, void *context);
+uint64_t rtt_raw_take(struct rtt_side *s, void *context);
 bool rtt_rrdp_ask(struct rtt_side *s, void *context);
 void rtt_rrdp_answer(struct rtt_side *s, void *context);
 

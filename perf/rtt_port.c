@@ -101,25 +101,31 @@ struct raw_header {
     uint32_t number, bytes, answer;
 };
 
+/* What a raw frame is. */
+enum { RAW_ASK, RAW_ANSWER, RAW_STREAM };
+
 /* As many frames as the length needs, each written in one go, as port_put_frame does; one
- * doorbell. */
-static void raw_send(struct rtt_side *s, struct rtt_port *r, uint32_t number, uint32_t answer,
+ * doorbell. False: there was no room for all of them, and the rest is lost. */
+static bool raw_send(struct rtt_side *s, struct rtt_port *r, uint32_t number, uint32_t answer,
                      uint32_t len)
 {
-    while (len > 0) {
+    bool room = true;
+    while (room && len > 0) {
         uint32_t n = len < r->port->mtu ? len : r->port->mtu;
         if (n < len && len - n < WIRE_RRDP_HEADER)
             n -= WIRE_RRDP_HEADER; /* the last one has a header, too */
         struct raw_header h = {.number = number, .bytes = n, .answer = answer};
         uint8_t *b = r->port->ops->tx_reserve(r->port, !s->side, &r->peer);
-        if (b == NULL)
-            break; /* the question is lost, and counted */
+        room = b != NULL;
+        if (!room)
+            break; /* a question is lost, and counted */
         memcpy(r->raw + RAW_AT, &h, sizeof(h));
         memcpy(b, r->raw, n);
         r->port->ops->tx_commit(r->port, n);
         len -= n;
     }
     r->port->ops->flush(r->port);
+    return room;
 }
 
 /* Bytes of the wanted kind that came; the latest header is in *h. */
@@ -132,8 +138,8 @@ static uint32_t raw_receive(struct rtt_port *r, uint32_t answer, struct raw_head
         if (f[i].len < WIRE_RRDP_HEADER)
             continue;
         memcpy(&got, f[i].data + RAW_AT, sizeof(got));
-        if (got.answer != answer || (answer && got.number != r->expected) || got.bytes > f[i].len ||
-            got.bytes > RTT_PAGE)
+        if (got.answer != answer || (answer == RAW_ANSWER && got.number != r->expected) ||
+            got.bytes > f[i].len || got.bytes > RTT_PAGE)
             continue;
         memcpy(r->in, f[i].data, got.bytes);
         bytes += got.bytes;
@@ -151,9 +157,9 @@ bool rtt_raw_ask(struct rtt_side *s, void *context)
     struct rtt_port *r = context;
     struct raw_header got;
     uint64_t limit = rtt_now() + RTT_LOST_MS * MS;
-    raw_send(s, r, ++r->expected, 0, s->shape.ask);
+    (void)raw_send(s, r, ++r->expected, RAW_ASK, s->shape.ask);
     for (uint32_t bytes = 0; bytes < s->shape.reply;) {
-        bytes += raw_receive(r, 1, &got);
+        bytes += raw_receive(r, RAW_ANSWER, &got);
         if (r->empty > 1000 && rtt_now() > limit)
             return false;
     }
@@ -163,8 +169,27 @@ bool rtt_raw_ask(struct rtt_side *s, void *context)
 void rtt_raw_answer(struct rtt_side *s, void *context)
 {
     struct raw_header h;
-    if (raw_receive(context, 0, &h) > 0)
-        raw_send(s, context, h.number, 1, s->shape.reply);
+    if (raw_receive(context, RAW_ASK, &h) > 0)
+        (void)raw_send(s, context, h.number, RAW_ANSWER, s->shape.reply);
+}
+
+void rtt_raw_pages(struct rtt_side *s, void *context)
+{
+    struct rtt_port *r = context;
+    uint32_t pages = 0;
+    while (pages < PORT_BURST && raw_send(s, r, 0, RAW_STREAM, RTT_PAGE))
+        pages++;
+    if (pages == 0)
+        rtt_relax(&r->empty);
+    else
+        r->empty = 0;
+}
+
+uint64_t rtt_raw_take(struct rtt_side *s, void *context)
+{
+    struct raw_header h;
+    (void)s;
+    return raw_receive(context, RAW_STREAM, &h);
 }
 
 /* ---- RRDP ---------------------------------------------------------------------------------- */

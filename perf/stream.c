@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Pages one after the other: how many a second, and how many for a second of CPU time of both
- * sides together, through RRDP on every fabric and through kernel TCP, in interleaved rounds.
+ * sides together, through RRDP on every fabric, in raw frames on the same ports, and through kernel
+ * TCP, in interleaved rounds.
  *
  * Everything is counted at the receiver, which copies each page to where it belongs. CPU time is
  * the processes' own (getrusage). Sides that poll use theirs up whether there is work or not;
@@ -24,7 +25,7 @@
 #define MS UINT64_C(1000000)
 
 enum {
-    VARIANTS_MAX = RTT_FABRICS + 2,
+    VARIANTS_MAX = RTT_FABRICS * 2 + 2,
     WARM_MS = 20,
     DRAIN_MS = 200,
     TCP_READ = 65536,
@@ -73,6 +74,14 @@ static uint64_t rrdp_take(struct rtt_side *s, void *context)
     uint64_t before = rtt_port_pages(context);
     rtt_rrdp_poll(s, context);
     return (rtt_port_pages(context) - before) * RTT_PAGE;
+}
+
+/* What is not in the port is lost or has arrived. */
+static bool raw_sent(struct rtt_side *s, void *context)
+{
+    (void)s;
+    (void)context;
+    return true;
 }
 
 static void tcp_page(struct rtt_side *s, void *context, int flags)
@@ -190,24 +199,35 @@ static void print(const char *name, const struct round *r, uint32_t n)
     printf("]}\n");
 }
 
+static unsigned list_variants(struct rtt_port *ports[RTT_FABRICS], int *tcp,
+                              struct variant v[VARIANTS_MAX])
+{
+    static char raw_names[RTT_FABRICS][24];
+    unsigned n = 0;
+    for (unsigned i = 0; i < RTT_FABRICS; i++) {
+        if (ports[i] == NULL)
+            continue;
+        snprintf(raw_names[i], sizeof(raw_names[i]), "raw_%s", rtt_fabric_names[i]);
+        v[n++] = (struct variant){rtt_fabric_names[i], ports[i], rrdp_pages, rrdp_sent, rrdp_take};
+        v[n++] = (struct variant){raw_names[i], ports[i], rtt_raw_pages, raw_sent, rtt_raw_take};
+    }
+    v[n++] = (struct variant){"tcp_spin", tcp, tcp_spin_page, tcp_sent, tcp_spin_take};
+    v[n++] = (struct variant){"tcp_block", tcp, tcp_block_page, tcp_sent, tcp_block_take};
+    return n;
+}
+
 static void run(struct rtt_side *s)
 {
     struct rtt_port *ports[RTT_FABRICS];
     struct variant v[VARIANTS_MAX];
     struct timeval bound = {.tv_usec = WAIT_MS * 1000};
-    unsigned n = 0;
     rtt_fabrics_open(s, (1u << RTT_FABRICS) - 1, ports);
     int tcp = rtt_tcp_open(s);
     if (tcp < 0)
         rtt_fail(s, strerror(-tcp));
     if (s->side == 1) /* so that a reader sees the end of a round */
         (void)setsockopt(tcp, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound));
-    for (unsigned i = 0; i < RTT_FABRICS; i++)
-        if (ports[i] != NULL)
-            v[n++] =
-                (struct variant){rtt_fabric_names[i], ports[i], rrdp_pages, rrdp_sent, rrdp_take};
-    v[n++] = (struct variant){"tcp_spin", &tcp, tcp_spin_page, tcp_sent, tcp_spin_take};
-    v[n++] = (struct variant){"tcp_block", &tcp, tcp_block_page, tcp_sent, tcp_block_take};
+    unsigned n = list_variants(ports, &tcp, v);
     for (uint32_t round = 0; round < s->options->rounds; round++)
         for (unsigned i = 0; i < n; i++)
             stream_round(s, &v[i], &rounds[i][round]);

@@ -6,7 +6,13 @@
  * gives) and one that yields its core between empty polls (what the dataplane does where cores are
  * short).
  *
- * Prints one JSON object a line: {"name": "floor/...", "unit": "us", "n": ..., "p50": ..., ...}.
+ * And what taking a page back costs its owner, a page at a time, while a thread of the same process
+ * uses the mapping on another CPU, so that its TLB has to be told: floor/take/wp (write-protect a
+ * page that is mapped writable), floor/take/zap (remove it). That thread writes other pages than
+ * those that are taken.
+ *
+ * usage: uffd_floor [ROUNDS]. Prints one JSON object a line, as perf/result.h says, and the median
+ * of each round: "round_p50".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +38,7 @@
 #define UFFDIO_CONTINUE_MODE_WP (UINT64_C(1) << 1)
 #endif
 
-enum { PAGES = 2048, PAGE = 4096 };
+enum { PAGES = 2048, PAGE = 4096, ROUNDS_MAX = 1000 };
 
 enum kind { KIND_MODIFIED, KIND_SHARED, KIND_UPGRADE, KINDS };
 static const char *const kind_name[KINDS] = {"minor_modified", "minor_shared", "wp_upgrade"};
@@ -43,7 +49,9 @@ struct floor {
     enum kind kind;
     bool yield;
     atomic_bool stop;
-    struct hist hist;
+    struct hist hist, round;
+    uint64_t round_p50[ROUNDS_MAX];
+    uint32_t rounds;
 };
 
 static void die(const char *what)
@@ -122,13 +130,39 @@ static void prepare(struct floor *f)
         cont(f, (uint64_t)(uintptr_t)f->ram, (uint64_t)PAGES * PAGE, true);
 }
 
+static void begin(struct floor *f)
+{
+    memset(&f->hist, 0, sizeof(f->hist));
+    f->rounds = 0;
+    atomic_store(&f->stop, false);
+}
+
+/* The first round warms up. */
+static void end_round(struct floor *f, uint32_t r)
+{
+    if (r > 0) {
+        f->round_p50[f->rounds++] = hist_quantile(&f->round, 500);
+        hist_merge(&f->hist, &f->round);
+    }
+    memset(&f->round, 0, sizeof(f->round));
+}
+
+static void print(const struct floor *f, const char *name)
+{
+    result_begin(name, &f->hist);
+    printf(", \"round_p50\": [");
+    for (uint32_t i = 0; i < f->rounds; i++)
+        printf("%s%.3f", i ? ", " : "", (double)f->round_p50[i] / 1e3);
+    puts("]}");
+    fflush(stdout);
+}
+
 static void measure(struct floor *f, enum kind kind, bool yield, uint32_t rounds)
 {
     pthread_t thread;
     f->kind = kind;
     f->yield = yield;
-    atomic_store(&f->stop, false);
-    memset(&f->hist, 0, sizeof(f->hist));
+    begin(f);
     prepare(f);
     if (pthread_create(&thread, NULL, resolver, f) != 0)
         die("pthread_create");
@@ -141,49 +175,76 @@ static void measure(struct floor *f, enum kind kind, bool yield, uint32_t rounds
                 (void)*p;
             else
                 *p = (uint8_t)r;
-            uint64_t took = now_ns() - start;
-            if (r > 0) /* the first round warms up */
-                hist_add(&f->hist, took);
+            hist_add(&f->round, now_ns() - start);
         }
+        end_round(f, r);
     }
     atomic_store(&f->stop, true);
     pthread_join(thread, NULL);
     char name[64];
     snprintf(name, sizeof(name), "floor/uffd_%s/%s", yield ? "yield" : "spin", kind_name[kind]);
-    result_begin(name, &f->hist);
-    puts("}");
-    fflush(stdout);
+    print(f, name);
 }
 
-/* What the machine does to a loop that only looks at the clock. */
-static void measure_noise(uint32_t rounds)
+/* The vCPU beside it: its CPU has the address space loaded. Writes the last page, which stays. */
+static void *user(void *arg)
 {
-    static struct hist gaps;
-    uint64_t last = now_ns(), end = last + rounds * UINT64_C(200000000);
-    while (last < end) {
-        uint64_t now = now_ns();
-        hist_add(&gaps, now - last);
-        last = now;
+    struct floor *f = arg;
+    volatile uint8_t *p = f->ram + (size_t)(PAGES - 1) * PAGE;
+    while (!atomic_load_explicit(&f->stop, memory_order_relaxed))
+        (*p)++;
+    return NULL;
+}
+
+static void take(struct floor *f, uint8_t *page, bool zap)
+{
+    struct uffdio_writeprotect wp = {.range = {(uint64_t)(uintptr_t)page, PAGE},
+                                     .mode = UFFDIO_WRITEPROTECT_MODE_WP};
+    if (zap ? madvise(page, PAGE, MADV_DONTNEED) : ioctl(f->uffd, UFFDIO_WRITEPROTECT, &wp))
+        die(zap ? "MADV_DONTNEED" : "UFFDIO_WRITEPROTECT");
+}
+
+static void measure_take(struct floor *f, bool zap, uint32_t rounds)
+{
+    pthread_t thread;
+    begin(f);
+    f->kind = KIND_MODIFIED;
+    prepare(f);
+    cont(f, (uint64_t)(uintptr_t)f->ram, (uint64_t)PAGES * PAGE, false);
+    if (pthread_create(&thread, NULL, user, f) != 0)
+        die("pthread_create");
+    for (uint32_t r = 0; r <= rounds; r++) {
+        for (uint32_t i = 0; i < PAGES - 1; i++) {
+            uint8_t *p = f->ram + (size_t)i * PAGE;
+            take(f, p, true);
+            cont(f, (uint64_t)(uintptr_t)p, PAGE, false);
+            *(volatile uint8_t *)p = (uint8_t)r; /* mapped, writable, used */
+            uint64_t start = now_ns();
+            take(f, p, zap);
+            hist_add(&f->round, now_ns() - start);
+        }
+        end_round(f, r);
     }
-    result_begin("noise/empty_loop_gap", &gaps);
-    puts("}");
-    fflush(stdout);
+    atomic_store(&f->stop, true);
+    pthread_join(thread, NULL);
+    print(f, zap ? "floor/take/zap" : "floor/take/wp");
 }
 
 int main(int argc, char **argv)
 {
     static struct floor f;
     uint32_t rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 3;
-    if (rounds < 1 || rounds > 1000) {
-        fprintf(stderr, "usage: uffd_floor [ROUNDS]   (1..1000 rounds of %d faults a kind)\n",
-                PAGES);
+    if (rounds < 1 || rounds > ROUNDS_MAX) {
+        fprintf(stderr, "usage: uffd_floor [ROUNDS]   (1..%d rounds of %d faults a kind)\n",
+                ROUNDS_MAX, PAGES);
         return 2;
     }
-    measure_noise(rounds);
     set_up(&f);
     for (enum kind k = 0; k < KINDS; k++) {
         measure(&f, k, false, rounds);
         measure(&f, k, true, rounds);
     }
+    measure_take(&f, false, rounds);
+    measure_take(&f, true, rounds);
     return 0;
 }

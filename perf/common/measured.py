@@ -89,6 +89,23 @@ def run_passes(bench, args, runs, rounds, missing):
                 rounds.add(line)
 
 
+def run_steps(bench, args, steps, missing):
+    """Each round takes each step once, so that what is compared are neighbours in time. steps: (title, function); one
+    that fails is left out from then on, and is in missing."""
+    broken = set()
+    for turn in range(args.rounds):
+        for title, step in steps:
+            if title in broken:
+                continue
+            say(f"{bench}: {turn + 1} of {args.rounds}: {title}")
+            try:
+                step()
+            except ToolError as e:
+                say(f"{bench}: {e}")
+                broken.add(title)
+                missing.append(f"{title}: {e}")
+
+
 class Rounds:
     """The lines of all runs of the tools, by name: lists of rounds joined, histograms and counts added up."""
 

@@ -10,9 +10,10 @@
  * mode=pio       the peer reads (pio_in) and writes (pio_out) a port of the VMM's
  * mode=mmio      the peer reads (mmio_read) and writes (mmio_write) a register of the VMM's
  * mode=all       (default) all of them. n=samples (raw=1 prints every one; raw=2 as they came, with
- * the TSC at its end), peer=CPU (default the last), gap_us=pause before each sample of read, write
- * and upgrade; halt=1: who waits for an order halts, so that vCPUs beyond the host's cores take no
- * time of those that are measured; break=1 makes the peer's value wrong once
+ * the TSC at its end), peer=CPU (default the last), gap_us=pause around each sample of read, write
+ * and upgrade (shorter than coherence.hold_us, and the page comes with the one that the vCPU faulted
+ * on before: the sample is no fault); halt=1: who waits for an order halts, so that vCPUs beyond the
+ * host's cores take no time of those that are measured; break=1 makes the peer's value wrong once
  *
  * CPU 0 measures, but for pio and mmio. Before each sample the peers bring the page into the wanted
  * state; they are told by, and answer on, other pages than the one measured. Every value that moves
@@ -304,6 +305,7 @@ static void bench_read(uint64_t gap_us)
 
         CHECK(got == want, "read %lu: %lx, not %lx", i, got, want);
         sample(end - start);
+        pause_us(gap_us);
     }
     report("read");
 }
@@ -326,6 +328,7 @@ static void bench_write(uint64_t gap_us)
         await_order(peer, give_order(peer, CMD_WRITE_IT, want));
         pause_us(gap_us);
         sample(timed_write(page, i));
+        pause_us(gap_us);
         CHECK(page[1] == want, "write %lu reverted the peer's: %lx, not %lx", i, page[1], want);
         CHECK(page[0] == i, "write %lu was lost", i);
     }
@@ -342,13 +345,14 @@ static void bench_upgrade(uint64_t gap_us)
             if (takes_part(c))
                 await_order(c, give_order(c, CMD_READ_IT, i));
         read_batch(0, i);
-        pause_us(gap_us);
         for (uint64_t p = 0; p < batched; p++) {
+            pause_us(gap_us);
             uint64_t cycles = timed_write(batch[p], i + 1);
 
             if (taken.count < max_samples)
                 sample(cycles);
         }
+        pause_us(gap_us);
     }
     report("upgrade");
 }

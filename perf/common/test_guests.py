@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The benches of guests without guests: what is read of their lines, how it is put together and judged."""
+import argparse
+import os
+import sys
+import types
+import unittest
+from unittest import mock
+
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+import cycles  # noqa: E402
+import fault  # noqa: E402
+import guests  # noqa: E402
+import ipi  # noqa: E402
+import kernels  # noqa: E402
+import measured  # noqa: E402
+import output  # noqa: E402
+import scale  # noqa: E402
+import schema  # noqa: E402
+import upgrade  # noqa: E402
+
+ARGS = argparse.Namespace(build="build", fabric="shm", rounds=4, samples=10, blocks=2, ms=100, reps=2, json=True)
+
+
+def read(*lines):
+    reader = guests.Reader()
+    for line in lines:
+        reader.line(types.SimpleNamespace(name="vmm"), "out", line)
+    return reader
+
+
+def a_round(name, p50, p99=None):
+    line = guests.line_of_samples(name, [p50 * 1000])
+    return line | ({"round_p99": [p99]} if p99 else {})
+
+
+def filled(values):
+    """measured.Rounds of {name: its rounds' medians}."""
+    rounds = measured.Rounds()
+    for name, each in values.items():
+        for p50 in each:
+            rounds.add(a_round(name, p50))
+    return rounds
+
+
+def checked(test, results, goals=(), ratios=(), missing=()):
+    out = output.built("unit", ARGS, 0, list(results), list(goals), list(missing), (), ratios, floor=[])
+    test.assertEqual(schema.check(out), [])
+    return out
+
+
+class ReaderTest(unittest.TestCase):
+    def test_samples_end_where_bench_says(self):
+        run = read("BENCH read unit=cycles n=5 p50=1 tsc_khz=2000000 peer=1", "SAMPLES read 2000 4000 6000 8000",
+                   "SAMPLES read 10000 10000 10000 10000").run  # fmt: skip
+        self.assertEqual(run.samples, {"read": [1000, 2000, 3000, 4000, 5000]})
+
+    def test_histogram_is_of_nanoseconds(self):
+        run = read("HIST alone/00 n=3 max=4000 tsc_khz=2000000", "BUCKETS alone/00 63:1 4031:2").run
+        self.assertEqual(run.top, {"alone/00": 2000})
+        self.assertEqual(sum(run.hists["alone/00"].values()), 3)
+        self.assertEqual(run.hists["alone/00"], {31: 1, 2015: 2})
+
+    def test_counts(self):
+        run = read("KERNEL sort rep=0 ops=65536 cycles=3000 tsc_khz=3000000", "STORM cpu=1 page=7 mmio=9",
+                   "RATE cpu=2 accesses=5 writes=4 cycles=6000 tsc_khz=3000000", "counters: 1 vCPU", "HISTORY x").run  # fmt: skip
+        self.assertEqual((run.kernels, run.storms, run.rates), ([(65536, 1000)], [{"page": 7, "mmio": 9}], [(5, 4, 2000)]))
+
+    def test_only_the_console_counts(self):
+        reader = guests.Reader()
+        reader.line(types.SimpleNamespace(name="vcpud1"), "out", "KERNEL sort rep=0 ops=1 cycles=1 tsc_khz=1")
+        reader.line(types.SimpleNamespace(name="vmm"), "err", "KERNEL sort rep=0 ops=1 cycles=1 tsc_khz=1")
+        self.assertEqual(reader.run.kernels, [])
+
+    def test_line_of_samples(self):
+        line = guests.line_of_samples("x", range(1000, 101000, 1000))
+        self.assertEqual((line["round_p50"], line["round_p99"], line["max"], line["n"]), ([50.0], [99.0], 100.0, 100))
+        self.assertEqual(sum(n for _, n in line["buckets"]), 100)
+
+
+class FaultTest(unittest.TestCase):
+    ROUNDS = {"floor/uffd_spin/minor_shared": [4, 4, 4, 4], "floor/take/wp": [1, 1, 1, 1], "rtt/raw_shm/64": [5, 5, 5, 5]}
+
+    def test_goal_is_of_the_floor_of_the_same_round(self):
+        rounds = filled(self.ROUNDS | {"fault/read": [10, 12, 11, 20]})
+        with mock.patch.object(guests, "cores", lambda: 64):
+            missing = []
+            goals, ratios = fault.judge(rounds, "shm", missing)
+        self.assertEqual([(g["value"], g["low"], g["high"], g["met"]) for g in goals], [(1.15, 1.0, 2.0, True)])
+        self.assertEqual(missing, [])
+        checked(self, [rounds.time_row(n) for n in rounds.names("")], goals, ratios)
+
+    def test_missed(self):
+        rounds = filled(self.ROUNDS | {"fault/read": [13, 13, 13, 13]})
+        with mock.patch.object(guests, "cores", lambda: 64):
+            (goal,), _ = fault.judge(rounds, "shm", [])
+        self.assertEqual((goal["value"], goal["met"], goal["short_by"]), (1.3, False, 0.05))
+
+    def test_no_goal_without_cores(self):
+        rounds = filled(self.ROUNDS | {"fault/read": [10, 10, 10, 10]})
+        with mock.patch.object(guests, "cores", lambda: 2):
+            missing = []
+            goals, ratios = fault.judge(rounds, "shm", missing)
+        self.assertEqual((goals, [r["value"] for r in ratios]), ([], [1.0]))
+        self.assertIn("share 2 CPUs", missing[0])
+
+    def test_what_is_no_fault_does_not_count(self):
+        line = fault.faults_of("fault/read", [500] + [9000] * 99, 3000)
+        self.assertEqual((line["n"], line["round_p50"]), (99, [9.0]))
+        with self.assertRaises(measured.ToolError):
+            fault.faults_of("fault/read", [500] * 3 + [9000] * 97, 3000)
+        self.assertEqual(fault.fastest(filled({"floor/uffd_spin/k": [4, 3]}), "k"), 3007)
+
+    def test_hops(self):
+        rounds = filled({"floor/uffd_spin/k": [1], "floor/take/t": [2], "rtt/raw_shm/64": [10]})
+        self.assertEqual(fault.floor_of(rounds, "rtt/raw_shm/64", "k", "t", 3), [18])
+        self.assertIsNone(fault.floor_of(rounds, "rtt/raw_shm/64", "k", "zap", 3))
+
+
+class IpiTest(unittest.TestCase):
+    def test_blocks_of_a_kind_are_one_round(self):
+        run = guests.Run(storms=[{"page": 3, "mmio": 4}], config="c")
+        for kind in ipi.KINDS:
+            for block in range(2):
+                run.hists[f"{kind}/{block:02}"], run.top[f"{kind}/{block:02}"] = {2015: 5, 4031: 5}, 4000 + block
+        rounds, storms = measured.Rounds(), {"page": 0, "mmio": 0}
+        with mock.patch.object(guests, "run", lambda *a, **k: run):
+            for _ in range(4):
+                ipi.measure(ARGS, rounds, storms, [])
+        row = rounds.time_row("ipi/page")
+        self.assertEqual((row["n"], row["max"], row["round_p50"], len(row["round_p99"])), (80, 4.001, [2.015] * 4, 4))
+        self.assertEqual(storms, {"page": 12, "mmio": 16})
+        goals, ratios = ipi.judge(rounds)
+        self.assertEqual([g["met"] for g in goals], [True, True])
+        checked(self, [row], goals, ratios)
+
+    def test_a_tenth_is_too_much(self):
+        rounds = measured.Rounds()
+        for kind, p99 in (("alone", 100), ("page", 110), ("mmio", 109)):
+            for _ in range(4):
+                rounds.add(a_round(f"ipi/{kind}", 50, p99))
+        self.assertEqual([g["met"] for g in ipi.judge(rounds)[0]], [False, True])
+
+
+class UpgradeTest(unittest.TestCase):
+    def test_model(self):
+        u = upgrade.Upgrades()
+        u.rounds, u.trace = filled({"upgrade/sharers=1": [100, 200]}), [1000, 3000]
+        self.assertEqual(u.modelled(15), [114, 242])
+        rows = checked(self, u.rows())["results"]
+        self.assertTrue(all(r["rounds"] == 0 and "modelled" in r for r in rows if "/modelled/" in r["name"]))
+        with mock.patch.object(guests, "cores", lambda: 2):
+            missing = []
+            goals, ratios = upgrade.judge(u, missing)
+        self.assertEqual((goals, ratios[0]["low"], ratios[0]["high"], len(missing)), ([], 1.14, 1.21, 1))
+
+    def test_measured_is_judged(self):
+        u = upgrade.Upgrades()
+        u.rounds = filled({"upgrade/sharers=1": [100] * 4, "upgrade/sharers=15": [131] * 4})
+        (goal,), _ = upgrade.judge(u, [])
+        self.assertEqual((goal["value"], goal["met"]), (1.31, False))
+
+    def test_messages_are_what_the_longer_run_has_more(self):
+        u, runs = upgrade.Upgrades(), []
+
+        def run(build, guest, words, nodes, **more):
+            n = int(words.split("n=")[1].split()[0])
+            runs.append((nodes, n))
+            return types.SimpleNamespace(messages=lambda kind: 50 + n * {"inv": 3, "inv_ack": 3}.get(kind, 1))
+
+        with mock.patch.object(guests, "run", run):
+            u.counted(ARGS, 3)
+            u.counted(ARGS, 3)
+        self.assertEqual(u.messages, {3: {"getm": 1, "grant": 1, "inv": 3, "inv_ack": 3}})
+        self.assertEqual(runs, [(4, upgrade.SHORT), (4, upgrade.LONG)])
+
+
+class CountTest(unittest.TestCase):
+    @staticmethod
+    def fake(counted, **more):
+        run = guests.Run(config="c", **more)
+        run.counted = lambda: counted
+        return run
+
+    def test_scale_is_less_what_no_work_counts(self):
+        rates = scale.Rates()
+        rates.idle["read"] = {"messages": 10, "faults": 4, "pages": 2, "bytes": 100}
+        busy = {"messages": 310, "faults": 104, "pages": 102, "bytes": 410100}
+        for _ in range(2):
+            rates.add("scale/read/vcpus=1", "read", self.fake(busy, rates=[(500, 0, 5e8), (500, 0, 4e8)]))
+        (row,) = checked(self, rates.rows())["results"]
+        self.assertEqual((row["median"], row["counts"]["faults"], row["counts"]["accesses"]), (200, 200, 2000))
+        self.assertEqual([row["counts"][f"{k}_per_fault"] for k in scale.PER_FAULT], [3, 1, 4100])
+
+    def test_kernels_are_the_repetitions_between(self):
+        runs = [self.fake({"messages": 100, "pages": 10, "bytes": 1000}, kernels=[(1000, 9e9)]),
+                self.fake({"messages": 300, "pages": 30, "bytes": 5000}, kernels=[(1000, 9e9), (1000, 1e9), (1000, 2e9)])]
+        k = kernels.Kernels()
+        with mock.patch.object(guests, "run", lambda *a, **kw: runs.pop(0)):
+            k.measure(ARGS, "matrix", 1)
+        rows = {r["name"]: r["median"] for r in checked(self, k.rows())["results"]}
+        self.assertEqual(rows, {"kernels/matrix/nodes=1/ops": 750, "kernels/matrix/nodes=1/messages": 100,
+                                "kernels/matrix/nodes=1/pages": 10, "kernels/matrix/nodes=1/bytes": 2000})  # fmt: skip
+
+    def test_a_repetition_that_is_not_told_of(self):
+        with mock.patch.object(guests, "run", lambda *a, **kw: self.fake({}, kernels=[(1, 1)])):
+            with self.assertRaises(measured.ToolError):
+                kernels.Kernels().measure(ARGS, "matrix", 1)
+
+
+class StepsTest(unittest.TestCase):
+    def test_rounds_are_interleaved_and_what_fails_is_left_out(self):
+        seen, missing = [], []
+
+        def broken():
+            seen.append("b")
+            raise measured.ToolError("no")
+
+        measured.run_steps("x", ARGS, [("a", lambda: seen.append("a")), ("b", broken), ("c", lambda: seen.append("c"))], missing)
+        self.assertEqual(("".join(seen), missing), ("abcacacac", ["b: no"]))
+
+
+class TraceTest(unittest.TestCase):
+    """pando-cycles: the trace is what it was the last time, and its protocol's work is what it is made of."""
+
+    def test_the_same_each_time(self):
+        build = os.environ["PANDO_BUILD"]
+        one, two, longer = (cycles.trace(build, n) for n in (1024, 1024, 2048))
+        for key in ("faults", "messages", "frames"):
+            self.assertEqual(one[key], two[key])
+        # A page moves to and fro: a fault that is not at the page's home is 2 messages to other nodes or 3, else 1 or 2.
+        self.assertTrue(1 <= one["messages"] / one["faults"] <= 3, one)
+        self.assertTrue(one["messages"] < longer["messages"] <= 2.2 * one["messages"], (one, longer))
+
+
+if __name__ == "__main__":
+    unittest.main()
