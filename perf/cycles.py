@@ -5,8 +5,9 @@
 trace: a fixed trace of faults between two nodes in one thread, coherence over the transport, joined in memory
 (perf/cycles.c): nanoseconds a message, both ends together, and instructions, counted by valgrind's callgrind in a
 long trace less a short one, which no other load changes. loop: two dataplanes whose guest reads what the other node
-writes: the time of their useful rounds for each message that they sent or took, the fault's and the fabric's part included; where
-a loop has no CPU of its own that time has what was taken from it, so .../cpu gives the CPU time of the same thread.
+writes: the time of their useful rounds for each message that they sent or took, the fault's and the fabric's part
+included; where a loop has no CPU of its own that time has what was taken from it, so .../cpu gives the CPU time of the
+same thread, empty rounds included.
 """
 import os
 import re
@@ -19,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 45, "args": []}
+IN_ALL = {"seconds": 30, "args": []}
 NODES, TRACE, SHORT, LONG = 2, 20000, 1000, 5000  # faults
 COLLECTED = re.compile(r"Collected : (\d+)")
 VALGRIND_SECONDS = 120

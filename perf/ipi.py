@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 60, "args": []}
+IN_ALL = {"seconds": 45, "args": []}
 NODES, VCPUS = 2, 4
 KINDS, STORMS = ("alone", "spin", "page", "mmio"), ("page", "mmio")
 GOAL = 1.1  # p99 moves by less than 10 %
@@ -40,11 +40,15 @@ def measure(args, rounds, storms, configs):
 
 def judge(rounds):
     goals, ratios = [], []
+    spin = rounds.ratio("ipi/spin", "ipi/alone", "round_p99")
     for kind in STORMS:
         goals.append(rounds.goal(f"ipi/{kind}", "ipi/alone", GOAL, "<", "round_p99"))
         ratios.append(rounds.ratio(f"ipi/{kind}", "ipi/spin", "round_p99"))
-    ratios.append(rounds.ratio("ipi/spin", "ipi/alone", "round_p99"))
-    return [g for g in goals if g], [r for r in ratios if r]
+    for goal in goals:
+        if goal and spin and not goal["met"]:
+            goal["why"] = (f"vCPUs that spin and move nothing make it {spin['value']} ({spin['low']} to {spin['high']}) "
+                           "of alone: what is beyond that is the storm's")  # fmt: skip
+    return [g for g in goals if g], [r for r in [*ratios, spin] if r]
 
 
 def remarks_on(rounds, storms):

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 120, "args": ["--rounds", "2"]}
+IN_ALL = {"seconds": 85, "args": ["--rounds", "2"]}
 NODES = (1, 2, 3)
 KERNELS = {"matrix": "n=160", "sort": "count=65536", "join": "rows=16384 probes=65536", "stencil": "n=192 sweeps=10"}
 COUNTED = ("messages", "pages", "bytes")
@@ -38,7 +38,7 @@ class Kernels:
         self.ops.setdefault(name, []).append(rate)
         for key in COUNTED:
             each = (counted[key] - one[key]) / reps / run.kernels[0][0] * 1000
-            self.cost.setdefault((name, key), []).append(max(each, 0))
+            self.cost.setdefault((name, key), []).append(each)  # below 0: there is nothing, and noise
         self.configs.append(run.config)
 
     def rows(self):

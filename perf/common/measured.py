@@ -91,7 +91,8 @@ def run_passes(bench, args, runs, rounds, missing):
 
 def run_steps(bench, args, steps, missing):
     """Each round takes each step once, so that what is compared are neighbours in time. steps: (title, function); one
-    that fails is left out from then on, and is in missing."""
+    that fails is left out from then on, and is in missing. A signal to end (Ctrl-C, or the time of ./dev bench all is
+    over) ends the rounds: what was measured until then is the result, and missing says so."""
     broken = set()
     for turn in range(args.rounds):
         for title, step in steps:
@@ -104,6 +105,9 @@ def run_steps(bench, args, steps, missing):
                 say(f"{bench}: {e}")
                 broken.add(title)
                 missing.append(f"{title}: {e}")
+            except KeyboardInterrupt:
+                missing.append(f"what follows {title} of round {turn + 1} of {args.rounds}: it was ended by a signal")
+                return
 
 
 class Rounds:

@@ -140,6 +140,11 @@ class IpiTest(unittest.TestCase):
             for _ in range(4):
                 rounds.add(a_round(f"ipi/{kind}", 50, p99))
         self.assertEqual([g["met"] for g in ipi.judge(rounds)[0]], [False, True])
+        for _ in range(4):
+            rounds.add(a_round("ipi/spin", 50, 105))
+        page, mmio = ipi.judge(rounds)[0]
+        self.assertIn("1.05 (1.05 to 1.05) of alone", page["why"])
+        self.assertNotIn("why", mmio)
 
 
 class UpgradeTest(unittest.TestCase):
@@ -218,6 +223,19 @@ class StepsTest(unittest.TestCase):
 
         measured.run_steps("x", ARGS, [("a", lambda: seen.append("a")), ("b", broken), ("c", lambda: seen.append("c"))], missing)
         self.assertEqual(("".join(seen), missing), ("abcacacac", ["b: no"]))
+
+
+    def test_a_signal_ends_the_rounds_and_what_was_measured_counts(self):
+        seen, missing = [], []
+
+        def interrupted():
+            seen.append("b")
+            if len(seen) > 3:
+                raise KeyboardInterrupt
+
+        steps = [("a", lambda: seen.append("a")), ("b", interrupted), ("c", lambda: seen.append("c"))]
+        measured.run_steps("x", ARGS, steps, missing)
+        self.assertEqual(("".join(seen), missing), ("abcab", ["what follows b of round 2 of 4: it was ended by a signal"]))
 
 
 class TraceTest(unittest.TestCase):

@@ -17,7 +17,8 @@
 const char guest_name[] = "faultrate";
 bool naps_allowed = false;
 
-#define V_DONE 0x90u
+#define V_DONE  0x90u
+#define SPIN_US 100u /* before an access is due: longer than waking up takes */
 
 struct worker {
     struct hist hist;
@@ -71,6 +72,8 @@ static void work(unsigned cpu)
 
         if (due - start >= length)
             break;
+        if (rate != 0) /* halts until shortly before, and leaves its CPU to others */
+            wait_until_tsc(due - tsc_khz() * SPIN_US / 1000);
         while (rdtsc() < due)
             cpu_pause();
         access_page(cpu, w);
@@ -121,6 +124,7 @@ static void set_up(void)
     reads = cmdline_u64("reads", 50);
     active = cmdline_u64("active", ncpus);
     rate = cmdline_u64("rate", 0);
+    naps_allowed = rate != 0;
     steal = cmdline_u64("steal", 0) != 0;
     broken = cmdline_has("break");
     CHECK(size >= 1 && size <= 1024, "size is 1 to 1024");
