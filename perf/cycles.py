@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 30, "args": []}
+IN_ALL = {"seconds": 30, "args": ["--limit", "22"]}
 NODES, TRACE, SHORT, LONG = 2, 20000, 1000, 5000  # faults
 COLLECTED = re.compile(r"Collected : (\d+)")
 VALGRIND_SECONDS = 120

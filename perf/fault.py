@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 60, "args": []}
+IN_ALL = {"seconds": 60, "args": ["--limit", "50"]}
 NODES, GOAL, RTT_SAMPLES = 2, 1.25, 1000
 # result: (mode of the guest pingpong, the local fault of its kind, what the other node's end does, hops)
 FAULTS = {

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 40, "args": ["--rounds", "3"]}
+IN_ALL = {"seconds": 40, "args": ["--rounds", "3", "--limit", "32"]}
 WAYS = {"pio": ("pio_in", "pio_out"), "mmio": ("mmio_read", "mmio_write")}
 PLACES = {"local": 1, "remote": 2}  # nodes; the vCPU that measures is the last of two
 VCPUS, RTT_SAMPLES = 2, 1000

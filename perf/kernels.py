@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 85, "args": ["--rounds", "2"]}
+IN_ALL = {"seconds": 85, "args": ["--rounds", "2", "--limit", "75"]}
 NODES = (1, 2, 3)
 KERNELS = {"matrix": "n=160", "sort": "count=65536", "join": "rows=16384 probes=65536", "stencil": "n=192 sweeps=10"}
 COUNTED = ("messages", "pages", "bytes")

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 100, "args": ["--rounds", "2"]}
+IN_ALL = {"seconds": 100, "args": ["--rounds", "2", "--limit", "90"]}
 SHARERS, MEASURED_ANYWAY, GOAL = range(1, 16), 2, 1.3
 PAGES, SHORT, LONG, TRACE = 16, 16, 112, 20000  # upgrades of a run that is counted; faults of the trace
 KINDS = ("getm", "grant", "inv", "inv_ack")

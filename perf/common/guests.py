@@ -141,6 +141,8 @@ def arguments(bench, about, rounds, *options):
     for name, default, low, high, text in (("rounds", rounds, 1, 100, "interleaved rounds"), *options):
         parser.add_argument(f"--{name}", type=measured.within(low, high), default=default, metavar="N",
                             help=f"{text}, {low}..{high} (default {default})")  # fmt: skip
+    parser.add_argument("--limit", type=measured.within(1, 86400), metavar="SECONDS",
+                        help="begin nothing new after so long, and say what is missing")  # fmt: skip
     parser.add_argument("--fabric", choices=FABRICS, default=FABRICS[0], help="what joins the nodes (default %(default)s)")
     return parser.parse_args()
 

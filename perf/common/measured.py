@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 from output import compared, git, histogram, host, judged, quantile, report, value  # noqa: F401
 
@@ -91,13 +92,16 @@ def run_passes(bench, args, runs, rounds, missing):
 
 def run_steps(bench, args, steps, missing):
     """Each round takes each step once, so that what is compared are neighbours in time. steps: (title, function); one
-    that fails is left out from then on, and is in missing. A signal to end (Ctrl-C, or the time of ./dev bench all is
-    over) ends the rounds: what was measured until then is the result, and missing says so."""
-    broken = set()
+    that fails is left out from then on, and is in missing. SIGINT, or args.limit seconds (None: no limit), ends the
+    rounds: what was measured until then is the result, and missing says so."""
+    broken, start = set(), time.monotonic()
     for turn in range(args.rounds):
         for title, step in steps:
             if title in broken:
                 continue
+            if args.limit and time.monotonic() - start > args.limit:
+                missing.append(f"{title} of round {turn + 1} of {args.rounds} and what follows: {args.limit} s were over")
+                return
             say(f"{bench}: {turn + 1} of {args.rounds}: {title}")
             try:
                 step()

@@ -19,7 +19,7 @@ import scale  # noqa: E402
 import schema  # noqa: E402
 import upgrade  # noqa: E402
 
-ARGS = argparse.Namespace(build="build", fabric="shm", rounds=4, samples=10, blocks=2, ms=100, reps=2, json=True)
+ARGS = argparse.Namespace(build="build", fabric="shm", rounds=4, samples=10, blocks=2, ms=100, reps=2, json=True, limit=None)
 
 
 def read(*lines):
@@ -224,6 +224,18 @@ class StepsTest(unittest.TestCase):
         measured.run_steps("x", ARGS, [("a", lambda: seen.append("a")), ("b", broken), ("c", lambda: seen.append("c"))], missing)
         self.assertEqual(("".join(seen), missing), ("abcacacac", ["b: no"]))
 
+
+    def test_nothing_begins_behind_the_limit(self):
+        seen, missing, now = [], [], [0]
+
+        def step():
+            seen.append(now[0])
+            now[0] += 4
+
+        args = argparse.Namespace(**vars(ARGS) | {"limit": 10})
+        with mock.patch.object(measured.time, "monotonic", lambda: now[0]):
+            measured.run_steps("x", args, [("a", step), ("b", step)], missing)
+        self.assertEqual((seen, missing), ([0, 4, 8], ["b of round 2 of 4 and what follows: 10 s were over"]))
 
     def test_a_signal_ends_the_rounds_and_what_was_measured_counts(self):
         seen, missing = [], []
