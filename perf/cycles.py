@@ -3,8 +3,8 @@
 """./dev bench cycles: what a message costs the poll loop.
 
 trace: a fixed trace of faults between two nodes in one thread, coherence over the transport, joined in memory
-(perf/cycles.c): nanoseconds a message, both ends together, and instructions, counted by valgrind's callgrind in a
-long trace less a short one, which no other load changes. loop: two dataplanes whose guest reads what the other node
+(perf/cycles.c): nanoseconds of CPU time a message, both ends together, and instructions, counted by valgrind's callgrind
+in a long trace less a short one, which no other load changes. loop: two dataplanes whose guest reads what the other node
 writes: the time of their useful rounds for each message that they sent or took, the fault's and the fabric's part
 included; where a loop has no CPU of its own that time has what was taken from it, so .../cpu gives the CPU time of the
 same thread, empty rounds included.

@@ -111,7 +111,8 @@ def main():
     measured.run_steps("upgrade", args, steps_of(args, upgrades), missing)
     goals, ratios = judge(upgrades, missing)
     short = guests.cores_short(MEASURED_ANYWAY + 1)
-    remarks = [f"{short}: times with {MEASURED_ANYWAY} sharers are the host scheduler's as well"] if short else []
+    remarks = [f"{short}: times with up to {MEASURED_ANYWAY} sharers are the host scheduler's as well, and so are ratios to "
+               "them; what the model adds to them is not"] if short else []  # fmt: skip
     measured.report("upgrade", args, start, upgrades.rows(), goals, missing, table, remarks, ratios=ratios,
                     config=upgrades.configs[-1] or None)  # fmt: skip
     return 1 if missing else 0
