@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""./dev bench span: what a remote fault, an interrupt and a remote exit are made of, stage by stage.
+
+The bare-metal guest pingpong runs on nodes of this machine, and every transaction is sampled (telemetry.sample: 1).
+A fault that is measured is one access of the guest's: its own time stamps before and after it are laid around the
+nodes' stamps of the one fault between them (the guest's TSC is the cluster clock less a constant, which the VM's
+process says). So the stages `read` (the vCPU has stopped -> its message is read) and `resumed` (mapped -> the vCPU
+goes on) are there too, and the stages add up to what the guest has waited. dataplane/span/span.h says what each stage
+is; interrupts and exits have no guest's stamp around them. An access in which the guest faulted more than once is left
+out and counted. Beside that: what the stamps themselves cost, in cycles. Samples of all rounds are added up.
+"""
+import argparse
+import bisect
+import collections
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
+sys.path.insert(0, os.path.join(ROOT, "perf", "common"))
+import cluster as cl  # noqa: E402
+import measured  # noqa: E402
+import output  # noqa: E402
+from options import Options  # noqa: E402
+
+IN_ALL = {"seconds": 150, "args": ["--rounds", "2"]}
+
+# name of the waterfall -> (kind of the spans, guest's mode, nodes, where they are looked for: node)
+FAULTS = (("read", "read", 2, ""), ("read_three_nodes", "read", 3, "peer=1"), ("write", "write", 2, ""),
+          ("upgrade", "upgrade", 2, ""))  # fmt: skip
+OTHERS = (("ipi", "ipi", "ipi", 0), ("pio", "io", "pio", 1), ("mmio", "io", "mmio", 1))
+FAULT_ORDER = ("read", "asked", "request_tx", "home_rx", "home_tx", "owner_rx", "owner_done", "owner_tx", "data_rx",
+               "acked", "mapped", "resumed")  # fmt: skip
+KINDS = ("read", "write", "upgrade", "local")
+
+
+class Failed(Exception):
+    """A guest did not pass, or what it and the nodes say does not fit together; the text says which and why."""
+
+
+def run_guest(build, mode, nodes, words, samples):
+    """(result, [(before, after)] in the guest's TSC, as the samples were taken)"""
+    stamps, tail = [], collections.deque(maxlen=12)
+
+    def line(process, stream, text):
+        found = re.match(r"STAMPS \S+ (\d+) (\d+)$", text) if process.name == "vmm" and stream == "out" else None
+        if found:
+            stamps.append((int(found[1]) - int(found[2]), int(found[1])))
+        else:
+            tail.append(f"{process.name}: {text}")
+
+    o = options(nodes, f"mode={mode} n={samples} raw=2 {words}".strip())
+    with cl.Cluster(o, build, on_line=line) as c:
+        result = c.run()
+    if not result.passed:
+        raise Failed(f"guest pingpong mode={mode} on {nodes} nodes: {result.died or f'status {result.status}'}: "
+                     + " | ".join(tail))  # fmt: skip
+    return result, stamps
+
+
+def options(nodes, words):
+    return Options(nodes=nodes, vcpus=nodes, guest="pingpong", ram=64, check=False, timeout=100, sample=1, spans=True,
+                   cmdline=words)  # fmt: skip
+
+
+def settled(stamps, own):
+    """The points in order, a peer's moved between its neighbours, as span.h says."""
+    points, before, out = list(stamps.items()), None, []
+    for i, (name, at) in enumerate(points):
+        if name not in own:
+            at = min(at, next((t for n, t in points[i + 1 :] if n in own), at))
+        before = at if before is None else max(at, before)
+        out.append((name, before))
+    return out
+
+
+OWN_POINTS = {"read", "asked", "request_tx", "data_rx", "acked", "mapped"}
+OWN_OTHER = {"icr", "read", "tx", "exit", "exit_tx", "done_rx", "back", "entered"}
+
+
+def stages_of(record, own):
+    points = settled(record["stamps"], own)
+    return {b[0]: b[1] - a[1] for a, b in zip(points, points[1:])}
+
+
+def join(result, stamps):
+    """Each sample's one fault, as {stage: ticks, "total"}, its record, and how many samples had another number."""
+    spans, records = result.summaries[0]["spans"], [r for r in result.spans[0] if r["kind"] in KINDS]
+    records.sort(key=lambda r: r["stamps"]["read"])
+    begins, joined, others = [r["stamps"]["read"] for r in records], [], 0
+    for before, after in stamps:
+        before, after = before + spans["epoch"], after + spans["epoch"]
+        inside = [r for r in records[bisect.bisect_left(begins, before) : bisect.bisect_right(begins, after)]
+                  if r["stamps"]["mapped"] <= after]  # fmt: skip
+        if len(inside) != 1:
+            others += 1
+            continue
+        stages = {"read": inside[0]["stamps"]["read"] - before, **stages_of(inside[0], OWN_POINTS),
+                  "resumed": after - inside[0]["stamps"]["mapped"], "total": after - before}  # fmt: skip
+        if sum(stages.values()) != 2 * stages["total"]:
+            raise Failed(f"the stages of span {inside[0]['serial']} do not add up: {stages}")
+        joined.append((stages, inside[0]))
+    return joined, others
+
+
+class Waterfall:
+    """Samples of one kind over the rounds: in ns, by stage."""
+
+    def __init__(self, name, order):
+        self.name, self.order, self.samples, self.medians, self.others = name, order, {}, {}, 0
+
+    def add(self, each, khz):
+        if not each:
+            raise Failed(f"{self.name}: no span of it")
+        for stage in {s for stages in each for s in stages}:
+            ns = [stages[stage] * 1e6 / khz for stages in each if stage in stages]
+            self.samples.setdefault(stage, []).extend(ns)
+            self.medians.setdefault(stage, []).append(round(statistics.median(ns) / 1e3, 3))
+
+    def stages(self):
+        return [s for s in self.order if s in self.samples]
+
+    def rows(self):
+        out = []
+        for stage in [*self.stages(), "total"]:
+            ns = self.samples[stage]
+            top, low = round(max(ns) / 1e3, 3), {"of_all": len(self.samples["total"])}
+            out.append(output.histogram(f"span/{self.name}/{stage}", output.of_samples(ns), self.medians[stage], top,
+                                        counts={**low, "mean_us": round(statistics.fmean(ns) / 1e3, 3)}))  # fmt: skip
+        return out
+
+    def drawn(self):
+        of = lambda s: f"span/{self.name}/{s}"
+        return {"name": f"span/{self.name}", "total": of("total"), "stages": [of(s) for s in self.stages()]}
+
+
+def whole(result, node, kind):
+    """Spans without a guest's stamps around them."""
+    out = []
+    for r in result.spans[node]:
+        if r["kind"] == kind:
+            stages = stages_of(r, OWN_OTHER if kind == "io" else OWN_OTHER - {"read"} | {"read"})
+            out.append({**stages, "total": sum(stages.values())})
+    return out
+
+
+def measure_fault(args, w, mode, nodes, words):
+    tried = [words] if nodes == 2 else [words, "peer=2"]  # of three, one peer is not the page's home
+    for words in tried:
+        result, stamps = run_guest(args.build, mode, nodes, words, args.samples)
+        if len(stamps) != args.samples:
+            raise Failed(f"{w.name}: {len(stamps)} stamps of the guest, not {args.samples}")
+        joined, others = join(result, stamps)
+        page = collections.Counter(r["object"] for _, r in joined).most_common(1)
+        joined = [(s, r) for s, r in joined if r["object"] == page[0][0]]
+        hops = [(s, r) for s, r in joined if nodes == 2 or len({0, r["home"], r["owner"]} - {None}) == 3]
+        w.others += others
+        if len(hops) >= len(joined) / 2:
+            w.add([s for s, _ in hops], result.summaries[0]["spans"]["khz"])
+            return
+    raise Failed(f"{w.name}: the page's home is never a third node")
+
+
+def measure(args, falls, missing):
+    for turn in range(args.rounds):
+        for name, mode, nodes, words in FAULTS:
+            attempt(args, turn, name, missing, lambda: measure_fault(args, falls[name], mode, nodes, words))
+        for name, kind, mode, node in OTHERS:
+
+            def other():
+                result, _ = run_guest(args.build, mode, 2, "", args.samples)
+                falls[name].add(whole(result, node, kind), result.summaries[node]["spans"]["khz"])
+
+            attempt(args, turn, name, missing, other)
+
+
+def attempt(args, turn, name, missing, body):
+    if name in missing:
+        return
+    measured.say(f"span: round {turn + 1} of {args.rounds}: {name}")
+    try:
+        body()
+    except (Failed, cl.SetupError) as e:
+        measured.say(f"span: {e}")
+        missing[name] = str(e)
+
+
+def costs(args, missing):
+    program = os.path.join(args.build, "perf", "pando-span-cost")
+    try:
+        done = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            raise OSError(done.stderr.strip() or f"ended with {done.returncode}")
+        return [output.value(d["name"], d["unit"], d["each"], 1)
+                for d in map(json.loads, done.stdout.splitlines())]  # fmt: skip
+    except (OSError, ValueError, subprocess.TimeoutExpired) as e:
+        missing["cost"] = f"what stamps cost: {e}"
+        return []
+
+
+def table(results):
+    shown = None
+    for r in results:
+        if "buckets" not in r:
+            print(f"{r['name']:<34}{r['median']:>10.1f} {r['unit']} ({r['low']}..{r['high']})")
+            continue
+        _, fall, stage = r["name"].split("/")
+        if fall != shown:
+            shown = fall
+            print(f"\n{fall:<22}{'n':>6}{'p50':>11}{'p90':>11}{'p99':>11}{'max':>12}{'mean':>11} us   share of the mean")
+        total = next(x for x in results if x["name"] == f"span/{fall}/total")["counts"]["mean_us"]
+        share = r["counts"]["mean_us"] * r["n"] / r["counts"]["of_all"] / total if total else 0
+        print(f"  {stage:<20}{r['n']:>6}{r['p50']:>11.2f}{r['p90']:>11.2f}{r['p99']:>11.2f}{r['max']:>12.2f}"
+              f"{r['counts']['mean_us']:>11.2f}   {share:>6.1%} {'#' * round(40 * share)}")  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench span", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--rounds", type=measured.within(1, 100), default=3, metavar="N",
+                        help="of all guests, 1..100 (default 3)")  # fmt: skip
+    parser.add_argument("--samples", type=measured.within(4, 150), default=120, metavar="N",
+                        help="accesses a round, 4..150: a node keeps its last 1024 spans (default 120)")  # fmt: skip
+    args = parser.parse_args()
+    start, missing = time.monotonic(), {}
+    io = ("read", "exit_tx", "rx", "given", "taken", "handled", "done_read", "done_tx", "done_rx", "back", "entered")
+    orders = {"ipi": ("read", "tx", "rx", "posted", "taken"), "pio": io, "mmio": io}
+    falls = {name: Waterfall(name, orders.get(name, FAULT_ORDER)) for name, *_ in FAULTS + OTHERS}
+    measure(args, falls, missing)
+    done = [w for w in falls.values() if w.samples]
+    results = [row for w in done for row in w.rows()] + costs(args, missing)
+    remarks = ["all nodes are processes of this machine: their vCPUs and poll loops take turns on its CPUs, and that is "
+               "in the stages where a thread is woken"]  # fmt: skip
+    remarks += [f"{w.name}: {w.others} accesses in which the guest faulted never or more than once are left out"
+                for w in done if w.others]  # fmt: skip
+    output.report("span", args, start, results, [], [f"{n}: {why}" for n, why in missing.items()], table, remarks,
+                  waterfalls=[w.drawn() for w in done], config=options(2, "").config("RUN_DIR", "bench", "DEVICE"))  # fmt: skip
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
