@@ -9,7 +9,8 @@
  *   /pando/all,ID,FROM    the snapshot ID, from byte FROM of its text on
  *
  * Both answer a string, "1 ID SIZE FROM TEXT": the format's number, the snapshot's, the bytes of
- * its JSON (ASCII), where this page begins, and the page. The last TELEMETRY_SNAPSHOTS are kept,
+ * its JSON (ASCII), where this page begins, and the page; or "ended", when there is nothing to show
+ * any more. The last TELEMETRY_SNAPSHOTS are kept,
  * more than DPDK has clients (10), so that a client reads one moment however long it takes.
  */
 #include <ctype.h>
@@ -164,6 +165,11 @@ static int on_all(const char *cmd, const char *params, struct rte_tel_data *d)
     if (params != NULL && params[0] != '\0' &&
         sscanf(params, "%" SCNu64 ",%" SCNu64, &id, &from) != 2)
         return -1;
+    hold();
+    bool over = shown == NULL;
+    telemetry_release();
+    if (over)
+        return rte_tel_data_string(d, "ended");
     pthread_mutex_lock(&snapshots_lock);
     struct snapshot *s = id == 0 ? take_snapshot() : find_snapshot(id);
     int rc = -1;

@@ -167,12 +167,14 @@ struct page {
     size_t len;
 };
 
-/* "1 ID SIZE FROM TEXT" (engine/telemetry.c). */
+/* "1 ID SIZE FROM TEXT", or "ended" (engine/telemetry.c). */
 static int parse_page(const struct asking *a, const char *s, struct page *ret)
 {
     struct page p;
     unsigned format;
     int head = 0;
+    if (strcmp(s, "ended") == 0)
+        return fail(a, -ECONNRESET, "the dataplane has ended");
     if (sscanf(s, "%u %" SCNu64 " %" SCNu64 " %" SCNu64 "%n", &format, &p.id, &p.size, &p.from,
                &head) < 4 ||
         s[head] != ' ' || format != ALL_FORMAT)

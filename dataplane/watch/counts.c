@@ -58,19 +58,21 @@ uint64_t count_sum(const json_t *o, const char *path, const char *of)
     return sum;
 }
 
-static bool add_bucket(struct hist *h, const json_t *pair)
+/* An upper edge that is none of ours, such as one of ticks told in ns, goes where it belongs. */
+static bool add_bucket(struct hist *h, const json_t *pair, json_int_t *last)
 {
     json_int_t upper = json_integer_value(json_array_get(pair, 0)),
                n = json_integer_value(json_array_get(pair, 1));
-    if (json_array_size(pair) != 2 || upper < 0 || n <= 0 || n > COUNT_MAX / HIST_BUCKETS)
+    uint64_t sum;
+    if (json_array_size(pair) != 2 || upper < *last || n <= 0 || n > COUNT_MAX / HIST_BUCKETS)
         return false;
-    uint32_t i = hist_index((uint64_t)upper);
-    if (hist_upper(i) != (uint64_t)upper || h->bucket[i] != 0)
-        return false;
-    h->bucket[i] = (uint64_t)n;
+    h->bucket[hist_index((uint64_t)upper)] += (uint64_t)n;
     h->count += (uint64_t)n;
-    if ((uint64_t)upper > h->max)
-        h->max = (uint64_t)upper;
+    h->max = (uint64_t)upper;
+    *last = upper;
+    if (__builtin_mul_overflow((uint64_t)upper, (uint64_t)n, &sum) ||
+        __builtin_add_overflow(sum, h->sum, &h->sum))
+        h->sum = COUNT_MAX;
     return true;
 }
 
@@ -78,10 +80,11 @@ bool count_hist(const json_t *o, struct hist *ret)
 {
     const json_t *buckets = count_at(o, "buckets");
     size_t n = json_array_size(buckets);
+    json_int_t last = 0;
     *ret = (struct hist){0};
     bool good = json_is_array(buckets) && n <= HIST_BUCKETS;
     for (size_t i = 0; good && i < n; i++)
-        good = add_bucket(ret, json_array_get(buckets, i));
+        good = add_bucket(ret, json_array_get(buckets, i), &last);
     if (!good) {
         *ret = (struct hist){0};
         return false;
@@ -90,7 +93,8 @@ bool count_hist(const json_t *o, struct hist *ret)
                                                  : (uint64_t)(count_real(o, "max_us") * 1e3 + 0.5);
     if (max < ret->max && max > 0 && hist_index(max) == hist_index(ret->max))
         ret->max = max; /* else it is of another moment than the buckets, or made up */
-    ret->sum = count_of(o, "sum_ns");
+    if (count_at(o, "sum_ns") != NULL)
+        ret->sum = count_of(o, "sum_ns");
     return true;
 }
 

@@ -34,8 +34,10 @@ const char *count_text(const json_t *o, const char *path);
 uint64_t count_sum(const json_t *o, const char *path, const char *of);
 
 /* The histogram of an object {"buckets": [[largest value, samples], ...], "sum_ns", "max_ns" or
- * "max_us"} into *ret, which is all of it. False: there are no buckets, or not those of
- * base/hist.h; *ret is empty then. */
+ * "max_us"} into *ret, which is all of it. Where the largest values are not those of base/hist.h, a
+ * bucket goes to the one of it that has its largest value: by 1/16 too large at most. Without
+ * sum_ns the sum is that of the largest values. False: there are no buckets, or not in ascending
+ * order; *ret is empty then. */
 bool count_hist(const json_t *o, struct hist *ret);
 /* now - before: what came between two readings of the same histogram. False, and *now unchanged:
  * before is no earlier reading of it. Its max is the largest bucket's. */

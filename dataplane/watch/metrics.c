@@ -284,6 +284,34 @@ static void print_spans(FILE *to, const struct family *f, const char *labels, co
     }
 }
 
+static void put_reason(FILE *to, const char *name, const char *labels, const char *kind,
+                       const char *reason, uint64_t v)
+{
+    fprintf(to, "%s{%s,kind=\"", name, labels);
+    put_label(to, kind);
+    fprintf(to, "\",reason=\"");
+    put_label(to, reason);
+    fprintf(to, "\"} %" PRIu64 "\n", v);
+}
+
+static void print_incomplete(FILE *to, const struct family *f, const char *labels,
+                             const struct node *n)
+{
+    const char *kind, *reason;
+    json_t *k, *v;
+    size_t i = 0;
+    json_object_foreach((json_t *)count_at(n->now, f->path), kind, k)
+    {
+        json_object_foreach((json_t *)count_at(k, f->of), reason, v)
+        {
+            if (i++ == COUNT_ENTRIES_MAX)
+                return;
+            if (is_name(kind) && is_name(reason))
+                put_reason(to, f->name, labels, kind, reason, count_of(v, ""));
+        }
+    }
+}
+
 /* ---- the families
  * ----------------------------------------------------------------------------------- */
 
@@ -375,6 +403,9 @@ static const struct family families[] = {
     ONE("pando_clock_requests_total", "counter", "clock/requests", 0, "Exchanges asked of the reference.")
     ONE("pando_clock_accepted_total", "counter", "clock/accepted", 0, "Answers that were accepted.")
     {"pando_offload_intents", "gauge", "Wishes to the NIC, by who does them.", print_offload, "", "", "", 0},
+    TABLE("pando_spans_total", "counter", "spans/kinds", "kind", "n", 0, "Sampled spans that were complete.")
+    {"pando_spans_incomplete_total", "counter", "Sampled spans that were not, by what they lack.",
+     print_incomplete, "spans/kinds", "", "incomplete", 0},
     {"pando_span_seconds", "histogram",
      "Whole time of sampled faults, interrupts and exits.",
      print_spans, "spans/kinds", "", "total", 0},

@@ -77,7 +77,7 @@ class Look:
             self.status.append(json.loads(text)["nodes"])
 
     def top(self, pages, out):
-        return subprocess.Popen([self.program, "top", "-b", "-n", str(pages), "-d", "0.5", "--run-dir", self.run_dir],
+        return subprocess.Popen([self.program, "top", "-b", "-n", str(pages), "-d", "0.2", "--run-dir", self.run_dir],
                                 stdout=out)
 
 
@@ -201,7 +201,7 @@ def agree(fabric, build):
         if c.ended():
             return f"the guest ended before it was looked at: {said[-3:]}"
         out = open(c.space.path("top.txt"), "w+", encoding="ascii")
-        top = look.top(100, out)
+        top = look.top(300, out)
         result = cl.Result()
         c.watch(result)
         c.finish(result)

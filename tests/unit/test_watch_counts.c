@@ -103,8 +103,7 @@ static void not_histograms(void **state)
                                       "{\"buckets\": [[1, 0]]}",
                                       "{\"buckets\": [[1, -2]]}",
                                       "{\"buckets\": [[-1, 2]]}",
-                                      "{\"buckets\": [[1024, 2]]}", /* no bucket's largest value */
-                                      "{\"buckets\": [[1, 2], [1, 2]]}",
+                                      "{\"buckets\": [[2, 2], [1, 2]]}",
                                       "{\"buckets\": [[1, \"2\"]]}",
                                       "{\"buckets\": [[1, 1152921504606846976]]}"};
     static struct hist h;
@@ -119,6 +118,12 @@ static void not_histograms(void **state)
     json_t *j = json("{\"buckets\": [[1023, 2]], \"max_ns\": 5000, \"sum_ns\": -4}");
     assert_true(count_hist(j, &h));
     assert_true(h.max == 1023 && h.sum == 0); /* what cannot be is not taken over */
+    json_decref(j);
+    j = json(
+        "{\"buckets\": [[1000, 2], [1005, 3], [1005, 1], [4000, 1]]}"); /* edges of another unit */
+    assert_true(count_hist(j, &h) && h.count == 7 && h.max == 4000);
+    assert_true(h.bucket[hist_index(1000)] == 6 && h.sum == 2 * 1000 + 4 * 1005 + 4000);
+    assert_true(hist_quantile(&h, 500) == hist_upper(hist_index(1000)));
     json_decref(j);
     j = json("{\"buckets\": [], \"max_ns\": 0}");
     assert_true(count_hist(j, &h) && h.count == 0);

@@ -38,7 +38,7 @@ def summary(node=0, **more):
         "config": {"hash": "0123456789abcdef"},
         "hot_pages": {"0x12": {"faults": 50, "over": 0}, hex(0x100 + node): {"faults": 9, "over": 1}},
         "spans": {"sample": 64, "kinds": {"read": {
-            "n": 3, "total": {"n": 3, "sum_ns": 3000, "buckets": [[1023, 3]]},
+            "n": 3, "incomplete": {"data": 2}, "total": {"n": 3, "sum_ns": 3000, "buckets": [[1023, 3]]},
             "stages": {"to_port": {"n": 3, "sum_ns": 300, "buckets": [[103, 3]]}}}}},
         **copy.deepcopy(more)}
 

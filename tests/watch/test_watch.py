@@ -95,6 +95,8 @@ def said_well():
                 (2.5, "pando_loop_seconds_total", {"node": "0", "state": "useful"}),
                 (300, "pando_loop_found_total", {"node": "1", "step": "frames"}),
                 (3, "pando_span_stage_seconds_count", {"node": "0", "kind": "read", "stage": "to_port"}),
+                (3, "pando_spans_total", {"node": "0", "kind": "read"}),
+                (2, "pando_spans_incomplete_total", {"node": "0", "kind": "read", "reason": "data"}),
                 (1.5e-6, "pando_clock_error_seconds", {"node": "0"})):
             found = exposition.get(m, name, **labels)
             good &= check(f"{name} {labels}", abs(found - value) < 1e-12, found, value)
@@ -194,6 +196,7 @@ def liars():
         ("nonsense", lambda *_: head("nonsense"), "no JSON object"),
         ("deep", page(len(deep), lambda start: deep[start:start + 7000]), "no JSON object"),
         ("twice", lambda *_: head('{"node": 1, "node": 2}'), "no JSON object"),
+        ("ends", lambda *_: packed("/pando/all", "ended"), "has ended"),
         ("hangs up", lambda *_: None, "has ended"),
         ("a packet of 200 KB", lambda *_: head("x" * 200000), "does not know"),
         ("silent", lambda *_: time.sleep(20), "no answer within"),
