@@ -16,7 +16,7 @@ STYLES = {
     FLOOR: (("#5f6368", "3 3"), ("#888c91", "1 3"), ("#3c4043", "6 2")),
 }
 NINES = ((0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %"))
-FEW = 10  # samples beyond a percentile below which a curve stops: single events, not a distribution
+FEW = 10  # samples beyond a percentile below which a curve stops, but not before 90 %: single events, no distribution
 
 
 def esc(text):
@@ -31,6 +31,11 @@ def number(value):
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     text = f"{value:,.{min(digits, 4)}f}"
     return text.replace(",", "\u202f")
+
+
+def whole(n):
+    """A count, all of it."""
+    return f"{n:,}".replace(",", "\u202f")
 
 
 def round_number(value):
@@ -108,7 +113,8 @@ def at_share(row, share):
 
 def last_share(row):
     """Up to where a curve says something: a few samples lie beyond."""
-    return max(0.5, 1 - FEW / row["n"]) if row["n"] else 0.5
+    n = row["n"]
+    return max(1 - FEW / n, min(0.9, 1 - 1 / n)) if n > 1 else 0.5
 
 
 def height_of(share, top):
@@ -188,7 +194,7 @@ def legend(drawn, axis, label_of):
         f'<tr><th scope="row">{swatch(style)}{esc(label_of(r))}</th><td class="wide">{strip(r, axis, style)}</td>'
         f'<td class="strong">{time_words(r["p50"])}</td><td>{time_words(r["p99"])}</td>'
         f'<td class="wide">{time_words(r["p999"]) if "p999" in r else "–"}</td><td>{time_words(r["max"])}</td>'
-        f'<td class="wide">{number(r["n"])}</td></tr>'
+        f'<td class="wide">{whole(r["n"])}</td></tr>'
         for r, style in drawn)  # fmt: skip
     return ('<table class="legend"><thead><tr><th scope="col"></th>'
             '<th scope="col" class="wide left">median to 99 %</th>'

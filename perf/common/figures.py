@@ -55,16 +55,23 @@ def words_of(parts, words=None):
 
 # What ends a stage of a span (dataplane/span/span.h), for people.
 STAGES = {
-    "stopped": "the vCPU has stopped", "read": "dataplane has read that", "asked": "step: whom to ask",
+    "read": "read by the dataplane", "asked": "step: whom to ask",
     "request_tx": "request given to the port", "home_rx": "request at its home", "home_tx": "home has forwarded it",
     "owner_rx": "forward at the owner", "owner_done": "owner's page protected or unmapped",
     "owner_tx": "data given to the port", "data_rx": "data here", "acked": "last acknowledgement here",
-    "mapped": "page mapped", "running": "the vCPU runs again", "icr": "vCPU has left the guest",
+    "mapped": "page mapped", "resumed": "the vCPU runs again", "icr": "vCPU has left the guest",
     "tx": "given to the port", "rx": "at the other node", "posted": "posted to the vCPU",
     "taken": "taken by its thread",
     "exit": "vCPU has left the guest", "exit_tx": "given to the port", "given": "given to the VMM's thread",
-    "handled": "VMM has handled it", "done_read": "dataplane has read that", "done_tx": "answer given to the port",
+    "handled": "VMM has handled it", "done_read": "read by the dataplane", "done_tx": "answer given to the port",
     "done_rx": "answer here", "back": "given to the vCPU's thread", "entered": "vCPU in the guest again",
+}  # fmt: skip
+
+
+SPANS = {
+    "read": "a remote read fault", "read_three_nodes": "a remote read fault over three nodes",
+    "write": "a remote write fault", "upgrade": "an upgrade of a shared page", "ipi": "an interrupt between nodes",
+    "pio": "port I/O far from the VMM", "mmio": "memory-mapped I/O far from the VMM",
 }  # fmt: skip
 
 
@@ -96,6 +103,8 @@ FIGURES = (
     Figure("fault", "fault", [r"fault/.*", r"floor/uffd_spin/.*"], "What a guest waits for a page of another node",
            "Time stamps inside the guest, around one access. “Local fault” is userfaultfd with no network: the floor.",
            slice(1, None)),
+    Figure("span-total", "span", [r"span/\w+/total"], "The whole of each, from its first stage to its last",
+           "", words=SPANS),
     *(Figure(f"giantvm-{key}", "giantvm", [f"giantvm/{what}/{v}" for v in SIDES],
              f"Beside a GiantVM-style baseline: {title}", BASELINE, slice(-1, None))
       for key, what, title in (("read", "read", "a page that another node has modified is read"),

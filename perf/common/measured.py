@@ -32,12 +32,16 @@ def run_tool(build, name, *args):
     if not os.access(program, os.X_OK):
         raise ToolError(f"{name} was not built (DPDK, and for pando-loss libbpf, are needed: ./dev doctor)")
     try:
-        done = subprocess.run([program, *map(str, args)], stdout=subprocess.PIPE, text=True, timeout=TOOL_SECONDS)
+        done = subprocess.run([program, *map(str, args)], stdout=subprocess.PIPE, text=True, timeout=TOOL_SECONDS,
+                              env={**os.environ, "UCX_LOG_FILE": "stderr"})  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ToolError(f"{name} did not end within {TOOL_SECONDS} s") from None
     if done.returncode != 0:
         raise ToolError(f"{name} ended with {done.returncode}" + ("; it needs root" if done.returncode == 77 else ""))
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    try:
+        return [json.loads(line) for line in done.stdout.splitlines()]
+    except ValueError as e:
+        raise ToolError(f"{name} printed a line that is no object: {e}") from None
 
 
 def arguments(bench, about, name, default, lowest, highest, help):

@@ -6,7 +6,7 @@ named. Every text of a result is escaped; numbers are numbers, since the schema 
 """
 import charts
 import figures
-from charts import esc, number, time_words
+from charts import esc, number, time_words, whole
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 SHORT_SHA = 10
@@ -96,7 +96,7 @@ def figure(ident, title, text, take, body, out):
 
 
 CURVES = "How to read it: a curve shows which share of the samples took no longer; further left is faster, and what " \
-         "climbs late has a tail. Curves end where fewer than 10 samples are left."
+         "climbs late has a tail. Curves end where fewer than ten samples are left."
 
 
 def figures_of(benches):
@@ -105,7 +105,7 @@ def figures_of(benches):
         if name == "all":
             continue
         out += [waterfall_of(o, w) for w in o.get("waterfalls", [])]
-        drawn = {n for w in o.get("waterfalls", []) for n in w["stages"]}
+        drawn = {n for w in o.get("waterfalls", []) for n in w["stages"]}  # the wholes are drawn beside each other
         for f, rows in figures.of_bench(name, [r for r in o["results"] if r["name"] not in drawn]):
             text = f.text
             if f.kind == "distribution" and not explained:
@@ -115,15 +115,20 @@ def figures_of(benches):
     return "".join(out)
 
 
+APART = 0.8  # the stages' medians add up to less than this of the whole's: said
+
+
 def waterfall_of(out, w):
     rows = {r["name"]: r for r in out["results"]}
     total, stages = rows[w["total"]], [rows[n] for n in w["stages"]]
-    kind = ", ".join(p.replace("_", " ") for p in w["name"].split("/")[1:])
-    text = (f"{number(total['n'])} samples. A bar is the median time until what its line says; they add up to "
-            f"{time_words(sum(s['p50'] for s in stages))}, the whole is measured by itself. {w.get('note', '')}")
+    kind, sum_of = w["name"].split("/")[1:], sum(s["p50"] for s in stages)
+    text = (f"{whole(total['n'])} samples. A bar is the median time until what its line says; they add up to "
+            f"{time_words(sum_of)}.")  # fmt: skip
+    if sum_of < APART * total["p50"]:
+        text += " The median of the whole is longer: many samples wait in one stage or another, as 99 % shows."
+    title = "Where the time goes: " + figures.words_of(kind or [w["name"]], figures.SPANS)
     body = charts.waterfall(total, stages, figures.stage_words)
-    title = f"Where the time goes: {kind or w['name']}"
-    return figure("fig-" + w["name"].replace("/", "-"), title, text, "", body, out)
+    return figure("fig-" + w["name"].replace("/", "-"), title, f"{text} {w.get('note', '')}", "", body, out)
 
 
 def every_goal(benches):
@@ -194,10 +199,10 @@ def result_row(r):
     if "buckets" in r:
         show = time_words if r["unit"] == "us" else number
         spread = f"{show(r['p50_low'])}…{show(r['p50_high'])}"
-        cells = [show(r["p50"]), spread, show(r["p99"]), show(r["max"]), number(r["n"])]
+        cells = [show(r["p50"]), spread, show(r["p99"]), show(r["max"]), whole(r["n"])]
     else:
         spread = f"{number(r['low'])}…{number(r['high'])}"
-        cells = [f"{number(r['median'])} {r['unit']}", spread, "", "", number(r["rounds"])]
+        cells = [f"{number(r['median'])} {r['unit']}", spread, "", "", whole(r["rounds"])]
     more = [f"{k} {number(v)}" for k, v in r.get("counts", {}).items()] + [r[k] for k in ("note",) if k in r]
     more += [f"modelled, not measured: {r['modelled']}"] if "modelled" in r else []
     small = f"<small>{esc('; '.join(more))}</small>" if more else ""

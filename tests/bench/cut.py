@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "..", "perf", "common"))
 import schema  # noqa: E402
 
 KEPT = re.compile(r"rtt/\w+/64$|fetch/(shm|af_\w+|tcp_\w+)/4096/9000|stream/\w+/9000|wire/|noise/|fault/|"
-                  r"floor/uffd_spin|span/read|giantvm/.*read|ipi/|io/|scale/|kernels/|capture/|idle/shm")  # fmt: skip
+                  r"floor/uffd_spin|span/|giantvm/.*read|ipi/|io/|scale/|kernels/|capture/|idle/shm")  # fmt: skip
 GOALS_MAX, RESULTS_MAX = 8, 24
 
 

@@ -300,6 +300,9 @@ class Page(unittest.TestCase):
         text = page.waterfall_of(out, out["waterfalls"][0])
         self.assertEqual(re.findall(r"left:([\d.]+)%;width:([\d.]+)%", text), [("0.00", "60.00"), ("60.00", "20.00")])
         self.assertIn("add up to 4.00\u00a0µs", text)
+        self.assertNotIn("The median of the whole is longer", text)
+        total["p50"] = 6.0
+        self.assertIn("The median of the whole is longer", page.waterfall_of(out, out["waterfalls"][0]))
 
     def test_new_benches_are_drawn_without_a_line_for_them(self):
         rows = [output.value(f"new/{n}", "pages/s", [n]) for n in (1, 2)]

@@ -23,6 +23,8 @@ def bench(build, name, *words, status=(0, 1)):
     done = subprocess.run(line, capture_output=True, text=True, timeout=200)  # fmt: skip
     if done.returncode not in status:
         raise schema.BadResult(f"ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    if not done.stdout:
+        raise schema.BadResult(f"ended with {done.returncode} and no object: {done.stderr.strip()[-300:]}")
     out = schema.parse(done.stdout.splitlines()[-1])
     wrong = schema.check(out)
     if wrong:
@@ -50,9 +52,19 @@ def noise(build):
     return None
 
 
-def nothing_left(before):
-    """What a run left in /dev/shm."""
-    return [f for f in set(os.listdir("/dev/shm")) - before if re.search(r"rtt|ucx|ucp", f)]
+def left_behind(before):
+    """What is new in /dev/shm and in nobody's use: others may measure at the same time."""
+    new = [f for f in set(os.listdir("/dev/shm")) - before if re.search(r"rtt|ucx|ucp", f)]
+    used = []
+    for pid in (p for p in os.listdir("/proc") if p.isdigit()):
+        used += [f for f in new if f.endswith(f"-{pid}")]
+        try:
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as f:
+                maps = f.read()
+        except OSError:
+            continue
+        used += [f for f in new if f"/dev/shm/{f}" in maps]
+    return sorted(set(new) - set(used))
 
 
 def rtt(build):
@@ -70,7 +82,7 @@ def rtt(build):
             return f"{few[0]}: {names[few[0]]['n']} samples of 100"
     if not {"wire/ack", "loss/wire", "loss/af_packet/0/all"} <= set(names):
         return f"no frames, or no loss: {sorted(names)[:5]}"
-    left = nothing_left(before)
+    left = left_behind(before)
     ucx = sum(n.startswith("rtt/ucx") for n in names)
     return (f"left in /dev/shm: {left}" if left else None), f"{len(names)} results, {ucx} of UCX"
 
@@ -85,7 +97,7 @@ def main():
             raise outcome.Skipped("pando-rtt was not built")
         try:
             return test(args.build)
-        except (schema.BadResult, OSError, IndexError, subprocess.TimeoutExpired) as e:
+        except (schema.BadResult, OSError, subprocess.TimeoutExpired) as e:
             return str(e)
 
     tests = {"bench/noise": noise, "bench/rtt": rtt}
