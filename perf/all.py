@@ -23,7 +23,7 @@ import schema  # noqa: E402
 
 ROOT = os.path.dirname(PERF)
 TOTAL_SECONDS = 20 * 60
-GRACE_S = 3  # from SIGTERM to SIGKILL
+GRACE_S = 5  # from SIGINT to SIGKILL
 SKIPPED = 77
 TEXT_MAX = 200
 
@@ -75,33 +75,29 @@ def minutes(seconds):
 
 
 def end_group(process):
-    """Ends a bench and all that it started."""
-    for sign, patience in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, None)):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            pass
-        try:
-            process.wait(patience)
-            if sign == signal.SIGTERM and group_is_empty(process.pid):
-                return
-        except subprocess.TimeoutExpired:
-            pass
-
-
-def group_is_empty(pid):
+    """Ends a bench, which may put its clusters away, then whatever of it is left."""
     try:
-        os.killpg(pid, 0)
+        process.send_signal(signal.SIGINT)
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        pass
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
-        return True
-    return False
+        pass
+    process.wait()
+
+
+def hear_sigint():
+    """A shell's background jobs ignore it, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_bench(program, args, limit, log):
     """(exit status or None if its time was up, what it said on standard output)"""
     with open(log + ".out", "w+b") as out, open(log + ".log", "wb") as err:
         process = subprocess.Popen([sys.executable, program, *args], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out,
-                                   stderr=err, start_new_session=True)  # fmt: skip
+                                   stderr=err, start_new_session=True, preexec_fn=hear_sigint)  # fmt: skip
         try:
             status = process.wait(limit)
         except subprocess.TimeoutExpired:

@@ -45,11 +45,13 @@ ENDS = {
     "silent": "",
     "garbage": "print('{\"schema\": 1}')",
     "fails_late": "end(); sys.exit(3)",
-    "stubborn": "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "stubborn": "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
                 f"subprocess.Popen(['sleep', '{SLEEPS}'])\nprint('no end', file=sys.stderr)\ntime.sleep(60)",
 }  # fmt: skip
+ENDS["tidy"] = ENDS["stubborn"].replace("SIG_IGN", "default_int_handler").replace(
+    "time.sleep(60)", "try:\n    time.sleep(60)\nfinally:\n    print('put away', file=sys.stderr, flush=True)")
 EXPECTED = {"good": "measured", "noise": "measured", "part": "incomplete", "skips": "skipped", "breaks": "failed",
-            **dict.fromkeys(("liar", "silent", "garbage", "fails_late", "stubborn"), "failed")}  # fmt: skip
+            **dict.fromkeys(("liar", "silent", "garbage", "fails_late", "stubborn", "tidy"), "failed")}  # fmt: skip
 
 
 def processes_with(word):
@@ -85,7 +87,7 @@ class Folder(unittest.TestCase):
 class Runs(Folder):
     def test_each_end_is_told_and_the_rest_goes_on(self):
         for name, end in ENDS.items():
-            self.bench(name, end, 4 if name == "stubborn" else 60)
+            self.bench(name, end, 4 if name in ("stubborn", "tidy") else 60)
         with open(os.path.join(self.benches, "apart.py"), "w", encoding="utf-8") as f:
             f.write("raise SystemExit('not part of it')\n")
         for stale in ("breaks.json", "good.json"):
@@ -103,6 +105,8 @@ class Runs(Folder):
         self.assertIn("of bench good", why["liar"])
         self.assertIn("not done after 4 s", why["stubborn"])
         self.assertEqual(why["part"], "a thing")
+        with open(os.path.join(self.out, "tidy.log"), encoding="utf-8") as f:
+            self.assertIn("put away", f.read())
         self.assertEqual([g["name"] for g in out["goals"]].count("good/a : good/b"), 1)
         self.assertEqual(len(out["goals"]), 3)  # of good, noise and part
         self.assertIn("part: a thing", out["not_measured"])
@@ -113,7 +117,7 @@ class Runs(Folder):
         self.assertEqual(schema.read(os.path.join(self.out, "all.json")), out)
         self.assertEqual(processes_with(SLEEPS), [], "what a bench started outlived it")
         self.assertLess(time.monotonic() - start, 60 + every_grace)
-        self.assertRegex(done.stderr, r"bench 1 of 10: stubborn, at most 0:04; all that is left: at most 9:04")
+        self.assertRegex(done.stderr, r"bench 1 of 11: stubborn, at most 0:04; all that is left: at most 9:08")
 
     def test_table_and_only(self):
         self.bench("good", "end()")
