@@ -85,14 +85,17 @@ class LogAxis:
         return out
 
 
+LEAST = 1e-3  # a nanosecond, where values are µs: zeroes have no place on a log axis
+
+
 def below(value):
-    value = max(value, 1e-9)
+    value = max(value, LEAST)
     power = 10.0 ** math.floor(math.log10(value))
     return max(step for step in (power, 2 * power, 5 * power) if step <= value * 1.000001)
 
 
 def above(value):
-    value = max(value, 1e-9)
+    value = max(value, LEAST)
     power = 10.0 ** math.floor(math.log10(value))
     return min(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= value * 0.999999)
 

@@ -350,6 +350,70 @@ class Words(unittest.TestCase):
             self.assertEqual(figures.role_of({"name": name}), role, name)
 
 
+class Benches(unittest.TestCase):
+    """What benches that take minutes make of what they measured."""
+
+    def checked(self, bench, rows, ratios=()):
+        out = good() | {"bench": bench, "results": rows, "ratios": list(ratios), "waterfalls": []}
+        self.assertEqual(schema.check(out), [])
+        return {r["name"]: r for r in rows}
+
+    def test_idle(self):
+        import idle
+
+        rounds = {("shm", "busy", "this"): [(100.0, 99.0, 5.0, 50.0), None, (90.0, 98.0, 6.0, 60.0)],
+                  ("shm", "busy", "against"): [(50.0, 99.0, 10.0, 25.0), (1, 1, 1, 1), (45.0, 98.0, 12.0, 20.0)],
+                  ("af_xdp", "yield", "this"): [None]}  # fmt: skip
+        ratios = idle.ratios(rounds)
+        rows = self.checked("idle", idle.results(rounds), ratios)
+        self.assertEqual(len(rows), 8)
+        self.assertEqual(rows["idle/shm/busy/rest_cpu"]["each"], [100.0, 90.0])
+        self.assertEqual((rows["idle/shm/busy/rest_cpu"]["unit"], rows["idle/shm/busy/page_p99"]["unit"]), ("%", "us"))
+        self.assertEqual(rows["idle/shm/busy/page_p50/against"]["median"], 10.0)
+        values = {r["name"]: r["value"] for r in ratios}
+        self.assertEqual(values["idle/shm/busy/page_p50 : idle/shm/busy/page_p50/against"], 0.5)
+        self.assertEqual(len(values), 4)
+
+    def test_tuning(self):
+        import tuning
+
+        boots = {"base": ({"messages": 600, "faults": 60, "seconds": 60}, None),
+                 "no nowatchdog": (None, "the boot took too long")}  # fmt: skip
+        chosen = lambda _lab: {n: ([n], f"words of {n}") for n in boots}
+        with mock.patch.object(tuning, "variants", chosen), mock.patch.object(tuning.places, "prepare"), \
+                mock.patch.object(tuning, "boot", lambda _p, more, *_: boots[more[0]]), \
+                mock.patch.object(sys, "argv", ["tuning", "--json", "--build", "/nonexistent"]), \
+                redirect_stdout(io.StringIO()) as said, mock.patch("sys.stderr", io.StringIO()):  # fmt: skip
+            self.assertEqual(tuning.main(), 1)
+        out = schema.parse(said.getvalue().splitlines()[-1])
+        self.assertEqual(schema.check(out), [])
+        rows = {r["name"]: r for r in out["results"]}
+        self.assertEqual(rows["tuning/base/messages"]["median"], 10.0)
+        self.assertEqual(rows["tuning/base/faults"]["unit"], "faults/s")
+        self.assertIn("no nowatchdog: the boot took too long", out["not_measured"])
+
+    def test_rtt(self):
+        import rtt
+
+        rounds = rtt.measured.Rounds()
+        rounds.add({"name": "loss/wire", "unit": "frames", "forwarded": 100, "lost": 3})
+        for name in ("loss/af_xdp/0", "loss/af_xdp/0/all", "rtt/af_xdp/64", "rtt/ucx_tcp/64", "rtt/tcp_spin/64"):
+            for at in (1.0, 2.0):
+                line = {"name": name, "unit": "us", "n": 10, "max": 2.0, "lost": 1, "round_p50": [at], "unanswered": 0,
+                        "stalls": 1, "stalls_excused": 1, "poll_gap_max": 5.0, "round_p99": [at],
+                        "buckets": [[1000, 9], [2000, 1]]}  # fmt: skip
+                rounds.add(line)
+        rounds.add({"name": "wire/ack", "unit": "bytes", "n": 3, "min": 38, "max": 60})
+        rows = self.checked("rtt", rtt.results_of(rounds), rtt.ratios_of(rounds))
+        self.assertEqual(rows["rtt/af_xdp/64"]["counts"], {"lost": 2})
+        self.assertEqual((rows["rtt/af_xdp/64"]["n"], rows["rtt/af_xdp/64"]["p50"]), (20, 1.5))
+        self.assertEqual(rows["loss/af_xdp/0"]["counts"]["stalls"], 2)
+        self.assertEqual((rows["wire/ack"]["low"], rows["wire/ack"]["high"]), (38, 60))
+        self.assertEqual([r["name"] for r in rtt.ratios_of(rounds)], ["rtt/af_xdp/64 : rtt/ucx_tcp/64"])
+        self.assertEqual({g["name"]: g["met"] for g in rtt.goals_of(rounds)},
+                         {"rtt/af_xdp/64 : rtt/tcp_spin/64": False, "wire/ack : minimum frame": True})  # fmt: skip
+
+
 class Load(unittest.TestCase):
     def test_files_that_are_no_results_are_named(self):
         with tempfile.TemporaryDirectory() as folder:
