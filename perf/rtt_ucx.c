@@ -79,8 +79,14 @@ void rtt_ucx_free(struct rtt_ucx *u)
 {
     if (u == NULL)
         return;
+    if (u->receive != NULL) {
+        ucp_request_cancel(u->worker, u->receive);
+        while (ucp_request_check_status(u->receive) == UCS_INPROGRESS)
+            ucp_worker_progress(u->worker);
+        ucp_request_free(u->receive);
+    }
     if (u->worker != NULL)
-        ucp_worker_destroy(u->worker); /* with its endpoint and what was posted */
+        ucp_worker_destroy(u->worker); /* with its endpoint */
     if (u->context != NULL)
         ucp_cleanup(u->context);
     free(u);
