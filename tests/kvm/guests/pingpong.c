@@ -11,9 +11,10 @@
  * mode=mmio      the peer reads (mmio_read) and writes (mmio_write) a register of the VMM's
  * mode=all       (default) all of them. n=samples (raw=1 prints every one; raw=2 as they came, with
  * the TSC at its end), peer=CPU (default the last), gap_us=pause around each sample of read, write
- * and upgrade (shorter than coherence.hold_us, and the page comes with the one that the vCPU faulted
- * on before: the sample is no fault); halt=1: who waits for an order halts, so that vCPUs beyond the
- * host's cores take no time of those that are measured; break=1 makes the peer's value wrong once
+ * and upgrade (shorter than coherence.hold_us, and the page comes with the one that the vCPU
+ * faulted on before: the sample is no fault); halt=1: who waits for an order halts, so that vCPUs
+ * beyond the host's cores take no time of those that are measured; break=1 makes the peer's value
+ * wrong once
  *
  * CPU 0 measures, but for pio and mmio. Before each sample the peers bring the page into the wanted
  * state; they are told by, and answer on, other pages than the one measured. Every value that moves
