@@ -94,7 +94,7 @@ BASELINE = ("Same guests, same link. The baseline is a re-implementation of publ
             "GiantVM: perf/giantvm/README.md says what it copies.")  # fmt: skip
 MEMORY = ("shm", "memif", "raw_shm", "ucx_shm")
 FIGURES = (
-    Figure("rtt-wire", "rtt", [f"rtt/{v}/64" for v in WIRE], "64 bytes there and back, over one link of the kernel's",
+    Figure("rtt-wire", "rtt", [f"rtt/{v}/64" for v in WIRE], "64 bytes there and back, over one kernel network link",
            "Two processes in two network namespaces, one veth pair; all variants take turns in the same run."),
     Figure("rtt-memory", "rtt", [f"rtt/{v}/64" for v in MEMORY], "64 bytes there and back, in shared memory",
            "Two processes on one machine. “Alone” is the fabric without Pando's transport."),
