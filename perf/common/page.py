@@ -148,14 +148,14 @@ def goal_row(g):
     p = "–" if g["p"] is None else f"{g['p']:.2g}"
     sense, kind = {"<=": "≤", ">=": "≥"}.get(g["sense"], g["sense"]), "met" if g["met"] else "short"
     return (f'<tr><td class="name compared"><code>{sides}</code>{why}</td>'
-            f'<td class="wide">{charts.against_goal(g)}</td><td class="strong">{number(g["value"])}{esc(unit)}</td>'
+            f'<td class="wide">{charts.against_goal(g)}</td><td class="strong" data-is="value">{number(g["value"])}{esc(unit)}</td>'
             f'<td class="wide">{number(g["low"])}…{number(g["high"])}</td><td class="wide">{p}</td>'
-            f'<td>{esc(sense)} {number(g["goal"])}</td><td class="verdict {kind}">{verdict}</td></tr>')  # fmt: skip
+            f'<td data-is="goal">{esc(sense)} {number(g["goal"])}</td><td class="verdict {kind}">{verdict}</td></tr>')  # fmt: skip
 
 
 def goal_table(goals):
-    return ('<table><thead><tr><th scope="col">what : beside what</th><th scope="col" class="wide">on a log scale, the '
-            'goal in the middle</th><th scope="col">value</th><th scope="col" class="wide">spread</th><th scope="col" '
+    return ('<table class="named"><thead><tr><th scope="col">what : beside what</th>'
+            '<th scope="col" class="wide">on a log scale, the goal in the middle</th><th scope="col">value</th><th scope="col" class="wide">spread</th><th scope="col" '
             'class="wide">p</th><th scope="col">goal</th><th scope="col"></th></tr></thead><tbody>'
             + "".join(goal_row(g) for g in goals) + "</tbody></table>")  # fmt: skip
 
@@ -206,9 +206,9 @@ def result_row(r):
     more = [f"{k} {number(v)}" for k, v in r.get("counts", {}).items()] + [r[k] for k in ("note",) if k in r]
     more += [f"modelled, not measured: {r['modelled']}"] if "modelled" in r else []
     small = f"<small>{esc('; '.join(more))}</small>" if more else ""
-    wide = ("", ' class="wide"', "", "", ' class="wide"')
+    kinds = (' data-is="median"', ' class="wide"', ' data-is="99 %"', ' data-is="longest"', ' class="wide"')
     return (f'<tr><td class="name"><code>{esc(r["name"])}</code>{small}</td>'
-            + "".join(f"<td{w}>{esc(c)}</td>" for w, c in zip(wide, cells)) + "</tr>")  # fmt: skip
+            + "".join(f"<td{k}>{esc(c)}</td>" for k, c in zip(kinds, cells)) + "</tr>")  # fmt: skip
 
 
 def ratio_row(r):
@@ -225,8 +225,8 @@ def all_results(benches):
             continue
         rows = "".join(result_row(r) for r in o["results"])
         rows += "".join(ratio_row(r) for r in o["ratios"])
-        out.append(f"<details><summary>{esc(name)}: {len(o['results'])} results</summary><table><thead><tr><th></th>"
-                   '<th>median</th><th class="wide">spread</th><th>99 %</th><th>longest</th>'
+        out.append(f"<details><summary>{esc(name)}: {len(o['results'])} results</summary>"
+                   '<table class="named"><thead><tr><th></th><th>median</th><th class="wide">spread</th><th>99 %</th><th>longest</th>'
                    '<th class="wide">samples, or rounds</th></tr></thead>'
                    f"<tbody>{rows}</tbody></table></details>")  # fmt: skip
     return '<h2 id="results">All results</h2>' + "".join(out)
