@@ -148,16 +148,19 @@ def goal_row(g):
     p = "–" if g["p"] is None else f"{g['p']:.2g}"
     sense, kind = {"<=": "≤", ">=": "≥"}.get(g["sense"], g["sense"]), "met" if g["met"] else "short"
     return (f'<tr><td class="name compared"><code>{sides}</code>{why}</td>'
-            f'<td class="wide">{charts.against_goal(g)}</td><td class="strong" data-is="value">{number(g["value"])}{esc(unit)}</td>'
+            f'<td class="wide">{charts.against_goal(g)}</td>'
+            f'<td class="strong" data-is="value">{number(g["value"])}{esc(unit)}</td>'
             f'<td class="wide">{number(g["low"])}…{number(g["high"])}</td><td class="wide">{p}</td>'
-            f'<td data-is="goal">{esc(sense)} {number(g["goal"])}</td><td class="verdict {kind}">{verdict}</td></tr>')  # fmt: skip
+            f'<td data-is="goal">{esc(sense)} {number(g["goal"])}</td>'
+            f'<td class="verdict {kind}">{verdict}</td></tr>')  # fmt: skip
 
 
 def goal_table(goals):
-    return ('<table class="named"><thead><tr><th scope="col">what : beside what</th>'
-            '<th scope="col" class="wide">on a log scale, the goal in the middle</th><th scope="col">value</th><th scope="col" class="wide">spread</th><th scope="col" '
-            'class="wide">p</th><th scope="col">goal</th><th scope="col"></th></tr></thead><tbody>'
-            + "".join(goal_row(g) for g in goals) + "</tbody></table>")  # fmt: skip
+    heads = (("", "what : beside what"), ("wide", "on a log scale, the goal in the middle"), ("", "value"),
+             ("wide", "spread"), ("wide", "p"), ("", "goal"), ("", ""))  # fmt: skip
+    cells = "".join(f'<th scope="col" class="{kind}">{words}</th>' for kind, words in heads)
+    rows = "".join(goal_row(g) for g in goals)
+    return f'<table class="named"><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def goals_of(benches):
@@ -226,7 +229,8 @@ def all_results(benches):
         rows = "".join(result_row(r) for r in o["results"])
         rows += "".join(ratio_row(r) for r in o["ratios"])
         out.append(f"<details><summary>{esc(name)}: {len(o['results'])} results</summary>"
-                   '<table class="named"><thead><tr><th></th><th>median</th><th class="wide">spread</th><th>99 %</th><th>longest</th>'
+                   '<table class="named"><thead><tr><th></th><th>median</th><th class="wide">spread</th>'
+                   '<th>99 %</th><th>longest</th>'
                    '<th class="wide">samples, or rounds</th></tr></thead>'
                    f"<tbody>{rows}</tbody></table></details>")  # fmt: skip
     return '<h2 id="results">All results</h2>' + "".join(out)
