@@ -3,9 +3,10 @@
 """./dev bench all: every bench that is part of it, one after the other, in under 20 minutes.
 
 Part of it is each perf/*.py with a line IN_ALL = {"seconds": N, "args": [...]}: it is run with these arguments and
-ended after N seconds, or when the 20 minutes are over. A bench that fails is named, and the rest goes on. Results go to DIR/NAME.json as soon as they
-are there, the whole with all goals to DIR/all.json; ./dev bench report draws them. What a bench has in DIR from an
-earlier run is removed when it starts. Exit status 0: all is measured; 1: something is not, and the last lines say what.
+interrupted after N seconds, or when the 20 minutes are over; what it then prints counts. A bench that fails is named,
+and the rest goes on. Results go to DIR/NAME.json as soon as they are there, the whole with all goals to DIR/all.json;
+./dev bench report draws them. What a bench has in DIR from an earlier run is removed first. Exit status 0: all is
+measured; 1: something is not, and the last lines say what.
 """
 import argparse
 import ast
@@ -24,7 +25,7 @@ import schema  # noqa: E402
 ROOT = os.path.dirname(PERF)
 TOTAL_SECONDS = 20 * 60
 LIMITS_SECONDS = 25 * 60  # of all limits together: few benches need all of theirs, and the 20 minutes are kept anyway
-GRACE_S = 5  # from SIGINT to SIGKILL
+GRACE_S = 8  # from SIGINT to SIGKILL: to put a cluster away, and to say what was measured
 SKIPPED = 77
 TEXT_MAX = 200
 
@@ -120,9 +121,8 @@ def tail_of(log):
 
 
 def judge(name, status, said, log, limit):
-    """(state, why, the object or None)"""
-    if status is None:
-        return "failed", f"not done after {limit:.0f} s", None
+    """(state, why, the object or None). One whose time was up may have said what it had until then."""
+    late = f"not done after {limit:.0f} s" if status is None else ""
     if status == SKIPPED:
         return "skipped", tail_of(log).removeprefix("SKIP: ") or "it says no reason", None
     try:
@@ -133,11 +133,11 @@ def judge(name, status, said, log, limit):
         if out["bench"] != name:
             raise schema.BadResult(f"it is of bench {out['bench']}")
     except schema.BadResult as e:
-        return "failed", f"ended with {status}: {tail_of(log)}" if status else f"its object: {e}", None
-    if status not in (0, 1):
+        return "failed", late or (f"ended with {status}: {tail_of(log)}" if status else f"its object: {e}"), None
+    if status not in (0, 1, None):
         return "failed", f"ended with {status}: {tail_of(log)}", None
-    return ("incomplete", "; ".join(out["not_measured"])[:TEXT_MAX], out) if status or out["not_measured"] else \
-        ("measured", "", out)  # fmt: skip
+    lacks = [t for t in [late, *out["not_measured"]] if t]
+    return ("incomplete" if lacks or status else "measured"), "; ".join(lacks)[:TEXT_MAX], out
 
 
 def write(path, out):
@@ -185,7 +185,8 @@ def whole(args, start, rows, found):
     for name, out in found.items():
         goals += out["goals"]
         missing += [f"{name}: {t}" for t in out["not_measured"]]
-    missing += [f"{r['name']}: {r['state']}: {r['why']}" for r in rows if r["name"] not in found]
+    late = [r for r in rows if r["name"] not in found or r["why"].startswith("not done")]
+    missing += [f"{r['name']}: {r['state']}: {r['why']}" for r in late]
     once = {g["name"]: g for g in goals}  # two benches may hold the same against the same
     remarks = [f"{n}: {t}" for n, out in found.items() for t in out["remarks"]]
     return output.built("all", args, start, [], list(once.values()), missing, remarks, benches=rows,

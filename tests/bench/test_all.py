@@ -50,7 +50,9 @@ ENDS = {
 }  # fmt: skip
 ENDS["tidy"] = ENDS["stubborn"].replace("SIG_IGN", "default_int_handler").replace(
     "time.sleep(60)", "try:\n    time.sleep(60)\nfinally:\n    print('put away', file=sys.stderr, flush=True)")
-EXPECTED = {"good": "measured", "noise": "measured", "part": "incomplete", "skips": "skipped", "breaks": "failed",
+ENDS["cut"] = "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    end(['the rest'])"
+EXPECTED = {"cut": "incomplete", "good": "measured", "noise": "measured", "part": "incomplete", "skips": "skipped",
+            "breaks": "failed",
             **dict.fromkeys(("liar", "silent", "garbage", "fails_late", "stubborn", "tidy"), "failed")}  # fmt: skip
 
 
@@ -87,7 +89,7 @@ class Folder(unittest.TestCase):
 class Runs(Folder):
     def test_each_end_is_told_and_the_rest_goes_on(self):
         for name, end in ENDS.items():
-            self.bench(name, end, 4 if name in ("stubborn", "tidy") else 60)
+            self.bench(name, end, 4 if name in ("stubborn", "tidy", "cut") else 60)
         with open(os.path.join(self.benches, "apart.py"), "w", encoding="utf-8") as f:
             f.write("raise SystemExit('not part of it')\n")
         for stale in ("breaks.json", "good.json"):
@@ -105,19 +107,20 @@ class Runs(Folder):
         self.assertIn("of bench good", why["liar"])
         self.assertIn("not done after 4 s", why["stubborn"])
         self.assertEqual(why["part"], "a thing")
+        self.assertEqual(why["cut"], "not done after 4 s; the rest")
         with open(os.path.join(self.out, "tidy.log"), encoding="utf-8") as f:
             self.assertIn("put away", f.read())
         self.assertEqual([g["name"] for g in out["goals"]].count("good/a : good/b"), 1)
-        self.assertEqual(len(out["goals"]), 3)  # of good, noise and part
+        self.assertEqual(len(out["goals"]), 4)  # of cut, good, noise and part
         self.assertIn("part: a thing", out["not_measured"])
         self.assertTrue(any(t.startswith("stubborn: failed") for t in out["not_measured"]))
         self.assertEqual(sorted(f for f in os.listdir(self.out) if f.endswith(".json")),
-                         ["all.json", "good.json", "noise.json", "part.json"])  # fmt: skip
+                         ["all.json", "cut.json", "good.json", "noise.json", "part.json"])  # fmt: skip
         self.assertEqual(schema.read(os.path.join(self.out, "good.json"))["bench"], "good")
         self.assertEqual(schema.read(os.path.join(self.out, "all.json")), out)
         self.assertEqual(processes_with(SLEEPS), [], "what a bench started outlived it")
         self.assertLess(time.monotonic() - start, 60 + every_grace)
-        self.assertRegex(done.stderr, r"bench 1 of 11: stubborn, at most 0:04; all that is left: at most 9:08")
+        self.assertRegex(done.stderr, r"bench 1 of 12: cut, at most 0:04; all that is left: at most 9:12")
 
     def test_table_and_only(self):
         self.bench("good", "end()")
@@ -136,10 +139,11 @@ class Runs(Folder):
         for name in ("a", "b", "c"):
             self.bench(name, "time.sleep(30)", 30 + ord(name))
         code = ("import sys; sys.path.insert(0, sys.argv.pop(1)); import all as a; "
-                "b = a.declared(sys.argv[-1]); a.TOTAL_SECONDS, a.GRACE_S = 6, 1; b['a']['seconds'] = 3; a.arguments.__globals__['declared'] = lambda _: b; "
+                "b = a.declared(sys.argv[-1]); a.TOTAL_SECONDS, a.GRACE_S = 6, 1; b['a']['seconds'] = 3; "
+                "a.declared = lambda _: b; "
                 "sys.exit(a.main())")  # fmt: skip
-        done = subprocess.run([sys.executable, "-c", code, PERF, "--out", self.out, "--json", "--build", "B", "--benches",
-                               self.benches], capture_output=True, text=True, timeout=60)  # fmt: skip
+        words = ["--out", self.out, "--json", "--build", "B", "--benches", self.benches]
+        done = subprocess.run([sys.executable, "-c", code, PERF, *words], capture_output=True, text=True, timeout=60)  # fmt: skip
         self.assertEqual(done.returncode, 1, done.stderr)
         out = schema.parse(done.stdout.splitlines()[-1])
         self.assertEqual([(r["name"], r["state"]) for r in out["benches"]],
