@@ -192,6 +192,30 @@ def guest_ram(build):
     return running(build, look, ("ram_node: 0", ""))
 
 
+def packet_node(build):
+    """Packet memory that is no hugepages: its mapping has the policy, and only where it was asked for."""
+    if not read("/proc/self/numa_maps"):
+        raise outcome.Skipped("a kernel without NUMA")
+
+    def look(c, lines):
+        for node in range(2):
+            maps = read(f"/proc/{processes(c)[f'dataplane{node}']}/numa_maps").splitlines()
+            bound = [line for line in maps if " bind:0 " in line]
+            if bool(bound) != (node == 0):
+                return f"node {node}: bound to NUMA node 0 are {bound}"
+        return None
+    return running(build, look, ("packet_node: 0", ""), {"fabric": "hugepages: 'off'"}, fabric="memif")
+
+
+def real_time_vcpus(build):
+    """vCPUs in a real-time class, which poll loop and agent come before."""
+    def look(c, lines):
+        rules = {"pando-vcpu1": (None, RR, None, 2), "pando-agent": (None, FIFO, None, 30)}
+        return check_threads(processes(c)["vcpud1"], rules, (None, OTHER, 0, 0))
+    keys = "poll_class: fifo, poll_priority: 30, agent_class: fifo, agent_priority: 30, vcpu_class: rr, vcpu_priority: 2"
+    return running(build, look, sections={"threads": keys}, cmdline="iters=600000")
+
+
 def poll_mode(mode, build):
     """The guest runs in this mode, and the loop sleeps or does not."""
     lines, o = [], Options(nodes=2, vcpus=2, ram=64, guest="counters", cmdline="iters=300000", poll=mode, timeout=100)
@@ -300,6 +324,8 @@ TESTS = {
     "housekeeping-alone": housekeeping_alone,
     "left-alone": left_alone,
     "guest-ram": guest_ram,
+    "packet-node": packet_node,
+    "real-time-vcpus": real_time_vcpus,
     "adaptive": functools.partial(poll_mode, "adaptive"),
     "interrupt": functools.partial(poll_mode, "interrupt"),
     "hugepages-2M": functools.partial(hugepages, "2M"),
