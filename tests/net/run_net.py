@@ -338,8 +338,8 @@ def light_then_rest(c, increments, rest_ms):
     return rest, light
 
 
-def idle(args, fabric):
-    with Cluster(args, vcpus=2, fabric=fabric) as c:
+def idle(args, fabric, poll="sleep"):
+    with Cluster(args, vcpus=2, fabric=fabric, poll=poll) as c:
         rest, light = light_then_rest(c, 300, 1000)
         good_end(c)
         expect(rest < AT_REST_PCT, f"a dataplane at rest takes {rest:.1f} % of a CPU")
@@ -349,6 +349,7 @@ def idle(args, fabric):
 def idle_cases(args):
     for fabric in fabrics(args):
         yield f"idle/{fabric}", lambda f=fabric: idle(args, f)
+    yield "idle/shm-adaptive", lambda: idle(args, "shm", poll="adaptive")
 
 
 # ---- glue: rings, interrupts, payloads ------------------------------------------------------

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What an idle poll loop does, mode by mode (engine/idle.c): spin, give the core away, or sleep. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dataplane/engine/engine.h"
+
+enum { MTU = 1500, PAGES = 16, COST = 8000, STEP = 1000 };
+
+static int fake_wait_fd(struct port *p)
+{
+    (void)p;
+    return -1; /* looked at every 50 us: no sleep of this test is longer */
+}
+
+static bool fake_arm(struct port *p)
+{
+    (void)p;
+    return true;
+}
+
+static void fake_disarm(struct port *p)
+{
+    (void)p;
+}
+
+static const struct port_ops fake_ops = {
+    .name = "fake", .wait_fd = fake_wait_fd, .arm = fake_arm, .disarm = fake_disarm};
+static struct port port = {.ops = &fake_ops, .mtu = MTU};
+static struct pando_config cfg;
+static struct engine *e;
+static void *memory[2];
+
+static int set_up(void **state)
+{
+    const uint64_t ms = 1000000, later = 1000000 * ms;
+    const struct rrdp_config r = {.nodes = 2,
+                                  .cluster_id = 7,
+                                  .epoch = 100,
+                                  .config_hash = 1,
+                                  .mtu = MTU,
+                                  .credit = RRDP_WINDOW,
+                                  .rto_min_ns = later,
+                                  .rto_max_ns = later,
+                                  .ack_delay_ns = ms,
+                                  .heartbeat_ns = later,
+                                  .dead_ns = 3 * later,
+                                  .syn_ns = later};
+    const struct coh_config c = {.nodes = 2,
+                                 .home_mode = COH_HOME_RANGE,
+                                 .pages = PAGES,
+                                 .range_end = {8, PAGES},
+                                 .epoch_txn = 1,
+                                 .txn_max = 4,
+                                 .deferred_max = 64};
+    struct rrdp_frame f;
+    (void)state;
+    memory[0] = aligned_alloc(64, (rrdp_size(&r) + 63) & ~(size_t)63);
+    memory[1] = aligned_alloc(4096, (coh_size(&c) + 4095) & ~(size_t)4095);
+    memset(memory[1], 0, (coh_size(&c) + 4095) & ~(size_t)4095);
+    cfg = (struct pando_config){.node_count = 2, .vm = {.vcpus = 1}};
+    cfg.poll.empty_polls = 4;
+    cfg.poll.sleep_after_us = 100;
+    e = calloc(1, sizeof(*e));
+    *e = (struct engine){.cfg = &cfg,
+                         .port = &port,
+                         .nodes = 2,
+                         .now = engine_now(),
+                         .phase = ENGINE_RUNNING,
+                         .rrdp = rrdp_init(memory[0], &r, 1),
+                         .coh = coh_init(memory[1], &c)};
+    gap_init(&e->gap, COST);
+    e->shared = aligned_alloc(4096, (glue_segment_size(1) + 4095) & ~(size_t)4095);
+    memset(e->shared, 0, glue_segment_size(1));
+    assert_int_equal(idle_open(e), 0);
+    rrdp_tick(e->rrdp, e->now);
+    while (rrdp_transmit(e->rrdp, e->now, &f)) /* the next time-out is far away then */
+        ;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    close(e->epoll_fd);
+    free(e->shared);
+    free(e);
+    free(memory[0]);
+    free(memory[1]);
+    return 0;
+}
+
+/* Empty rounds of STEP each; how many until the loop sleeps for the first time, at most `most`. */
+static unsigned rounds_to_sleep(unsigned most)
+{
+    uint64_t before = e->count.sleeps;
+    for (unsigned n = 1; n <= most; n++) {
+        e->now += STEP;
+        idle_round(e, false);
+        e->crowded_until = 0; /* a yield that was long, where others fill the CPU */
+        if (e->count.sleeps != before)
+            return n;
+    }
+    return 0;
+}
+
+static void found(void)
+{
+    e->now += STEP;
+    idle_round(e, true);
+}
+
+static void busy(void **state)
+{
+    (void)state;
+    cfg.poll.mode = CONFIG_POLL_BUSY;
+    assert_int_equal(rounds_to_sleep(1000), 0);
+    assert_int_equal(e->count.yields, 0);
+}
+
+static void yield(void **state)
+{
+    (void)state;
+    cfg.poll.mode = CONFIG_POLL_YIELD;
+    assert_int_equal(rounds_to_sleep(1000), 0);
+    assert_int_equal(e->count.yields, 1000 - (cfg.poll.empty_polls - 1));
+}
+
+/* 100 us after it began to be idle, and not while it yields. */
+static void interrupt(void **state)
+{
+    (void)state;
+    cfg.poll.mode = CONFIG_POLL_INTERRUPT;
+    found();
+    assert_int_equal(rounds_to_sleep(1000), 101);
+    assert_in_range(e->count.yields, 90, 98);
+}
+
+/* Short gaps are spun through, without giving the core away. */
+static void adaptive_spins(void **state)
+{
+    (void)state;
+    cfg.poll.mode = CONFIG_POLL_ADAPTIVE;
+    for (int i = 0; i < 50; i++) {
+        found();
+        assert_int_equal(rounds_to_sleep(COST / STEP - 2), 0);
+    }
+    assert_int_equal(e->count.yields, 0);
+    found();
+    assert_int_equal(rounds_to_sleep(1000), GAP_SPIN * COST / STEP + 1); /* the guess was wrong */
+}
+
+/* After some long gaps the loop sleeps as soon as empty_polls are over, and unlearns it. */
+static void adaptive_sleeps(void **state)
+{
+    (void)state;
+    cfg.poll.mode = CONFIG_POLL_ADAPTIVE;
+    for (int i = 0; i < 20; i++) {
+        found();
+        assert_true(rounds_to_sleep(1000) > 0);
+        e->now += 100 * COST;
+    }
+    found();
+    assert_int_equal(rounds_to_sleep(1000), cfg.poll.empty_polls);
+    assert_int_equal(e->count.yields, 0);
+    for (int i = 0; i < 40; i++) {
+        found();
+        (void)rounds_to_sleep(1000); /* and comes back as late as a sleep makes it: */
+        e->now += COST;
+    }
+    found();
+    assert_int_equal(rounds_to_sleep(1000), GAP_SPIN * COST / STEP + 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(busy, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(yield, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(interrupt, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(adaptive_spins, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(adaptive_sleeps, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
