@@ -18,9 +18,9 @@
  *                     vCPU can go on. took: since the fault was read. What the summary's "faults"
  *                     count
  *   message_sent      peer, kind, place, id, exclusive: handed to the transport or kept for it.
- *                     place: page of a coherence message, channel of a glue or span message, else 0.
- *                     id: txn of a coherence message, the span's, else seq. exclusive (0, 1): of
- *                     a coherence message, for writing
+ *                     place: page of a coherence message, channel of a glue or span message,
+ *                     else 0. id: txn of a coherence message, the span's, else seq. exclusive
+ *                     (0, 1): of a coherence message, for writing
  *   message_received  peer, kind, place, id, at: complete, valid, and about to be acted on. at:
  *                     when the burst with its last frame was taken from the port, so nsecs - at is
  *                     how long it waited for those before it. What it waited below the port nobody
