@@ -85,7 +85,8 @@ static enum span_drop check_sender(const struct span_open *o, uint8_t src,
 {
     enum span_what what = (enum span_what)m->what;
     uint16_t homes = span_points_of(what, SPAN_HOME), owners = span_points_of(what, SPAN_OWNER);
-    if ((m->points & ~(homes | owners)) != 0)
+    bool merged = (m->flags & WIRE_SPAN_MERGED) != 0;
+    if ((m->points & ~(homes | owners)) != 0 || (merged && what != SPAN_IPI))
         return SPAN_DROP_POINTS;
     if ((m->points & o->r.points) != 0)
         return SPAN_DROP_TWICE;

@@ -138,7 +138,7 @@ enum span_what { SPAN_FAULT, SPAN_IPI, SPAN_IO, SPAN_WHATS }; /* as on the wire 
 /* Why a SPAN message changed nothing. */
 #define SPAN_DROP_LIST(X) \
     X(NOT_OPEN, "not_open")     /* no such span, not any more, or none of ours */ \
-    X(POINTS, "points")         /* points that no peer stamps */ \
+    X(POINTS, "points")         /* points that no peer stamps; an end that this kind does not have */ \
     X(TWICE, "twice")           /* points that are stamped already */ \
     X(NODE, "node")             /* of a node that has no such part in it */ \
     X(TIME, "time")             /* before its beginning, or in the future */ \

@@ -56,6 +56,7 @@ def main():
         + record(0x84) + record(4))
     by_hand("fuzz_step", STEPS)
     by_hand("fuzz_hello", hellos())
+    by_hand("fuzz_span", SPANS)
     for f in sorted(TRACES.glob("*.txt")):
         try:
             seeds = trace_seeds(f.read_text())
@@ -77,6 +78,23 @@ STEPS = {
     "asks_another": [1, 0, 0, 7, 0, 0, 0, 1, 2, 7, 1, 1, 0x40, 5, 1, 8, 1, 2, 6, 0x25, 1, 0x40],
     "limited": [2, 1, 0, 3, 4, 0x21] + [n for p in range(12) for n in (8, p, 5, p, 6, 9, 7)],
     "held": [1, 0, 0, 7, 0, 0x48, 8, 0, 5, 0, 2, 1, 5, 0, 6, 200, 2, 0, 4, 0, 6, 255, 7],
+}
+def op(number, *args, later=1):
+    return [n + later * 16 if i == 0 else n for i, n in enumerate([number, *args, *[0] * (12 - len(args))])]
+
+
+# fuzz_span.c: operation and later << 4, then 12 bytes. Home 2, owner 3.
+SPANS = {
+    "three_hops": op(0, 9, 0, 0, 1, 2) + op(1, 9, 0, 0, 1, 0, 2) + op(9, 9, 0, 0, 2, 0, 0x18, 0, 1)
+    + op(2, 9, 0, 0, 1, 3, 1) + op(3, 9, 0, 0, 1, 0, 3, 0, 2, 1) + op(9, 9, 0, 0, 3, 0, 0xE0, 0, 1, 2, 1),
+    "grant_last": op(0, 9, 0, 0, 1, 2) + op(1, 9, 0, 0, 1, 0, 2) + op(2, 9, 0, 0, 1, 2)
+    + op(3, 9, 0, 0, 1, 1, 3, 0, 2, 1) + op(9, 9, 0, 0, 2, 0, 0x18, 0, 1, 2, 1),
+    "interrupt": op(0, 7, 1, 3, 1, 2) + op(1, 7, 1, 3, 1, 0, 1) + op(1, 7, 1, 3, 1, 0, 2)
+    + op(9, 7, 1, 3, 2, 0, 0x38, 0, 1, 0, 1),
+    "merged": op(0, 7, 1, 3, 1, 2) + op(9, 7, 1, 3, 2, 2, 0x18, 0, 1, 0, 1),
+    "piece": op(6, 5, 0, 0, 2, 0, 3) + op(7, 5, 0, 0, 2, 0, 4) + op(8, 5, 0, 0, 2),
+    "local_prefetch_joined": op(3, 3, 0, 0, 1, 0, 3, 1, 1, 1) + op(0, 4, 0, 0, 1, 2) + op(3, 4, 0, 0, 1, 0, 9, 0, 2, 0)
+    + op(0, 5, 0, 0, 1, 2) + op(3, 5, 0, 0, 1, 0, 9, 0, 2, 1),
 }
 # fuzz_ring.c: operation, u16, u8.
 RINGS = {

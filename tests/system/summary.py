@@ -35,6 +35,13 @@
      "transitions": {"IS_D>IS_P": 10, ...},                    of pages' states, those that were seen
      "config": {"hash": "...", "vm.ram_mib": "64", ...},       the keys that are not the default
      "hot_pages": {"0x12": {"faults": 5, "over": 0}, ...},     at least so many faults, "over" more at most
+     "spans": {"sample": 64, "cost_ticks": 115, "khz": 2100000, "epoch": ..., "newest": 7,   cost of one stamp; guest TSC =
+               "messages_sent": 1, "messages_unsent": 0, "messages_taken": 1,             cluster clock - epoch; records
+               "pieces": 1, "pieces_replaced": 0,                                         so far
+               "refused": {"not_open": 1}, "open": {"fault": 0, "ipi": 0, "io": 0},
+               "kinds": {"read": {"n": 7, "incomplete": {"joined": 1}, "negative": 0, "beyond": 0, "excess_ns": 0,
+                                  "total": H, "stages": {"asked": H, ...}}, ...}},        by span.h's names
+                                  H: {"n", "p50_ns", "p90_ns", "p99_ns", "max_ns", "buckets": [[upper_ns, n], ...]}
      "coherence": {"checks": 100, "violations": 0, "resident": 10, "resident_high": 20, "evict_puts": 0, ...}}
 """
 

@@ -388,6 +388,9 @@ static void refused(void **state)
                                    BIT(15)};
     for (size_t i = 0; i < PANDO_ARRAY_LEN(own); i++)
         refuse(HOME, stamps(SPAN_FAULT, 9, own[i], 2000), 3000, SPAN_DROP_POINTS);
+    m = good;
+    m.flags = WIRE_SPAN_MERGED; /* only interrupts are */
+    refuse(HOME, m, 3000, SPAN_DROP_POINTS);
     refuse(OWNER, good, 3000, SPAN_DROP_NODE); /* not the home */
     m = good;
     m.error = KHZ * SPAN_ERROR_MS + 1;
