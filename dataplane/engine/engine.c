@@ -308,6 +308,7 @@ int engine_run(struct engine *e)
 void engine_close(struct engine *e)
 {
     telemetry_close();
+    span_telemetry(NULL);
     fabric_close(&e->fabric);
     control_close(e);
     ram_close(&e->ram);

@@ -351,7 +351,7 @@ void span_message_in(struct engine *e, uint8_t src, const struct wire_span *m);
 struct json_t; /* jansson's */
 struct json_t *span_section(const struct engine *e);
 int span_records_write(const struct engine *e, const char *path); /* 0 or -errno */
-void span_telemetry(const struct engine *e);
+void span_telemetry(const struct engine *e);                      /* NULL: no more, from here on */
 
 /* idle.c */
 int idle_open(struct engine *e);

@@ -14,7 +14,8 @@
 #include "dataplane/base/bits.h"
 #include "dataplane/engine/engine.h"
 
-/* rte_telemetry has no user pointer in 22.11. Spans stay mapped as long as the process lives. */
+/* rte_telemetry has no user pointer in 22.11. Under telemetry_hold; NULL: nothing to show, any
+ * more: the glue's segment is about to be unmapped. */
 static const struct engine *shown;
 
 static void put(json_t *o, const char *key, uint64_t value)
@@ -232,11 +233,10 @@ static const struct hist *hist_named(const struct engine *e, const char *kind, c
 }
 
 /* KIND,STAGE[,BUCKET]: STAGE may be total; BUCKET: where `next` of the answer before said. */
-static int on_spans(const char *cmd, const char *params, struct rte_tel_data *d)
+static int show_spans(const char *params, struct rte_tel_data *d)
 {
     char kind[16] = "", stage[16] = "";
     unsigned from = 0;
-    (void)cmd;
     if (params == NULL || *params == '\0')
         return answer(d, overview(shown));
     if (sscanf(params, "%15[a-z_],%15[a-z_],%u", kind, stage, &from) < 2)
@@ -252,13 +252,12 @@ static int on_spans(const char *cmd, const char *params, struct rte_tel_data *d)
 }
 
 /* FROM: serial of the first record; as many as fit, and which is the next. */
-static int on_records(const char *cmd, const char *params, struct rte_tel_data *d)
+static int show_records(const char *params, struct rte_tel_data *d)
 {
     uint64_t from = params != NULL ? strtoull(params, NULL, 10) : 0, i, newest;
     json_t *o = json_object(), *all = json_array();
     struct span_record r;
     size_t size = 64; /* what is around them */
-    (void)cmd;
     newest = span_newest(shown->spans);
     for (i = max_u64(from, oldest(shown)); i <= newest; i++) {
         if (!span_copy(shown->spans, i, &r))
@@ -278,9 +277,31 @@ static int on_records(const char *cmd, const char *params, struct rte_tel_data *
     return answer(d, o);
 }
 
+static int on_spans(const char *cmd, const char *params, struct rte_tel_data *d)
+{
+    (void)cmd;
+    telemetry_hold();
+    int rc = shown == NULL ? -1 : show_spans(params, d);
+    telemetry_release();
+    return rc;
+}
+
+static int on_records(const char *cmd, const char *params, struct rte_tel_data *d)
+{
+    (void)cmd;
+    telemetry_hold();
+    int rc = shown == NULL ? -1 : show_records(params, d);
+    telemetry_release();
+    return rc;
+}
+
 void span_telemetry(const struct engine *e)
 {
+    telemetry_hold();
     shown = e;
+    telemetry_release();
+    if (e == NULL)
+        return;
     rte_telemetry_register_cmd("/pando/spans", on_spans,
                                "Stages of sampled transactions; ,KIND,STAGE[,BUCKET]: a histogram");
     rte_telemetry_register_cmd("/pando/span_raw", on_records,

@@ -6,10 +6,14 @@ stamp contradicts another by more than the clocks' bounds; nothing that an hones
 interrupts between nodes and exits to the VMM's node, between hosts whose TSCs differ, over a fabric that loses frames,
 and with another rate, where the share of what is sampled is as configured.
 """
+import json
+import socket
 import sys
+import threading
 
 import cluster as cl
 import outcome
+from fabric_tests import ANSWER_MAX, telemetry
 from options import Options
 
 # What each kind's records pass, whatever the path.
@@ -37,11 +41,21 @@ def need(true, text):
         raise Wrong(text)
 
 
-def run(build, sample=1, **more):
+def run(build, sample=1, watch=None, **more):
+    """watch(cluster) runs beside the guest, from its first line on."""
     o = Options(ram=64, sample=sample, spans=True, timeout=100, check=False, **more)
-    said = []
-    with cl.Cluster(o, build, on_line=lambda process, _stream, text: said.append(f"{process.name}: {text}")) as c:
+    said, watching = [], []
+
+    def on_line(process, _stream, text):
+        said.append(f"{process.name}: {text}")
+        if watch and not watching and process.name == "vmm":
+            watching.append(threading.Thread(target=watch, args=(c,)))
+            watching[0].start()
+
+    with cl.Cluster(o, build, on_line=on_line) as c:
         result = c.run()
+        for t in watching:
+            t.join()
     need(result.passed, f"{result.died or said[-1:]}; again: {o.command()}")
     need(len(result.summaries) == o.nodes and all(result.summaries), "a summary is missing")
     return result
@@ -176,6 +190,75 @@ def rate(build):
         need(spans_of(s, s["kinds"]) == (0, 0) and not result.spans[node], f"node {node}: sample 0, and spans")
 
 
+class Watcher:
+    """Asks node 0 by telemetry for all that there is of spans, while they are made."""
+
+    def __init__(self):
+        self.overviews, self.records, self.hists, self.wrong = [], {}, {}, []
+
+    def ask(self, command):
+        self.socket.send(command.encode())
+        text = json.loads(self.socket.recv(ANSWER_MAX))[command.split(",")[0]]
+        return None if text is None else json.loads(text)
+
+    def __call__(self, c):
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as self.socket:
+                self.socket.settimeout(5)
+                self.socket.connect(telemetry(c, 0))
+                self.socket.recv(ANSWER_MAX)  # who it is
+                while self.round():
+                    pass
+        except OSError:
+            pass  # the dataplane has ended
+        except (ValueError, KeyError, TypeError) as e:  # also of an answer that is cut off
+            self.wrong.append(f"an answer cannot be read: {e!r}")
+
+    def round(self):
+        overview = self.ask("/pando/spans")
+        if overview is None:
+            return False
+        self.overviews.append(overview)
+        at = max(1, overview["newest"] - 40)
+        for _ in range(20):
+            page = self.ask(f"/pando/span_raw,{at}")
+            if not page or not page["records"]:
+                break
+            self.records.update({r["serial"]: r for r in page["records"]})
+            if page["next"] <= at:
+                self.wrong.append(f"the page after {at} begins at {page['next']}")
+            at = page["next"]
+        for kind, of in overview["kinds"].items():
+            for stage in ["total", *of["stages"]] if of["n"] else []:
+                buckets, at = [], 0
+                while at is not None:
+                    h = self.ask(f"/pando/spans,{kind},{stage},{at}")
+                    if h is None:
+                        return False
+                    buckets, at = buckets + h["buckets"], h["next"]
+                self.hists[kind, stage] = sum(n for _, n in buckets)
+        for bad in ("/pando/spans,nokind,total", "/pando/spans,read,nostage", "/pando/spans,read,total,99999"):
+            if self.ask(bad) is not None:
+                self.wrong.append(f"{bad} has an answer")
+        return True
+
+
+def by_telemetry(build):
+    seen = Watcher()
+    result = run(build, nodes=2, vcpus=2, guest="pingpong", cmdline="mode=read n=400 gap_us=300", watch=seen)
+    need(not seen.wrong, seen.wrong[:1])
+    final = result.summaries[0]["spans"]
+    need(seen.overviews and seen.records and seen.hists, f"no answers: {len(seen.overviews)} {len(seen.records)}")
+    for a, b in zip(seen.overviews, seen.overviews[1:] + [final]):
+        need(a["newest"] <= b["newest"] and a["sample"] == 1, "what is counted falls")
+    at_end = {r["serial"]: r for r in result.spans[0]}
+    both = set(at_end) & set(seen.records)
+    need(both and all(at_end[n] == seen.records[n] for n in both), "a record is not what it is at the end")
+    for (kind, stage), n in seen.hists.items():
+        of = final["kinds"][kind]
+        need(0 < n <= (of["total"] if stage == "total" else of["stages"][stage])["n"], f"{kind}/{stage}: {n} samples")
+
+
 CASES = {
     "spans/two_nodes": lambda build: every_fault(build, nodes=2, vcpus=2),
     "spans/three_nodes": lambda build: every_fault(build, nodes=3, vcpus=3),
@@ -183,6 +266,7 @@ CASES = {
     "spans/lossy": lossy,
     "spans/exits": exits,
     "spans/rate": rate,
+    "spans/telemetry": by_telemetry,
 }
 
 
