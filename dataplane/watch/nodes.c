@@ -10,16 +10,37 @@
 #include "dataplane/watch/out.h"
 #include "dataplane/wire/wire.h"
 
+static void forget(struct node *n)
+{
+    json_decref(n->now);
+    json_decref(n->before);
+    json_decref(n->offload);
+    *n = (struct node){0};
+}
+
+/* A place for one more; when all are taken, that of a node that ended. */
+static struct node *place_for_one(struct nodes *all)
+{
+    if (all->n < NODES_MAX)
+        return &all->node[all->n++];
+    for (size_t i = 0; i < NODES_MAX; i++)
+        if (all->node[i].state == NODE_ENDED && !all->node[i].seen) {
+            forget(&all->node[i]);
+            return &all->node[i];
+        }
+    return NULL;
+}
+
 static struct node *node_at(struct nodes *all, const char *socket_path, unsigned number)
 {
     for (size_t i = 0; i < all->n; i++)
         if (strcmp(all->node[i].socket, socket_path) == 0)
             return &all->node[i];
-    if (all->n == NODES_MAX || strlen(socket_path) >= PATH_MAX) {
+    struct node *n = strlen(socket_path) < PATH_MAX ? place_for_one(all) : NULL;
+    if (n == NULL) {
         all->left_out++;
         return NULL;
     }
-    struct node *n = &all->node[all->n++];
     *n = (struct node){.number = number};
     strcpy(n->socket, socket_path);
     return n;
@@ -100,11 +121,8 @@ size_t nodes_look(struct nodes *all)
 
 void nodes_release(struct nodes *all)
 {
-    for (size_t i = 0; i < all->n; i++) {
-        json_decref(all->node[i].now);
-        json_decref(all->node[i].before);
-        json_decref(all->node[i].offload);
-    }
+    for (size_t i = 0; i < all->n; i++)
+        forget(&all->node[i]);
     all->n = 0;
 }
 

@@ -19,7 +19,9 @@
 #include "dataplane/watch/ask.h"
 #include "dataplane/watch/counts.h"
 
-enum { NODES_MAX = 256 }; /* of all clusters of the machine; more are left out */
+/* Of all clusters of the machine, those that ended included; where there are more, one that ended
+ * is forgotten, and if there is none the new one is left out. */
+enum { NODES_MAX = 256 };
 
 enum node_state {
     NODE_UP,
@@ -42,8 +44,8 @@ struct nodes {
     const char *title;   /* says on standard error who does not answer; NULL: does not */
     const char *run_dir; /* NULL: everywhere (find.h) */
     struct ask_limits limits;
-    bool offload; /* ask for it, too */
-    size_t n, left_out;
+    bool offload;         /* ask for it, too */
+    size_t n, left_out;   /* left_out: adds up over the looks */
     size_t found, others; /* in the last look, as struct find has it */
     struct node node[NODES_MAX];
 };

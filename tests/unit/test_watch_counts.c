@@ -9,7 +9,10 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "dataplane/base/prng.h"
 #include "dataplane/watch/counts.h"
@@ -164,9 +167,46 @@ static void rates(void **state)
     end(&n);
 }
 
+/* Who looks for months sees clusters come and go: those that ended make room. */
+static void room(void **state)
+{
+    static struct nodes all;
+    char dir[] = "/tmp/pando-watch-XXXXXX", path[PATH_MAX];
+    static const char *const parts[] = {"", "/dpdk", "/dpdk/node3"};
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    for (size_t i = 1; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s%s", dir, parts[i]);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    snprintf(path, sizeof(path), "%s/dpdk/node3/dpdk_telemetry.v2", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    all = (struct nodes){.run_dir = dir, .limits = ASK_PATIENT, .n = NODES_MAX};
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        snprintf(all.node[i].socket, sizeof(all.node[i].socket), "/nowhere/%zu", i);
+        all.node[i].now = json("{}");
+    }
+    assert_int_equal(nodes_look(&all), 0);
+    assert_int_equal(all.left_out, 1); /* all were up until this look */
+    assert_int_equal(nodes_look(&all), 0);
+    assert_int_equal(all.left_out, 1);
+    assert_int_equal(all.n, NODES_MAX);
+    assert_string_equal(all.node[0].socket, path);
+    assert_true(all.node[0].state == NODE_SILENT && all.node[1].state == NODE_ENDED);
+    nodes_release(&all);
+    unlink(path);
+    for (size_t i = 3; i-- > 0;) {
+        snprintf(path, sizeof(path), "%s%s", dir, parts[i]);
+        rmdir(path);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(numbers), cmocka_unit_test(histograms),
-                                       cmocka_unit_test(not_histograms), cmocka_unit_test(rates)};
+                                       cmocka_unit_test(not_histograms), cmocka_unit_test(rates),
+                                       cmocka_unit_test(room)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
