@@ -13,11 +13,12 @@ import tempfile
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 120
-HEIGHT_MAX = 16000  # of one picture; longer pages are cut
+SLICE = 6000  # pixels of height that are taken at once: a window has a highest
+HEIGHT_MAX = 120000  # of a picture; longer pages are cut
 # The frame is as wide as wanted: a window is at least 500 pixels wide. What it shows is measured from outside, so
 # that the page itself needs, and has, no script.
 FRAME = """<!doctype html><meta charset="utf-8">
-<style>html,body{{margin:0;overflow:hidden}}iframe{{border:0;display:block}}</style>
+<style>html,body{{margin:0;overflow:hidden}}iframe{{border:0;display:block;margin-top:-{top}px}}</style>
 <iframe id="f" width="{width}" height="{height}" srcdoc="{page}"></iframe>{script}"""
 MEASURE = """<pre id="measured"></pre><script>
 addEventListener("load", () => {
@@ -63,12 +64,12 @@ def run(url, *words, width=1280, height=900):
         return done.stdout.decode("utf-8", "replace")
 
 
-def framed(page, width, height, script, *words):
-    """Runs it on a page (text) in a frame of this size."""
+def framed(page, width, height, script, *words, top=0, window=None):
+    """Runs it on a page (text) in a frame of this size, in a window of that height which shows it from `top` on."""
     with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as f:
-        f.write(FRAME.format(width=width, height=height, page=html.escape(page, quote=True), script=script))
+        f.write(FRAME.format(width=width, height=height, page=html.escape(page, quote=True), script=script, top=top))
         f.flush()
-        return run("file://" + f.name, *words, width=width, height=height + 200)
+        return run("file://" + f.name, *words, width=width, height=(window or height) + 200)
 
 
 def measure(page, width):
@@ -87,8 +88,12 @@ def picture(page, width, height):
     except ImportError:
         raise NoBrowser("no python3-pil: ./dev setup look installs it") from None
     height = min(int(height), HEIGHT_MAX)
+    whole = Image.new("RGB", (width, height), "white")
     with tempfile.TemporaryDirectory(prefix="pando-look-") as folder:
         file = os.path.join(folder, "page.png")
-        framed(page, width, height, "", f"--screenshot={file}")
-        with open(file, "rb") as f:
-            return Image.open(io.BytesIO(f.read())).convert("RGB").crop((0, 0, width, height))
+        for top in range(0, height, SLICE):
+            here = min(SLICE, height - top)
+            framed(page, width, height, "", f"--screenshot={file}", top=top, window=here)
+            with open(file, "rb") as f:
+                whole.paste(Image.open(io.BytesIO(f.read())).convert("RGB").crop((0, 0, width, here)), (0, top))
+    return whole

@@ -23,11 +23,13 @@ import outcome  # noqa: E402
 import schema  # noqa: E402
 
 TEXTS = ("Pando, measured", "64 bytes there and back", "noise floor", "TCP, spinning", "99.9 %", "Goals:", "short by",
-         "Where the time goes: an interrupt between nodes", "taken by its thread", "What was not measured", "All results",
-         "µs", "Intel")  # fmt: skip
+         "Where the time goes: an interrupt between nodes", "taken by its thread", "What was not measured",
+         "All results", "µs", "Intel")  # fmt: skip
 NASTY = "<script>document.title='owned'</script><img src=http://198.51.100.7/x.png>"
 PLANTED = "<!doctype html><title>x</title><body><img src='http://198.51.100.7/x.png'>"
 WIDE = "<!doctype html><meta name=viewport content='width=device-width'><body><div id='a' style='width:600px'>x</div>"
+TALL = (f"<!doctype html><body style='margin:0'><div style='height:{browser.SLICE + 50}px'></div>"
+        "<div style='height:40px;background:#123456'></div>")  # fmt: skip
 
 
 class Listener:
@@ -154,6 +156,10 @@ def pictures(report):
     Image.new("RGB", (400, 300), "white").save(empty)
     if not blank(empty):
         return "an empty picture is taken for a page"
+    tall = browser.picture(TALL, 500, browser.SLICE + 120)
+    found = [tall.getpixel((9, browser.SLICE + y)) for y in (40, 60, 110)]
+    if found != [(255, 255, 255), (0x12, 0x34, 0x56), (255, 255, 255)]:
+        return f"a page of two slices is put together wrongly: {found}"
     return next((w for w in wrong if w), None), f"{len(report.figures())} figures"
 
 
