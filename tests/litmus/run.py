@@ -28,7 +28,7 @@ import cluster as cl  # noqa: E402
 import generate  # noqa: E402
 import outcome  # noqa: E402
 import summary  # noqa: E402
-from options import Options  # noqa: E402
+from options import ENGINES, Options  # noqa: E402
 
 LINE = re.compile(r"^LITMUS (\S+) (\S+) (\S+) (.*)$")
 HISTOGRAM = re.compile(r"^LITMUS-(free|window) (\S+) (\S+) (\S+) (.*)$")
@@ -93,11 +93,13 @@ def show(test, stream):
 def options_of(args, threads, work, words=""):
     """A vCPU on each node, one of them to stir; pages are not held for long, so that they move."""
     fabric, loss = args.fabric, args.loss
-    if args.quick and not fabric and loss is None:
+    if args.engine != "pando":
+        fabric, loss = fabric or "udp", 0.0
+    elif args.quick and not fabric and loss is None:
         fabric, loss = {2: ("shm", 0.0), 3: ("memif", 1.0), 4: ("af_packet", 1.0)}[threads]
     seconds = 120 + 62 * (work.max_s + work.iters // 10000)
     cmdline = f"threads={threads} iters={work.iters} moved={work.moved} max_s={work.max_s} seed={args.seed} wait_s=100"
-    return Options(nodes=threads + 1, vcpus=threads + 1, fabric=fabric or "shm", ram=64, hold_us=args.hold_us,
+    return Options(nodes=threads + 1, vcpus=threads + 1, engine=args.engine, fabric=fabric or "shm", ram=64, hold_us=args.hold_us,
                    seed=args.seed, loss=loss or 0.0, guest="litmus", timeout=min(86400, seconds),
                    cmdline=f"{cmdline} {words}".strip())
 
@@ -243,12 +245,16 @@ def main():
     p.add_argument("--iters", type=int, help="free instances of a shape in one mode")
     p.add_argument("--moved", type=int, help="likewise, instances with a page that moved")
     p.add_argument("--fabric", help="shm, memif or af_packet (default shm; --quick: one after the other)")
+    p.add_argument("--engine", choices=tuple(ENGINES), default="pando",
+                   help="or a baseline (perf/giantvm), on udp or af_packet, with --no-control (default %(default)s)")
     p.add_argument("--loss", type=float, metavar="PCT", help="frames lost (default 0; --quick: 0 or 1)")
     p.add_argument("--hold-us", type=int, default=20, metavar="US", help="coherence.hold_us (default %(default)s)")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--no-control", action="store_true", help="without the build that must fail")
     p.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
     args = p.parse_args()
+    if args.engine != "pando" and not args.no_control:
+        p.error(f"--engine {args.engine} needs --no-control: the error that must be noticed is planted in the product")
     work = FULL if args.full else QUICK if args.quick else DEFAULT
     if args.iters is not None or args.moved is not None:
         work = Work(work.iters if args.iters is None else args.iters, work.moved if args.moved is None else args.moved,
