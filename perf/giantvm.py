@@ -27,7 +27,7 @@ import output  # noqa: E402
 import summary  # noqa: E402
 from options import Options  # noqa: E402
 
-IN_ALL = {"seconds": 300, "args": ["--rounds", "4", "--samples", "40"]}
+IN_ALL = {"seconds": 270, "args": ["--rounds", "4", "--samples", "40", "--limit", "250"]}
 # Sides: (engine, link). Pando's come first in names and ratios.
 SIDES = {
     "af_packet": ("pando", "af_packet"),
@@ -214,8 +214,12 @@ def steps_of(args):
 
 def measure(args, sides, missing):
     """Runs of one kind are neighbours in time; who of the sides comes first takes turns."""
-    broken = set()
+    broken, begun, longest = set(), time.monotonic(), 0
     for turn in range(args.rounds):
+        round_begun = time.monotonic()
+        if turn > 0 and args.limit and round_begun - begun + longest > args.limit:
+            missing.append(f"{args.rounds - turn} of {args.rounds} rounds: they did not fit into --limit {args.limit}")
+            return
         for run in steps_of(args):
             for k in range(len(run)):
                 title, step = run[(k + turn) % len(run)]
@@ -228,6 +232,7 @@ def measure(args, sides, missing):
                     measured.say(f"giantvm: {e}")
                     broken.add(title)
                     missing.append(f"{title}, from round {turn + 1} on: {e}")
+        longest = max(longest, time.monotonic() - round_begun)
 
 
 def table(results):
@@ -260,6 +265,8 @@ def main():
                         help="interleaved rounds, 1..100 (default %(default)s); p needs 4 or more")  # fmt: skip
     parser.add_argument("--samples", type=measured.within(4, 10000), default=100, metavar="N",
                         help="of each kind a round, 4..10000 (default %(default)s)")  # fmt: skip
+    parser.add_argument("--limit", type=measured.within(0, 86400), default=0, metavar="S",
+                        help="begin no round that would not be over after so many seconds; 0: none (default)")  # fmt: skip
     args = parser.parse_args()
     sides, missing, start = Sides(), [], time.monotonic()
     measure(args, sides, missing)

@@ -102,7 +102,7 @@ class RunTest(unittest.TestCase):
         self.assertEqual(run.samples, {})
 
     def test_who_begins_takes_turns(self):
-        begun, args = [], types.SimpleNamespace(build="", samples=4, rounds=2)
+        begun, args = [], types.SimpleNamespace(build="", samples=4, rounds=2, limit=0)
         real, giantvm.steps_of = giantvm.steps_of, lambda args: [[(s, lambda sides, turn, s=s: begun.append((turn, s)))
                                                                  for s in "abc"]]
         try:
@@ -120,11 +120,22 @@ class RunTest(unittest.TestCase):
 
         real, giantvm.steps_of = giantvm.steps_of, lambda args: [[("bad", fails)]]
         try:
-            giantvm.measure(types.SimpleNamespace(rounds=3), giantvm.Sides(), missing)
+            giantvm.measure(types.SimpleNamespace(rounds=3, limit=0), giantvm.Sides(), missing)
         finally:
             giantvm.steps_of = real
         self.assertEqual(calls, [0])
         self.assertEqual(missing, ["bad, from round 1 on: it broke"])
+
+    def test_no_round_begins_that_does_not_fit(self):
+        calls, missing = [], []
+        real, giantvm.steps_of = giantvm.steps_of, lambda args: [[("slow", lambda sides, turn: (calls.append(turn),
+                                                                                               time.sleep(0.6)))]]
+        try:
+            giantvm.measure(types.SimpleNamespace(rounds=9, limit=1), giantvm.Sides(), missing)
+        finally:
+            giantvm.steps_of = real
+        self.assertEqual(calls, [0])
+        self.assertEqual(missing, ["8 of 9 rounds: they did not fit into --limit 1"])
 
 
 if __name__ == "__main__":
