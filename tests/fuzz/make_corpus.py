@@ -55,6 +55,7 @@ def main():
         record(0x82, bytes(data)) + record(0x84) + record(0x82, group) + record(0x80, bytes(data)) + record(3, b"\1")
         + record(0x84) + record(4))
     by_hand("fuzz_step", STEPS)
+    by_hand("fuzz_giantvm", GIANTVM)
     by_hand("fuzz_hello", hellos())
     by_hand("fuzz_span", SPANS)
     for f in sorted(TRACES.glob("*.txt")):
@@ -253,6 +254,25 @@ def trace_seeds(text):
             ops += event_operation(m.group(2), evicted)
     need(config, "no world")
     return {n: [config[0] - NODES_MIN, n] + config[1:] + ops for n, ops in seen.items()}
+
+
+def dsm(kind, page, txn, requester=0, copyset=0, exclusive=False, src=0):
+    """A message of the GiantVM-style baseline's from src; transaction 255: the one that the node has asked with."""
+    return (bytes([0x40 | src, kind, requester | exclusive << 7]) + copyset.to_bytes(2, "little") + bytes(2)
+            + page.to_bytes(4, "little") + txn.to_bytes(4, "little"))  # fmt: skip
+
+
+# Of node 1 of three. 0x00 page, 0x08 page: read, write fault; 0x10 page: the change of its mapping is done; 0x2n: time.
+GIANTVM = {
+    "read": bytes([0x01]) + dsm(8, 1, 255, requester=1) + bytes([0x11]),
+    "write": bytes([0x0A]) + dsm(8, 4, 255, requester=1, exclusive=True, copyset=0b100) + dsm(6, 4, 255) + bytes([0x14]),
+    "serve": bytes([0x0A]) + dsm(8, 4, 255, requester=1, exclusive=True) + bytes([0x14, 0x2F])
+    + dsm(1, 4, 7, requester=2, src=2) + bytes([0x14]) + dsm(5, 4, 8, requester=2, src=2) + bytes([0x14]),
+    "give": bytes([0x0A]) + dsm(8, 4, 255, requester=1, exclusive=True) + bytes([0x14, 0x2F])
+    + dsm(2, 4, 7, requester=0) + bytes([0x14]) + bytes([0x04]) + dsm(8, 4, 255, requester=1),
+    "relay": dsm(1, 2, 9, requester=2, src=2) + dsm(8, 2, 255, requester=2),
+    "stream": bytes([0x34, 0x23, 0, 5, 0]) + bytes([0x31, 0x70]) + bytes([0x32, 0x71, 0]) + bytes([0x34, 0x23, 0, 0xFF, 0xFF]),
+}
 
 
 def by_hand(target, inputs):
