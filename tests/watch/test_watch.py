@@ -333,6 +333,9 @@ def on_a_terminal():
     with tempfile.TemporaryDirectory() as run_dir:
         for n in (0, 1):
             Dataplane(run_dir, n, summary(n))
+        if "no ncurses" in watch("top", "--run-dir", run_dir)[2]:
+            print("on_a_terminal: skipped: this build has no ncurses")
+            return True
         t = Terminal(run_dir, "-d", "0.2")
         good &= check("page", b"0 n0" in t.read(5, b"0x101"), t.got)
         t.key(b"h")
