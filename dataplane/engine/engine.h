@@ -370,6 +370,8 @@ void telemetry_close(void);
  * reader: false, if there is one; it is to try again soon, and no further reader begins until then.
  */
 bool telemetry_try_hold(void);
+/* For readers, and before and after the loop: waits. */
+void telemetry_hold(void);
 void telemetry_release(void);
 
 /* Tags of watched descriptors: a kind and, for blocks, an index. */

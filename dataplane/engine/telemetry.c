@@ -51,7 +51,7 @@ bool telemetry_try_hold(void)
     return got;
 }
 
-static void hold(void)
+void telemetry_hold(void)
 {
     static const struct timespec ms = {0, 1000000};
     for (int i = 0; i < HOLD_BACK_MS && atomic_load_explicit(&wanted, memory_order_relaxed); i++)
@@ -116,7 +116,7 @@ static int on_command(const char *cmd, const char *params, struct rte_tel_data *
     };
     (void)params;
     int rc = -1;
-    hold();
+    telemetry_hold();
     for (size_t i = 0; i < sizeof(map) / sizeof(map[0]) && shown != NULL; i++)
         if (strcmp(cmd, map[i].cmd) == 0)
             rc = show(d, map[i].section);
@@ -137,7 +137,7 @@ static uint64_t reads, last_id;
 static struct snapshot *take_snapshot(void)
 {
     struct snapshot *s = &snapshots[0];
-    hold();
+    telemetry_hold();
     char *text = shown != NULL ? summary_text(shown, NULL) : NULL;
     telemetry_release();
     if (text == NULL)
@@ -165,7 +165,7 @@ static int on_all(const char *cmd, const char *params, struct rte_tel_data *d)
     if (params != NULL && params[0] != '\0' &&
         sscanf(params, "%" SCNu64 ",%" SCNu64, &id, &from) != 2)
         return -1;
-    hold();
+    telemetry_hold();
     bool over = shown == NULL;
     telemetry_release();
     if (over)
@@ -191,7 +191,7 @@ static int on_offload(const char *cmd, const char *params, struct rte_tel_data *
     unsigned long from = params != NULL ? strtoul(params, NULL, 10) : 0;
     size_t n = 0;
     (void)cmd;
-    hold();
+    telemetry_hold();
     if (shown != NULL && shown->fabric.offload != NULL && from <= UINT32_MAX)
         n = offload_text(shown->fabric.offload, (uint32_t)from, text);
     else if (shown != NULL && shown->nodes == 1)
@@ -204,7 +204,7 @@ static int on_offload(const char *cmd, const char *params, struct rte_tel_data *
 
 static int on_config(const char *cmd, const char *params, struct rte_tel_data *d)
 {
-    hold();
+    telemetry_hold();
     const struct pando_config *c = shown != NULL ? shown->cfg : NULL;
     telemetry_release();
     (void)cmd;
@@ -245,7 +245,7 @@ int telemetry_open(struct engine *e)
     (void)pthread_getcpuclockid(pthread_self(), &e->cpu_clock); /* the loop's thread */
     if (!e->fabric.eal)
         return 0;
-    hold();
+    telemetry_hold();
     shown = e;
     telemetry_release();
     for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
