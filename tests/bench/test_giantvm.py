@@ -75,7 +75,7 @@ class SidesTest(unittest.TestCase):
                            giantvm.remarks(), ratios=sides.ratios(), floor=[])
         row = next(r for r in out["results"] if r["name"] == "giantvm/read/af_packet")
         self.assertEqual((row["n"], row["max"]), (500, 300.0))
-        self.assertEqual(len(out["ratios"]), (3 + 4 + 6) * 4 + 5 * 2)
+        self.assertEqual(len(out["ratios"]), (3 + 4 + 4) * 4 + 5 * 2)
 
 
 class RunTest(unittest.TestCase):
