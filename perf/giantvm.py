@@ -10,7 +10,7 @@ order of the sides changes from round to round.
 
 What a guest sees: a page that the peer has modified is read and written; a page that 1, 2 or 3 others have read is
 written (2, 3 and 4 nodes); an interrupt one way; a page handed to and fro. And what two kernels send: increments of
-contended counters, a matrix product. p is of a Mann-Whitney U test over the rounds.
+contended counters, a matrix product. All threads keep their CPUs. p is of a Mann-Whitney U test over the rounds.
 """
 import argparse
 import os
@@ -70,7 +70,7 @@ class Run:
     def __init__(self, build, side, guest, nodes, words):
         engine, fabric = (SIDES | LOOPBACK)[side]
         self.samples, self.khz, self.tail = {}, 0, []
-        self.options = Options(engine=engine, fabric=fabric, nodes=nodes, vcpus=nodes, guest=guest, ram=64, check=False,
+        self.options = Options(engine=engine, fabric=fabric, nodes=nodes, vcpus=nodes, guest=guest, ram=64, check=False, pinned=True,
                                timeout=GUEST_SECONDS, cmdline=words)  # fmt: skip
         with cl.Cluster(self.options, build, on_line=self.line) as c:
             result = c.run()
@@ -273,7 +273,7 @@ def main():
     short = max(nodes for nodes, _, _ in LATENCIES)
     if (os.cpu_count() or 1) < 3 * short:
         missing.append(f"a core for each of a node's threads: {os.cpu_count()} CPUs for up to {short} nodes, on every side alike")
-    config = Options(engine="giantvm", fabric="af_packet", nodes=2, vcpus=2, check=False, ram=64).config("RUN", "bench", "DEVICE")
+    config = Options(engine="giantvm", fabric="af_packet", nodes=2, vcpus=2, check=False, ram=64, pinned=True).config("RUN", "bench", "DEVICE")
     measured.report("giantvm", args, start, sides.rows(), sides.goals(), missing, table, remarks(), ratios=sides.ratios(),
                     config=config)  # fmt: skip
     return 1 if missing else 0

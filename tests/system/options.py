@@ -3,6 +3,7 @@
 file.
 """
 import dataclasses
+import os
 import shlex
 import zlib
 
@@ -44,6 +45,7 @@ class Options:
     sample: int = 64  # spans: one transaction in so many; 0: none
     spans: bool = False  # the dataplanes write their last spans, stamp by stamp
     clock_off_us: int = 0  # a node takes its TSC to be ahead of the one's before it by this, and 10 ppm faster
+    pinned: bool = False  # for measuring: threads keep their CPUs, which cores() says
     hold_us: int = 0  # coherence.hold_us, and hold_max_us ten times that; 0: the defaults
 
     def words(self):
@@ -79,6 +81,18 @@ class Options:
         """The program of the nodes."""
         return ENGINES[self.engine]
 
+    def cores(self, node):
+        """A node's CPUs for dataplane, agent and vCPUs: one each where there are as many, else all on one, so that at
+        least the nodes do not move about between CPUs."""
+        cpus = sorted(os.sched_getaffinity(0))
+        vcpus = sum(self.home(v) == node for v in range(self.vcpus))
+        each = 2 + -(-self.vcpus // self.nodes)
+        if len(cpus) < each * self.nodes:
+            one = cpus[node % len(cpus)]
+            return one, one, [one]
+        mine = cpus[each * node : each * (node + 1)]
+        return mine[0], mine[1], mine[2 : 2 + vcpus]
+
     def home(self, vcpu):
         return vcpu * self.nodes // self.vcpus
 
@@ -98,6 +112,9 @@ class Options:
             node = f"id: {n}, name: n{n}, resident_mib: {self.resident_mib()}"
             if self.clock_off_us and n:
                 node += f", clock_offset_us: {n * self.clock_off_us}, clock_drift_ppb: {n * 10000}"
+            if self.pinned:
+                dataplane, agent, vcpus = self.cores(n)
+                node += f", dataplane_core: {dataplane}, agent_core: {agent}, vcpu_cores: {vcpus}"
             if self.homes == "range":
                 node += f", range_mib: {base + (n < extra)}"
             if self.fabric in ON_THE_WIRE and tcp:
@@ -211,6 +228,7 @@ def add_arguments(parser):
         action="store_false",
         help="do not check invariants after each step",
     )
+    add("--pinned", action="store_true", help="each thread on a CPU of its own, or each node on one where they are few")
     add("--plain", action="store_true", help="plain KVM, without Pando")
     add(
         "--guest",

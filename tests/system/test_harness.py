@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 import cluster
 import kvm_tests
@@ -42,7 +43,7 @@ class OptionsTest(unittest.TestCase):
         for o in (
             Options(),
             Options(nodes=3, vcpus=6, fabric="af_packet", loss=2.5, dup=1, seed=7, guest="sweep"),
-            Options(engine="giantvm-spin", fabric="udp"),
+            Options(engine="giantvm-spin", fabric="udp", pinned=True),
             Options(
                 cmdline="size=16 turns=1", check=False, plain=True, poll="busy", resident_pct=40
             ),
@@ -80,6 +81,19 @@ class OptionsTest(unittest.TestCase):
             self.assertEqual("type: udp\n" in text, tcp or fabric == "udp")
             self.assertEqual(f"address: {workspace.ADDRESS}3" in text, tcp and fabric != "udp")
             self.assertEqual("address: 127.0.0.3" in text, fabric == "udp")
+
+    def test_pinned(self):
+        program = cluster.find_program(BUILD, "pando-config")
+        o = Options(nodes=2, vcpus=3, pinned=True)
+        with mock.patch("os.sched_getaffinity", return_value=set(range(10, 18))):
+            self.assertEqual([o.cores(0), o.cores(1)], [(10, 11, [12, 13]), (14, 15, [16])])
+        with mock.patch("os.sched_getaffinity", return_value={4, 6, 7}):
+            self.assertEqual([o.cores(0), o.cores(1)], [(4, 4, [4]), (6, 6, [6])])
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+            f.write(o.config("/run/x", "c", "pando0"))
+            f.flush()
+            r = subprocess.run([program, "check", f.name], capture_output=True, text=True)
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
 
     def test_problems_are_named(self):
         self.assertIsNone(options.problem(Options()))
