@@ -27,7 +27,7 @@ import output  # noqa: E402
 import summary  # noqa: E402
 from options import Options  # noqa: E402
 
-IN_ALL = {"seconds": 270, "args": ["--rounds", "4", "--samples", "40", "--limit", "250"]}
+IN_ALL = {"seconds": 200, "args": ["--rounds", "4", "--samples", "40", "--limit", "180"]}
 # Sides: (engine, link). Pando's come first in names and ratios.
 SIDES = {
     "af_packet": ("pando", "af_packet"),
