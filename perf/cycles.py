@@ -3,11 +3,11 @@
 """./dev bench cycles: what a message costs the poll loop.
 
 trace: a fixed trace of faults between two nodes in one thread, coherence over the transport, joined in memory
-(perf/cycles.c): nanoseconds of CPU time a message, both ends together, and instructions, counted by valgrind's callgrind
-in a long trace less a short one, which no other load changes. loop: two dataplanes whose guest reads what the other node
-writes: the time of their useful rounds for each message that they sent or took, the fault's and the fabric's part
-included; where a loop has no CPU of its own that time has what was taken from it, so .../cpu gives the CPU time of the
-same thread, empty rounds included.
+(perf/cycles.c): nanoseconds of CPU time a message, both ends together, and instructions, counted by valgrind's
+callgrind in a long trace less a short one, which no other load changes. loop: two dataplanes whose guest reads what the
+other node writes: the time of their useful rounds for each message that they sent or took, the fault's and the fabric's
+part included; where a loop has no CPU of its own that time has what was taken from it, so .../cpu gives the CPU time of
+the same thread, empty rounds included.
 """
 import os
 import re
@@ -33,8 +33,8 @@ def trace(build, faults):
 
 def collected(build, faults):
     """(instructions, messages) of a trace."""
-    argv = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", os.path.join(build, "perf", "pando-cycles"),
-            str(faults)]  # fmt: skip
+    program = os.path.join(build, "perf", "pando-cycles")
+    argv = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, str(faults)]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=VALGRIND_SECONDS)
     except subprocess.TimeoutExpired:
@@ -62,27 +62,31 @@ class Cycles:
 
     def trace(self, args):
         line = trace(args.build, TRACE)
-        self.add("cycles/trace/time", "ns/message", line["ns"] / line["messages"], **{k: line[k] for k in ("messages", "frames")})
+        counts = {k: line[k] for k in ("messages", "frames")}
+        self.add("cycles/trace/time", "ns/message", line["ns"] / line["messages"], **counts)
 
     def loop(self, args):
         run = guests.run(args.build, "pingpong", f"mode=read n={args.samples} halt=1", NODES, fabric=args.fabric)
         self.configs.append(run.config)
         if not all("useful_ns" in s["loop"] for s in run.summaries):
             raise measured.ToolError("the dataplanes' summaries have no time of useful rounds")
-        handled = sum(s["classes"][c][k] for s in run.summaries for c in s["classes"] for k in ("tx_messages", "rx_messages"))
+        classes = [c for s in run.summaries for c in s["classes"].values()]
+        handled = sum(c["tx_messages"] + c["rx_messages"] for c in classes)
         for name, key in (("useful", "useful_ns"), ("cpu", "cpu_ns")):
             ns = run.count("loop", key)
             self.add(f"cycles/loop/{name}", "ns/message", ns / handled, messages=handled)
             self.add(f"cycles/loop/{name}_cycles", "cycles/message", ns * run.khz / 1e6 / handled, messages=handled)
 
     def rows(self):
-        return [measured.value(name, unit, each, 1, counts=self.counts[name]) for (name, unit), each in self.each.items()]
+        return [measured.value(name, unit, each, 1, counts=self.counts[name])
+                for (name, unit), each in self.each.items()]  # fmt: skip
 
 
 def table(results):
     print(f"{'result':<30}{'median':>10}  spread")
     for r in results:
-        print(f"{r['name']:<30}{r['median']:>10g}  {r['low']:g}..{r['high']:g} {r['unit']}, of {r['counts']['messages']}")
+        spread = f"{r['low']:g}..{r['high']:g}"
+        print(f"{r['name']:<30}{r['median']:>10g}  {spread} {r['unit']}, of {r['counts']['messages']}")
 
 
 def main():
@@ -96,7 +100,8 @@ def main():
         missing.append(f"instructions a message: {e}")
     short = guests.cores_short(NODES)
     remarks = [f"{short}: cycles/loop/useful has the time that others took from the loops"] if short else []
-    measured.report("cycles", args, start, cycles.rows(), [], missing, table, remarks, config=cycles.configs[-1] or None)
+    measured.report("cycles", args, start, cycles.rows(), [], missing, table, remarks,
+                    config=cycles.configs[-1] or None)  # fmt: skip
     return 1 if missing else 0
 
 

@@ -62,8 +62,8 @@ def faults_of(name, samples, least):
     """A round of samples without those that were no faults."""
     faults = [ns for ns in samples if ns >= least]
     if len(samples) - len(faults) > NOT_FAULTS * len(samples):
-        raise measured.ToolError(f"{len(samples) - len(faults)} of {len(samples)} samples took less than {least} ns, as no "
-                                 "fault does: the pages were there already")  # fmt: skip
+        raise measured.ToolError(f"{len(samples) - len(faults)} of {len(samples)} samples took less than {least} ns, "
+                                 "as no fault does: the pages were there already")  # fmt: skip
     return guests.line_of_samples(name, faults)
 
 
@@ -100,7 +100,8 @@ def table(results):
     print(f"{'result':<34}{'n':>8}{'p50':>10}{'spread of p50':>20}{'p90':>10}{'p99':>10}{'max':>12}  us")
     for r in results:
         spread = f"{r['p50_low']:.2f}..{r['p50_high']:.2f}"
-        print(f"{r['name']:<34}{r['n']:>8}{r['p50']:>10.2f}{spread:>20}{r['p90']:>10.2f}{r['p99']:>10.2f}{r['max']:>12.2f}")
+        print(f"{r['name']:<34}{r['n']:>8}{r['p50']:>10.2f}{spread:>20}{r['p90']:>10.2f}{r['p99']:>10.2f}"
+              f"{r['max']:>12.2f}")  # fmt: skip
 
 
 def main():

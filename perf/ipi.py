@@ -46,14 +46,14 @@ def judge(rounds):
         ratios.append(rounds.ratio(f"ipi/{kind}", "ipi/spin", "round_p99"))
     for goal in goals:
         if goal and spin and not goal["met"]:
-            goal["why"] = (f"vCPUs that spin and move nothing make it {spin['value']} ({spin['low']} to {spin['high']}) "
-                           "of alone: what is beyond that is the storm's")  # fmt: skip
+            goal["why"] = (f"vCPUs that spin and move nothing make it {spin['value']} ({spin['low']} to "
+                           f"{spin['high']}) of alone: what is beyond that is the storm's")  # fmt: skip
     return [g for g in goals if g], [r for r in [*ratios, spin] if r]
 
 
 def remarks_on(rounds, storms):
-    out = [f"ratios are of the rounds' p99; the storms were {storms['page']} writes of pages and {storms['mmio']} reads "
-           "of a register in all rounds"]  # fmt: skip
+    out = [f"ratios are of the rounds' p99; the storms were {storms['page']} writes of pages and {storms['mmio']} "
+           "reads of a register in all rounds"]  # fmt: skip
     short = guests.cores_short(NODES, VCPUS)
     if short and "ipi/spin" in rounds:
         out.append(f"{short}: a vCPU that is busy with anything delays who shares its CPU, as ipi/spin shows without a "

@@ -21,8 +21,8 @@ FABRICS = ("shm", "memif", "af_packet", "af_xdp")
 PEERS = ("tcp_spin", "tcp_block")
 RATE, CORE = "round_pages_s", "round_pages_core_s"
 OF_RAW = 0.9
-WHY_RAW = ("raw frames have no checksum over their bytes, which the transport computes at both ends, no order, and nobody "
-           "acknowledges them")  # fmt: skip
+WHY_RAW = ("raw frames have no checksum over their bytes, which the transport computes at both ends, no order, nobody "
+           "acknowledges them, and there is no window that waits for a side which does not run")  # fmt: skip
 IN_ALL = {"seconds": 60, "args": ["--passes", "2"]}
 
 

@@ -80,7 +80,7 @@ def judge(upgrades, missing):
         goal = upgrades.rounds.goal(most, one, GOAL)
         return ([goal] if goal else []), []
     missing.append(f"whether an upgrade with {SHARERS[-1]} sharers takes at most {GOAL} of one with one: "
-                   f"{guests.cores_short(SHARERS[-1] + 1)}; the modelled time's ratio stands among the ratios")  # fmt: skip
+                   f"{guests.cores_short(SHARERS[-1] + 1)}; the modelled time's is among the ratios")  # fmt: skip
     model = upgrades.modelled(SHARERS[-1])
     if not model:
         return [], []
@@ -106,13 +106,14 @@ def table(results):
 
 
 def main():
-    args = guests.arguments("upgrade", __doc__, 4, ("samples", 192, 16, 100000, "upgrades with each number of sharers, a round"))
+    samples = ("samples", 192, 16, 100000, "upgrades with each number of sharers, a round")
+    args = guests.arguments("upgrade", __doc__, 4, samples)
     upgrades, missing, start = Upgrades(), [], time.monotonic()
     measured.run_steps("upgrade", args, steps_of(args, upgrades), missing)
     goals, ratios = judge(upgrades, missing)
     short = guests.cores_short(MEASURED_ANYWAY + 1)
-    remarks = [f"{short}: times with up to {MEASURED_ANYWAY} sharers are the host scheduler's as well, and so are ratios to "
-               "them; what the model adds to them is not"] if short else []  # fmt: skip
+    remarks = [f"{short}: times with up to {MEASURED_ANYWAY} sharers are the host scheduler's as well, and so are "
+               "ratios to them; what the model adds to them is not"] if short else []  # fmt: skip
     measured.report("upgrade", args, start, upgrades.rows(), goals, missing, table, remarks, ratios=ratios,
                     config=upgrades.configs[-1] or None)  # fmt: skip
     return 1 if missing else 0

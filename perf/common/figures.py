@@ -123,7 +123,7 @@ FIGURES = (
     Figure("io", "io", [r"io/.*"], "A device access from a node that has no device",
            "There and back to the node of the VMM, as the guest sees it.", slice(1, None)),
     *(Figure(f"scale-{mix}", "scale", [f"scale/{mix}/.*"], f"Page faults a second as vCPUs are added: {title}",
-             "Four vCPUs on two nodes, taken from both in turns; more vCPUs than CPUs share them.", slice(2, None), "bars", "faults/s")
+             "Four vCPUs on two nodes, from both in turns; more than CPUs share them.", slice(2, None), "bars", "faults/s")
       for mix, title in (("read", "reading"), ("mixed", "half of them writes"),
                          ("steal", "writes of each other's pages"))),
     *(Figure(f"kernels-{k}", "kernels", [f"kernels/{k}/.*/ops"], f"An application over nodes: {title}",

@@ -143,7 +143,8 @@ def arguments(bench, about, rounds, *options):
                             help=f"{text}, {low}..{high} (default {default})")  # fmt: skip
     parser.add_argument("--limit", type=measured.within(1, 86400), metavar="SECONDS",
                         help="begin nothing new after so long, and say what is missing")  # fmt: skip
-    parser.add_argument("--fabric", choices=FABRICS, default=FABRICS[0], help="what joins the nodes (default %(default)s)")
+    parser.add_argument("--fabric", choices=FABRICS, default=FABRICS[0],
+                        help="what joins the nodes (default %(default)s)")  # fmt: skip
     return parser.parse_args()
 
 

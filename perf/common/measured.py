@@ -104,7 +104,8 @@ def run_steps(bench, args, steps, missing):
             if title in broken:
                 continue
             if args.limit and time.monotonic() - start > args.limit:
-                missing.append(f"{title} of round {turn + 1} of {args.rounds} and what follows: {args.limit} s were over")
+                where = f"{title} of round {turn + 1} of {args.rounds}"
+                missing.append(f"{where} and what follows: {args.limit} s were over")
                 return
             say(f"{bench}: {turn + 1} of {args.rounds}: {title}")
             try:

@@ -19,7 +19,8 @@ import scale  # noqa: E402
 import schema  # noqa: E402
 import upgrade  # noqa: E402
 
-ARGS = argparse.Namespace(build="build", fabric="shm", rounds=4, samples=10, blocks=2, ms=100, reps=2, json=True, limit=None)
+ARGS = argparse.Namespace(build="build", fabric="shm", rounds=4, samples=10, blocks=2, ms=100, reps=2, json=True,
+                          limit=None)  # fmt: skip
 
 
 def read(*lines):
@@ -63,8 +64,10 @@ class ReaderTest(unittest.TestCase):
 
     def test_counts(self):
         run = read("KERNEL sort rep=0 ops=65536 cycles=3000 tsc_khz=3000000", "STORM cpu=1 page=7 mmio=9",
-                   "RATE cpu=2 accesses=5 writes=4 cycles=6000 tsc_khz=3000000", "counters: 1 vCPU", "HISTORY x").run  # fmt: skip
-        self.assertEqual((run.kernels, run.storms, run.rates), ([(65536, 1000)], [{"page": 7, "mmio": 9}], [(5, 4, 2000)]))
+                   "RATE cpu=2 accesses=5 writes=4 cycles=6000 tsc_khz=3000000", "counters: 1 vCPU",
+                   "HISTORY x").run  # fmt: skip
+        self.assertEqual((run.kernels, run.storms), ([(65536, 1000)], [{"page": 7, "mmio": 9}]))
+        self.assertEqual(run.rates, [(5, 4, 2000)])
 
     def test_only_the_console_counts(self):
         reader = guests.Reader()
@@ -79,7 +82,7 @@ class ReaderTest(unittest.TestCase):
 
 
 class FaultTest(unittest.TestCase):
-    ROUNDS = {"floor/uffd_spin/minor_shared": [4, 4, 4, 4], "floor/take/wp": [1, 1, 1, 1], "rtt/raw_shm/64": [5, 5, 5, 5]}
+    ROUNDS = {"floor/uffd_spin/minor_shared": [4] * 4, "floor/take/wp": [1] * 4, "rtt/raw_shm/64": [5] * 4}
 
     def test_goal_is_of_the_floor_of_the_same_round(self):
         rounds = filled(self.ROUNDS | {"fault/read": [10, 12, 11, 20]})
@@ -199,7 +202,8 @@ class CountTest(unittest.TestCase):
 
     def test_kernels_are_the_repetitions_between(self):
         runs = [self.fake({"messages": 100, "pages": 10, "bytes": 1000}, kernels=[(1000, 9e9)]),
-                self.fake({"messages": 300, "pages": 30, "bytes": 5000}, kernels=[(1000, 9e9), (1000, 1e9), (1000, 2e9)])]
+                self.fake({"messages": 300, "pages": 30, "bytes": 5000},
+                          kernels=[(1000, 9e9), (1000, 1e9), (1000, 2e9)])]  # fmt: skip
         k = kernels.Kernels()
         with mock.patch.object(guests, "run", lambda *a, **kw: runs.pop(0)):
             k.measure(ARGS, "matrix", 1)
@@ -221,7 +225,8 @@ class StepsTest(unittest.TestCase):
             seen.append("b")
             raise measured.ToolError("no")
 
-        measured.run_steps("x", ARGS, [("a", lambda: seen.append("a")), ("b", broken), ("c", lambda: seen.append("c"))], missing)
+        steps = [("a", lambda: seen.append("a")), ("b", broken), ("c", lambda: seen.append("c"))]
+        measured.run_steps("x", ARGS, steps, missing)
         self.assertEqual(("".join(seen), missing), ("abcacacac", ["b: no"]))
 
 
@@ -247,7 +252,8 @@ class StepsTest(unittest.TestCase):
 
         steps = [("a", lambda: seen.append("a")), ("b", interrupted), ("c", lambda: seen.append("c"))]
         measured.run_steps("x", ARGS, steps, missing)
-        self.assertEqual(("".join(seen), missing), ("abcab", ["what follows b of round 2 of 4: it was ended by a signal"]))
+        self.assertEqual("".join(seen), "abcab")
+        self.assertEqual(missing, ["what follows b of round 2 of 4: it was ended by a signal"])
 
 
 class TraceTest(unittest.TestCase):
@@ -258,7 +264,7 @@ class TraceTest(unittest.TestCase):
         one, two, longer = (cycles.trace(build, n) for n in (1024, 1024, 2048))
         for key in ("faults", "messages", "frames"):
             self.assertEqual(one[key], two[key])
-        # A page moves to and fro: a fault that is not at the page's home is 2 messages to other nodes or 3, else 1 or 2.
+        # A page moves to and fro: 2 or 3 messages to other nodes where the home is another one, else 1 or 2.
         self.assertTrue(1 <= one["messages"] / one["faults"] <= 3, one)
         self.assertTrue(one["messages"] < longer["messages"] <= 2.2 * one["messages"], (one, longer))
 

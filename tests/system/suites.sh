@@ -335,6 +335,7 @@ suite_bench() {
     [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3 # the one that Debian's packages are for
     built bench gcc || return 0
     run_script ../bench/tools.py --build build --tally "$TALLY"
+    run_script ../bench/guests.py --build build --tally "$TALLY"
     run_script ../bench/look.py --tally "$TALLY"
 }
 
