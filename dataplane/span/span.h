@@ -71,11 +71,12 @@
  * SPAN_WAYS. In a full set the oldest gives way, of pieces the oldest of the same node first; what
  * never completes is counted by reason.
  *
- * Cost (`pando-span-cost`, a Xeon at 2.1 GHz in a virtual machine; `./dev bench span` measures
- * it where it runs). sample 0: a call, a load and a compare a hook, 3 to 4 cycles a message.
- * sample 64: a multiplication and a compare more, and a stamp for each read of userfaultfd, about 45
- * cycles a message. Sampled: each stamp an ordered TSC read (lfence, rdtsc, lfence), the map, 115
- * cycles, and a look into one set: about 450 cycles a message, and a SPAN message of each other node.
+ * Cost, on a Xeon at 2.1 GHz in a virtual machine, quiet and busy; `./dev bench span` measures it
+ * where it runs (pando-span-cost). sample 0: a call, a load and a compare a hook, 2 to 4 cycles a
+ * message. sample 64: a multiplication and a compare more, and a stamp for each read of
+ * userfaultfd, 25 to 45 cycles a message. Sampled: each stamp an ordered TSC read (lfence, rdtsc,
+ * lfence) and the map, 80 to 115 cycles, and a look into one set: 270 to 620 cycles a message, and
+ * a SPAN message of each other node.
  *
  * One thread writes. Readers (telemetry) may copy histograms and counters at any time and see a
  * count or two less; records are read with span_copy, which sees whole ones only.
