@@ -138,6 +138,14 @@ def check_node(node, summary, records):
     return spans_of(s, s["kinds"])[0], sum(len(r["stamps"]) > 3 for r in records)
 
 
+def check_latency(node, summary):
+    """A span's total is what the engine measures of the same fault by another clock."""
+    longest = max(summary["faults"][k]["max_us"] for k in ("read", "write", "upgrade"))
+    for name in OF_FAULTS:
+        total = summary["spans"]["kinds"][name]["total"]["max_ns"] / 1e3
+        need(total <= 1.02 * longest + 50, f"node {node}: {name} took {total} us, and no fault more than {longest}")
+
+
 def check_all(result, want_kinds):
     seen = set()
     for node, summary in enumerate(result.summaries):
@@ -148,6 +156,7 @@ def check_all(result, want_kinds):
              f"node {node}: {faults} faults, {complete} spans, {lacking} with a reason, {still} open")  # fmt: skip
         need(complete >= 0.7 * faults, f"node {node}: {complete} complete spans of {faults} faults")
         check_node(node, summary, result.spans[node])
+        check_latency(node, summary)
         seen |= {k for k, v in summary["spans"]["kinds"].items() if v["n"]}
     need(set(want_kinds) <= seen, f"no spans of {sorted(set(want_kinds) - seen)}")
 
