@@ -47,9 +47,11 @@ class Figure:
 
 
 def words_of(parts, words=None):
-    """A part that is key=number is said as both: vcpus=2, 2 vcpus."""
+    """A part that is key=number is said as both: nodes=2, 2 nodes; nodes=1, 1 node."""
     words = {**WORDS, **(words or {})}
-    turned = (re.sub(r"^(\w+)=([\d.]+)$", r"\2 \1", p) for p in parts)
+    turned = (re.sub(r"^vcpus=", "vCPUs=", p) for p in parts)
+    turned = (re.sub(r"^(\w+?)s?=1$", r"1 \1", p) for p in turned)
+    turned = (re.sub(r"^(\w+)=([\d.]+)$", r"\2 \1", p) for p in turned)
     return ", ".join(words.get(p, p.replace("_", " ")) for p in turned) or "all"
 
 
@@ -138,6 +140,11 @@ FIGURES = (
            "4 KiB pages a second; TCP is the kernel's.", kind="bars", unit="pages/s"),
     Figure("stream-core", "stream", [r"stream/\w+/9000/core"], "The same for a second of CPU time of both sides",
            "A side that polls uses its core up even while it waits.", kind="bars", unit="pages/core_s"),
+    Figure("capture-frames", "capture", [r"capture/frame/.*"], "Bytes of each message on the wire",
+           "As a capture between two nodes has them: bars up to the median, whiskers over all.", slice(2, None),
+           "bars", "bytes"),
+    Figure("capture", "capture", [r"capture/(?!frame/).*"], "Bytes of whole transactions on the wire",
+           "With and without the page, by MTU.", slice(1, None), "bars", "bytes"),
     Figure("noise", "noise", [r"noise/.*"], "The noise floor of this machine",
            "Gaps of a loop that only looks at the clock, a line for each CPU: a tail that is here is not Pando's."),
 )  # fmt: skip
@@ -153,7 +160,8 @@ def draw(figure, rows):
 def value_words(row):
     if row["unit"] == "us":
         return charts.time_words(row["median"])
-    return f"{charts.number(row['median'])} {row['unit']}"
+    exact = row["median"] == int(row["median"])
+    return f"{charts.whole(int(row['median'])) if exact else charts.number(row['median'])} {row['unit']}"
 
 
 def as_value(row):

@@ -342,6 +342,14 @@ class Words(unittest.TestCase):
         for x, y in ((0, 100 - 15.05), (50, 50), (100, 0)):
             self.assertTrue(any(abs(x - a) < 0.1 and abs(y - b) < 0.1 for a, b in at), (x, y, at))
 
+    def test_labels(self):
+        for parts, words in ((["nodes=2", "x_y"], "2 nodes, x y"), (["vcpus=1"], "1 vCPU"), (["rate=10"], "10 rate"),
+                             (["tcp_spin"], "TCP, spinning"), ([], "all")):  # fmt: skip
+            self.assertEqual(figures.words_of(parts), words)
+        self.assertEqual(figures.value_words(output.value("a/b", "bytes", [60])), "60 bytes")
+        self.assertEqual(figures.value_words(output.value("a/b", "bytes", [60.25])), "60.2 bytes")
+        self.assertEqual(figures.value_words(output.value("a/b", "us", [60.25])), "60.2\u00a0µs")
+
     def test_roles(self):
         for name, role in (("rtt/af_xdp/64", charts.OURS), ("rtt/ucx_tcp/64", charts.PEER),
                            ("rtt/raw_shm/64", charts.FLOOR), ("floor/uffd_spin/x", charts.FLOOR),
