@@ -19,7 +19,7 @@ WORDS = {
     "minor_shared": "read", "minor_modified": "write", "wp_upgrade": "upgrade", "one_way": "one way",
 }  # fmt: skip
 PEERS = re.compile(r"/(tcp_\w+|udp_\w+|ucx_\w+|giantvm\w*|giantvm-\w+)(/|$)")
-FLOORS = re.compile(r"^floor/|/raw_\w+(/|$)|^noise/")
+FLOORS = re.compile(r"^floor/|/raw_\w+(/|$)|^noise/|^io/local/")
 
 
 class Figure:
@@ -195,7 +195,8 @@ def others(bench, results, taken):
     return out
 
 
-CONTEXT = ("rtt", "fetch", "floor")  # what other benches measure beside their own, to compare: drawn by its own bench
+# What benches measure beside their own, to compare: drawn with the bench that it is of.
+CONTEXT = ("rtt", "fetch", "floor", "cycles")
 
 
 def of_bench(bench, results):

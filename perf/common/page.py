@@ -61,7 +61,7 @@ def tiles_of(benches):
                         f"spinning TCP on the same link {time_words(peer['p50'])}"))  # fmt: skip
     fault = find(benches, "fault", "fault/read")
     if fault:
-        out.append(tile(time_words(fault["p50"]), f"a guest waits for a page that another node has modified; 99 %: "
+        out.append(tile(time_words(fault["p50"]), f"a guest waits for a page that another node has modified; 99\u00a0%: "
                         f"{time_words(fault['p99'])}"))  # fmt: skip
     pages = [find(benches, "stream", f"stream/{n}/9000") for n in ("shm", "memif", "af_packet", "af_xdp")]
     best = max((r for r in pages if r), key=lambda r: r["median"], default=None)

@@ -354,7 +354,8 @@ class Words(unittest.TestCase):
         for name, role in (("rtt/af_xdp/64", charts.OURS), ("rtt/ucx_tcp/64", charts.PEER),
                            ("rtt/raw_shm/64", charts.FLOOR), ("floor/uffd_spin/x", charts.FLOOR),
                            ("giantvm/giantvm_spin/read", charts.PEER), ("giantvm/read/giantvm", charts.PEER),
-                           ("giantvm/af_xdp/read", charts.OURS)):  # fmt: skip
+                           ("giantvm/af_xdp/read", charts.OURS),
+                           ("io/local/pio_in", charts.FLOOR), ("io/remote/pio_in", charts.OURS)):  # fmt: skip
             self.assertEqual(figures.role_of({"name": name}), role, name)
 
 
