@@ -23,7 +23,8 @@ import outcome  # noqa: E402
 import schema  # noqa: E402
 
 TEXTS = ("Pando, measured", "64 bytes there and back", "noise floor", "TCP, spinning", "99.9 %", "Goals:", "short by",
-         "Where the time goes: an interrupt between nodes", "taken by its thread", "What was not measured", "local fault, polled, read",
+         "Where the time goes: an interrupt between nodes", "taken by its thread", "What was not measured",
+         "local fault, polled, read",
          "All results", "µs", "Intel")  # fmt: skip
 NASTY = "<script>document.title='owned'</script><img src=http://198.51.100.7/x.png>"
 PLANTED = "<!doctype html><title>x</title><body><img src='http://198.51.100.7/x.png'>"
@@ -112,7 +113,8 @@ class Report:
 def made(report):
     if report.done.returncode != 1 or "hostile.json is left out" not in report.done.stderr:
         return f"status {report.done.returncode} where one file is to be refused: {report.done.stderr.strip()[-300:]}"
-    lacking = {"top.png", "rtt-wire.png", "rtt-memory.png", "noise.png", "span-ipi.png", "fault.png"} - set(report.figures())
+    wanted = {"top.png", "rtt-wire.png", "rtt-memory.png", "noise.png", "span-ipi.png", "fault.png"}
+    lacking = wanted - set(report.figures())
     return f"no figures {sorted(lacking)}: {report.done.stderr.strip()[-300:]}" if lacking else None
 
 
