@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Where this process's threads run and in which class, by the configuration. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "dataplane/doctor/placement.h"
 #include "dataplane/engine/engine.h"
-#include "dataplane/host/memory.h"
 
 /* What cannot work refuses the start; what costs latency is counted in one line. */
 int place_check(struct engine *e)
@@ -51,7 +51,8 @@ static void move(pid_t tid, const char *name, void *arg)
         rc = host_thread_pin_set(tid, &h->cpus);
     if (rc == 0 && h->scheduled)
         rc = host_thread_sched(tid, &h->sched);
-    h->error = rc != 0 ? rc : h->error;
+    if (rc != 0 && rc != -ESRCH) /* ... has ended meanwhile */
+        h->error = rc;
 }
 
 static void place_housekeeping(struct engine *e)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Where the threads of the vCPU process run, and in which class. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -55,11 +56,11 @@ static void move(pid_t tid, const char *name, void *arg)
     (void)name;
     if (!host_cpus_empty(&h->cpus)) {
         int rc = host_thread_pin_set(tid, &h->cpus);
-        h->pin_error = rc != 0 ? rc : h->pin_error;
+        h->pin_error = rc != 0 && rc != -ESRCH ? rc : h->pin_error; /* ESRCH: it has ended */
     }
     if (h->sched->given) {
         int rc = host_thread_sched(tid, &s);
-        h->sched_error = rc != 0 ? rc : h->sched_error;
+        h->sched_error = rc != 0 && rc != -ESRCH ? rc : h->sched_error;
     }
 }
 
