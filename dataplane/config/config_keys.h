@@ -139,7 +139,8 @@ enum {
     X(hugepages, ENUM, "auto|on|off|2M|1G", 0, 0, "auto", LOCAL, 1, fabric.hugepages,              \
       "Packet memory of memif, af_packet and dpdk. auto: hugepages if there are some, else said "  \
       "and done without; a NIC on PCI needs them. on: of the kernel's default size, or no start. " \
-      "2M, 1G: of that size, or no start; 1G takes a whole one.")
+      "2M, 1G: of that size, or no start; 1G takes a whole one. Where pages of 1G are free "     \
+      "DPDK was seen to take one with 2M, too.")
 
 #define CONFIG_KEYS_FAULTS(X)                                                                      \
     X(seed, UINT, "", 0, INT64_MAX, "1", LOCAL, 1, fabric.faults.seed,                             \

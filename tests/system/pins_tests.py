@@ -229,29 +229,33 @@ def poll_mode(mode, build):
 
 
 def hugepages(size, build):
-    """Packet memory on pages of the size that was asked for, from the NUMA node that was asked for; prepared, and
-    given back, by configs/host."""
-    state = f"/run/pando-pins-{os.getpid()}"
-    free = f"/sys/devices/system/node/node0/hugepages/hugepages-{2048 if size == '2M' else 1048576}kB/free_hugepages"
-    need = 80 if size == "2M" else 2
-    if not os.path.exists(free):
-        raise outcome.Skipped(f"this kernel has no hugepages of {size}")
-    before = read(free)
+    """Packet memory on pages of the size that was asked for, where there are both, from the NUMA node that was asked
+    for; prepared, and given back, by configs/host."""
+    state, kib, need = f"/run/pando-pins-{os.getpid()}", {"2M": 2048, "1G": 1048576}, {"2M": 80, "1G": 2}
+    free = {s: f"/sys/devices/system/node/node0/hugepages/hugepages-{kib[s]}kB/free_hugepages" for s in kib}
+    if not all(map(os.path.exists, free.values())):
+        raise outcome.Skipped("this kernel has not both sizes of hugepages")
+    before = {s: read(free[s]) for s in free}
     try:
-        p = subprocess.run([f"{HOST}/prepare", "--state", state, "--hugepages", f"0:{size}:{need}"], capture_output=True, text=True, check=False)
-        if int(read(free)) < need:
-            raise outcome.Skipped(f"{need} hugepages of {size} are not to be had: {p.stderr.strip()}")
+        words = [w for s in need for w in ("--hugepages", f"0:{s}:{need[s]}")]
+        p = subprocess.run([f"{HOST}/prepare", "--state", state, *words], capture_output=True, text=True, check=False)
+        if any(int(read(free[s])) < need[s] for s in need):
+            raise outcome.Skipped(f"hugepages, {need}, are not to be had: {p.stderr.strip()}")
 
         def look(c, lines):
-            kib = "2048" if size == "2M" else "1048576"
             maps = read(f"/proc/{processes(c)['dataplane0']}/numa_maps").splitlines()
-            huge = [line for line in maps if f"kernelpagesize_kB={kib}" in line and " N0=" in line]
-            return None if any(" bind:0 " in line for line in huge) else f"no page of {kib} KiB that is bound to node 0: {huge}"
+            huge = {s: [line for line in maps if f"kernelpagesize_kB={kib[s]}" in line and " N0=" in line] for s in kib}
+            other = next(s for s in kib if s != size)
+            if huge[other] and size == "1G":  # with 2M DPDK takes one of 1G as well, for what it asks for later
+                return f"there are pages of {other}: {huge[other]}"
+            bound = any(" bind:0 " in line for line in huge[size])
+            return None if bound else f"no page of {size} that is bound to node 0: {huge[size]}"
         return running(build, look, ("packet_node: 0", "packet_node: 0"), {"fabric": f"hugepages: {size}"}, fabric="memif")
     finally:
         subprocess.run([f"{HOST}/restore", "--state", state], capture_output=True, check=False)
-        if read(free) != before:
-            print(f"       free hugepages: {before.strip()} before, {read(free).strip()} after")
+        for s in free:
+            if read(free[s]) != before[s]:
+                print(f"       free hugepages of {s}: {before[s].strip()} before, {read(free[s]).strip()} after")
 
 
 def notes(build):
