@@ -12,7 +12,7 @@
  *                 else a comparison with memory and a branch that is not taken, out of whose way
  *                 all the rest lies. For arguments that cost something.
  *
- * What an attached probe costs is the kernel's: a trap, 1 to 2 us each time.
+ * What an attached probe costs is the kernel's: a trap, 0.6 us on a machine of today (Linux 6.18).
  *
  * Arguments are integers or pointers; a tool sees their size and sign as the compiler does. Names
  * and arguments are what scripts rely on: change them as one would an interface. Without
