@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Wire formats: one field list, everything derived from it. PURE.
+ * Wire formats: one list of messages, everything derived from it. PURE. Where each field lies, for
+ * programs that read what others sent: fields.h.
  *
  * A frame is   Ethernet header (14) | RRDP header (24, more with an EACK bitmap) | segment bytes.
  * A message is a fixed header of 22 bytes, then (by kind) nothing, one 4 KiB page, or up to

@@ -58,6 +58,8 @@ pando.experts = { expert_malformed, expert_crc, expert_cut, expert_again }
 pando.prefs.ethertype = Pref.uint("EtherType", WIRE.ethertype, "fabric.ethertype of the configuration")
 pando.prefs.udp_port = Pref.uint("UDP port", WIRE.udp_port, "fabric.udp_port of the configuration")
 
+pando.prefs.check_crc = Pref.bool("Check CRC32C", true, "Byte by byte in Lua: turn it off for long captures of pages")
+
 -- ---- bytes -------------------------------------------------------------------------------------
 
 local TWO32 = 4294967296
@@ -345,7 +347,7 @@ end
 -- ---- segments of longer messages -------------------------------------------------------------------
 
 -- By connection and class, by sequence number: what a capture has of the frames with data.
-local seen
+local seen = {}
 
 function pando.init()
     seen = {}
@@ -466,9 +468,11 @@ local function header(tree, tvb, len)
         h.part_at, h.part_of = part.part_at, part.part_of
     end
     if have < bytes + h.data_len then return h, "cut" end
-    local good = crc32c(tvb:raw(0, bytes + h.data_len)) == h.crc
-    tree:add(made.crc_good, tvb(WIRE.crc_offset, 4), good):set_generated()
-    if not good then return h, "crc" end
+    if pando.prefs.check_crc then
+        local good = crc32c(tvb:raw(0, bytes + h.data_len)) == h.crc
+        tree:add(made.crc_good, tvb(WIRE.crc_offset, 4), good):set_generated()
+        if not good then return h, "crc" end
+    end
     if h.version ~= WIRE.version then return h, "version" end
     if h.aead == 1 or h.reserved == 1 then return h, "reserved" end
     return h, ranges_fit(h) and "ok" or "range"

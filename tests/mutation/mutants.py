@@ -26,6 +26,13 @@ MUTANTS = (
     ("skip-zap", "an UNMAP that does nothing", [], ["--plant", "zap"]),
     ("late-write", "a page is written in place after what was sent behind it", [], ["--plant", "late"]),
     (
+        "field-elsewhere",
+        "two fields of a message are listed in each other's place",
+        [("dataplane/wire/fields.h", "chan, 16, 16, CHAN", "chan, 32, 16, CHAN"),
+         ("dataplane/wire/fields.h", "op, 32, 16, DEC", "op, 16, 16, DEC")],
+        [],
+    ),
+    (
         "placed-twice",
         "a frame that is sent again is written in place again",
         [(RRDP + "freeze.c", "f->retransmission || ", "")],

@@ -119,6 +119,12 @@ def preferences(build, space):
         found = {row[0] for row in fields(pcap, ["pando.link"], *words)} - {""}
         if not found or not all(f.startswith(of) for f in found):
             return f"with {words[1]}: {sorted(found)}, and only {of} was expected"
+    pcap, expected = captured(build, space, "damaged", 1, 300)
+    bad = [n for n, row in enumerate(expected) if row[0] == "crc"]
+    rows = fields(pcap, ["pando.rrdp.verdict", "pando.rrdp.crc_good"], "-o", "pando.check_crc:FALSE")
+    if not bad or any(rows[n][0] == "crc" or rows[n][1] for n in bad):
+        return "the CRC is looked at although that is turned off"
+    pcap, expected = captured(build, space, "whole", 1, 300)
     found = {row[0] for row in fields(pcap, ["pando.link"])}
     if found != {"ethernet", "udp4", "udp6"}:
         return f"found {sorted(found)}"
