@@ -594,7 +594,9 @@ end
 -- A segment that begins a message: `have` bytes of it are captured at `at`, `len` were sent. whole: it is all of the
 -- message. The line for the info column, and the verdict.
 local function message(tree, tvb, at, have, len, cls, whole)
-    if have >= 1 and tvb(at, 1):uint() == WIRE.endpoint_kind then return endpoint_message(tree, tvb, at, have), "endpoint" end
+    if have >= 1 and tvb(at, 1):uint() == WIRE.endpoint_kind then
+        return endpoint_message(tree, tvb, at, have), "endpoint"
+    end
     if len < WIRE.msg_header then return "message", "short" end
     if have < WIRE.msg_header then return "message", "cut" end
     local head = add_layout(tree, tvb, at, LAYOUTS.msg)
