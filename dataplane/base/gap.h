@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* clang-format off */ /* the table of this manual */
 /*
  * When a polling thread should sleep: by the gaps between what it finds. PURE.
  *
@@ -6,12 +7,15 @@
  * which what comes meanwhile waits for. Gaps that are shorter are polled through; of longer ones a
  * sleep wastes less.
  *
- *   expected  moving average of the gaps, weight 1/8, each counted as 16 times cost at most, so
- * that a pause of minutes is unlearned after a few short gaps rule      expected <= cost: poll for
- * twice cost, then sleep, as the guess was wrong expected >  cost: sleep at once Twice cost bounds
- * what a wrong guess wastes to that of two sleeps. A gap that was slept through is seen longer than
- * it was by the way back: the caller says so, and cost is taken off.
+ *   expected          moving average of the gaps, weight 1/8, each counted as 16 times cost at most,
+ *                     so that a pause of minutes is unlearned after a few short gaps
+ *   expected <= cost  poll for twice cost, then sleep, as the guess was wrong
+ *   expected >  cost  sleep at once
+ *
+ * Twice cost bounds what a wrong guess wastes to that of two sleeps. A gap that was slept through
+ * is seen longer than it was by the way back: the caller says so, and cost is taken off.
  */
+/* clang-format on */
 #ifndef PANDO_BASE_GAP_H
 #define PANDO_BASE_GAP_H
 

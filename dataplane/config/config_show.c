@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The configuration in force, key by key, as the file would say it. APP. */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,9 @@ static size_t entries(const struct pando_config *cfg, const struct config_node *
                       const struct config_key *k)
 {
     if (k->section == CONFIG_SECTION_NODE)
-        return n->vcpu_core_count; /* the one list of a node */
+        return k->target_offset == offsetof(struct config_node, vcpu_cores)
+                   ? n->vcpu_core_count
+                   : n->housekeeping_core_count;
     return k->type == CONFIG_CHOICES ? cfg->fabric.ladder_count : cfg->vm.vcpus;
 }
 

@@ -64,8 +64,15 @@ struct host_cpus config_cpus(const struct config_node *n, enum config_role role)
     return (struct host_cpus){0};
 }
 
-/* Where real-time threads would keep others from running at all. A vCPU in a guest's loop, and a
- * poll loop in mode busy, never sleep. */
+/* A yield of a real-time thread lets no ordinary one run. */
+static bool never_sleeps(const struct pando_config *cfg)
+{
+    return cfg->poll.mode == CONFIG_POLL_BUSY ||
+           (cfg->poll.mode == CONFIG_POLL_YIELD && host_real_time(cfg->threads.poll.class));
+}
+
+/* Where real-time threads would keep others from running at all. A vCPU in a guest's loop never
+ * sleeps either. */
 static int check_alone(const struct config_context *ctx, const struct pando_config *cfg,
                        const struct config_node *n)
 {
@@ -76,21 +83,22 @@ static int check_alone(const struct config_context *ctx, const struct pando_conf
                   {CONFIG_ROLE_HOUSEKEEPING, "housekeeping_cores"},
                   {CONFIG_ROLE_REGISTRATION, "registration_core"}};
     bool real_time = host_real_time(cfg->threads.poll.class);
-    if (cfg->poll.mode != CONFIG_POLL_BUSY || (real_time && n->dataplane_core < 0))
-        return cfg->poll.mode != CONFIG_POLL_BUSY
-                   ? 0
-                   : config_fail(ctx, -EINVAL,
-                                 "nodes: dataplane_core of node %u: -1; allowed with poll.mode: "
-                                 "busy and threads.poll_class: %s: a CPU of its own",
-                                 n->id, host_class_name(cfg->threads.poll.class));
+    const char *mode = cfg->poll.mode == CONFIG_POLL_BUSY ? "busy" : "yield";
+    if (!never_sleeps(cfg))
+        return 0;
+    if (real_time && n->dataplane_core < 0)
+        return config_fail(ctx, -EINVAL,
+                           "nodes: dataplane_core of node %u: -1; allowed with poll.mode: "
+                           "%s and threads.poll_class: %s: a CPU of its own",
+                           n->id, mode, host_class_name(cfg->threads.poll.class));
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]) && n->dataplane_core >= 0; i++) {
         struct host_cpus set = config_cpus(n, others[i].role);
         bool listed = host_cpus_has(&set, (uint32_t)n->dataplane_core);
         if (listed && (real_time || others[i].role == CONFIG_ROLE_AGENT))
             return config_fail(ctx, -EINVAL,
                                "nodes: %s of node %u: CPU %d is its dataplane_core; allowed with "
-                               "poll.mode: busy%s%s: other CPUs, as nothing else runs on that one",
-                               others[i].key, n->id, n->dataplane_core,
+                               "poll.mode: %s%s%s: other CPUs, as nothing else runs on that one",
+                               others[i].key, n->id, n->dataplane_core, mode,
                                real_time ? " and threads.poll_class: " : "",
                                real_time ? host_class_name(cfg->threads.poll.class) : "");
     }

@@ -140,7 +140,8 @@ static void collect(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
 /* The keys of the section that a path such as "nodes[1]" or "fabric.faults" names. */
 static void list_keys(const char *path, char *buf, size_t size)
 {
-    static const char *const top = "vm nodes fabric transport coherence poll clock telemetry";
+    static const char *const top =
+        "vm nodes fabric transport coherence poll threads clock telemetry";
     size_t n = 0, len = strcspn(path, "[");
 
     buf[0] = '\0';

@@ -36,7 +36,9 @@ static bool named(const struct check *c, enum config_role role)
 
 static bool spins(const struct check *c)
 {
-    return c->cfg->poll.mode == CONFIG_POLL_BUSY;
+    return c->cfg->poll.mode == CONFIG_POLL_BUSY ||
+           (c->cfg->poll.mode == CONFIG_POLL_YIELD &&
+            host_real_time(c->cfg->threads.poll.class)); /* lets no ordinary thread run */
 }
 
 /* ---- what is not there --------------------------------------------------------------------- */

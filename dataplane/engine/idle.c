@@ -13,9 +13,9 @@
  * this machine, and sleeps without yielding first where the gaps are longer: the rule is at the
  * head of base/gap.h. What a sleep costs is measured at start: the median of some wake-ups of this
  * thread by another one, from the write to the doorbell until epoll has returned here. A gap is the
- * time from the last useful round to the next, deadlines that came between not counted. It does not
- * yield: it spins for twice that cost at most, which is less than a yield to somebody who wants the
- * CPU.
+ * time from the last useful round to the next. It does not yield while it waits for frames: it
+ * spins for twice that cost at most, which is less than a yield to somebody who wants the CPU. What
+ * a sleep itself finds (epoll's descriptors) is not counted as the end of a gap.
  *
  * Yield is cheap while nobody else wants the CPU. Beside a thread that spins, such as a vCPU, it is
  * not: the scheduler lets that one have its slice, up to a tick (4 ms at HZ=250), and nothing that

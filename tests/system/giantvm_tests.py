@@ -140,7 +140,7 @@ def port_of(c):
 
 def strangers(build):
     """Who connects and talks nonsense, or nothing, or hangs up, is no node; the guest goes on."""
-    o = of(guest="counters", cmdline="iters=3000")
+    o = of(guest="counters", cmdline="iters=10000")
     with cl.Cluster(o, build) as c:
         wrong = start(c)
         if wrong:

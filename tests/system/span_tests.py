@@ -207,7 +207,10 @@ class Watcher:
 
     def ask(self, command):
         self.socket.send(command.encode())
-        text = json.loads(self.socket.recv(ANSWER_MAX))[command.split(",")[0]]
+        answer = self.socket.recv(ANSWER_MAX)
+        if not answer:
+            raise ConnectionError("the dataplane has ended")
+        text = json.loads(answer)[command.split(",")[0]]
         return None if text is None else json.loads(text)
 
     def __call__(self, c):

@@ -11,7 +11,7 @@
 # lab VM, under nested paging, about 5 minutes); offload's second half (NICs by DPDK, who fences and steers: on emulated
 # cards in the lab VM, 5 minutes; with --full also a guest over two cards); verbs (RDMA by rdma_rxe between nodes in the
 # lab VM, about 5). Budgets: pure 5 minutes, sim 3, model 4, kvm 4 (a pairwise sample; with --full all cases, without a
-# limit); fuzz: a minute a target (--full: ten), as many at a time as there are CPUs, so about 3 minutes on two. --seed
+# limit); fuzz: half a minute a target (--full: ten), as many at a time as there are CPUs, so 2.5 minutes on two. --seed
 # makes sim, fuzz and kvm choose the same again; the seed is
 # printed. The last line is 'N passed, N failed, N skipped'; exit status 0 if nothing failed.
 
@@ -128,7 +128,7 @@ fuzz_results() {
 }
 
 suite_fuzz() {
-    local targets seconds=60 at_once t
+    local targets seconds=30 at_once t
     targets=$(find build-clang/tests/fuzz -maxdepth 1 -type f -name 'fuzz_*' -perm -u+x 2>/dev/null |
         sort)
     at_once=$(nproc)

@@ -701,7 +701,9 @@ static void test_show(void **state)
                                 "nodes[0].id=0;nodes[0].name=a;nodes[1].id=1;nodes[1].name=b;"
                                 "fabric.ladder=[af_xdp, af_packet];");
     s = (struct shown){0};
-    load_good("run_dir: /x\n" TOP "nodes:\n- {id: 0, name: a, vcpu_cores: [3, 1], agent_core: 2, "
+    load_good("run_dir: /x\n" TOP
+              "nodes:\n- {id: 1, name: b, device: eth1, housekeeping_cores: [5]}\n"
+              "- {id: 0, name: a, vcpu_cores: [3, 1], agent_core: 2, "
               "clock_drift_ppb: -7, resident_mib: 9, device: eth0}\n"
               "fabric: {type: auto, ladder: [af_packet, af_xdp], ethertype: 0x88B6, mtu: 9000}\n"
               "coherence: {check: true}\npoll: {mode: busy, nice: -20}\n",
@@ -710,6 +712,7 @@ static void test_show(void **state)
     const char *const want[] = {"run_dir=/x;",
                                 "nodes[0].vcpu_cores=[3, 1];",
                                 "nodes[0].agent_core=2;",
+                                "nodes[1].housekeeping_cores=[5];",
                                 "poll.nice=-20;",
                                 "nodes[0].clock_drift_ppb=-7;",
                                 "nodes[0].resident_mib=9;",
@@ -722,6 +725,8 @@ static void test_show(void **state)
         if (strstr(s.text, want[i]) == NULL)
             fail_msg("%s is not in %s", want[i], s.text);
     assert_null(strstr(s.text, "mtu"));
+    assert_null(strstr(s.text, "nodes[0].housekeeping"));
+    assert_null(strstr(s.text, "nodes[1].vcpu_cores"));
 }
 
 static void test_reference_current(void **state)

@@ -24,6 +24,14 @@ static const struct bad {
     {"real-time poller that spins anywhere",
      GOOD "poll: {mode: busy}\nthreads: {poll_class: fifo}\n",
      {"dataplane_core of node 0", "-1", "poll_class: fifo", "a CPU of its own"}},
+    {"real-time poller that yields anywhere",
+     GOOD "poll: {mode: yield}\nthreads: {poll_class: fifo}\n",
+     {"dataplane_core of node 0", "-1", "poll.mode: yield and threads.poll_class: fifo"}},
+    {"real-time poller that yields to its agent",
+     TOP
+     "nodes:\n- {id: 0, name: a, dataplane_core: 1, agent_core: 1}\n"
+     "- {id: 1, name: b, dataplane_core: 2}\npoll: {mode: yield}\nthreads: {poll_class: fifo}\n",
+     {"agent_core of node 0", "CPU 1", "poll.mode: yield"}},
     {"real-time poller that spins on housekeeping's CPU",
      TOP "nodes:\n- {id: 0, name: a, dataplane_core: 1, housekeeping_cores: [0, 1]}\n"
          "- {id: 1, name: b, dataplane_core: 2}\n"
