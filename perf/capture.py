@@ -8,6 +8,7 @@ transaction's are those of all its messages' frames. Acknowledgements of the tra
 belong to no transaction, and are counted apart.
 """
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "common"))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests", "system"))
 import cluster as cl  # noqa: E402
+import measured  # noqa: E402
 import output  # noqa: E402
 import summary  # noqa: E402
 from options import Options  # noqa: E402
@@ -38,6 +40,8 @@ def on_the_wire(captured):
 class Captured(cl.Cluster):
     """A cluster whose frames are written down, each once: where the bridge takes it from its sender."""
 
+    capture = reader = None
+
     def start_dataplanes(self):
         started = super().start_dataplanes()
         hub = next(n for n in self.space.netns if n.endswith("-br"))
@@ -53,9 +57,10 @@ class Captured(cl.Cluster):
         return started
 
     def __exit__(self, *exc):
-        if getattr(self, "capture", None) is not None:
+        if self.capture is not None:
             self.capture.terminate()
             self.capture.wait()
+        if self.reader is not None:
             self.reader.join()
         super().__exit__(*exc)
 
@@ -179,8 +184,8 @@ def main():
     if not 10 <= args.samples <= 10000:
         p.error(f"--samples {args.samples} is not in 10..10000")
     start, missing, wires = time.monotonic(), [], {}
-    for mtu in MTUS[:1] if args.quick else MTUS:
-        for mode in ("read", "upgrade"):
+    with measured.until_signal(missing):
+        for mtu, mode in itertools.product(MTUS[:1] if args.quick else MTUS, ("read", "upgrade")):
             print(f"capture: {mode} at MTU {mtu}", file=sys.stderr, flush=True)
             try:
                 wires[mode, mtu] = captured(args.build, mode, mtu, args.samples)

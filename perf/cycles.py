@@ -93,11 +93,12 @@ def main():
     args = guests.arguments("cycles", __doc__, 4, ("samples", 2000, 100, 100000, "reads a round"))
     cycles, missing, start = Cycles(), [], time.monotonic()
     steps = [("a fixed trace", lambda: cycles.trace(args)), ("the poll loops", lambda: cycles.loop(args))]
-    measured.run_steps("cycles", args, steps, missing)
-    try:
-        cycles.instructions(args)  # the same each time
-    except measured.ToolError as e:
-        missing.append(f"instructions a message: {e}")
+    if measured.run_steps("cycles", args, steps, missing):
+        with measured.until_signal(missing):
+            try:
+                cycles.instructions(args)  # the same each time
+            except measured.ToolError as e:
+                missing.append(f"instructions a message: {e}")
     short = guests.cores_short(NODES)
     remarks = [f"{short}: cycles/loop/useful has the time that others took from the loops"] if short else []
     measured.report("cycles", args, start, cycles.rows(), [], missing, table, remarks,

@@ -12,6 +12,7 @@ time of one dataplane in per cent of one CPU, all its threads, or page_p50 or pa
 wait in a round: write faults that fetch the page from the other node. perf/schema.json says more.
 """
 import argparse
+import itertools
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", "system"),
                 os.path.join(ROOT, "perf", "common")]  # fmt: skip
 import cluster as cl  # noqa: E402
+import measured  # noqa: E402
 import output  # noqa: E402
 import run_net  # noqa: E402
 
@@ -50,18 +52,16 @@ def run_once(args, program, fabric, mode):
 def measure(args, programs):
     """{(fabric, mode, program's name): [the four values of each round, or None]}, and what failed, in sentences"""
     rounds, failed = {}, []
-    for r in range(args.rounds):
-        for fabric in args.fabrics:
-            for mode in args.modes:
-                for name, program in programs.items():
-                    say(f"round {r + 1} of {args.rounds}: {fabric}, {mode}, {name}")
-                    values = None
-                    try:
-                        values = run_once(args, program, fabric, mode)
-                    except run_net.Failed as e:  # busy loops and vCPUs on too few CPUs: peers seem dead
-                        failed.append(f"round {r + 1}, {fabric} {mode} {name}: {e}")
-                        say(failed[-1])
-                    rounds.setdefault((fabric, mode, name), []).append(values)
+    with measured.until_signal(failed):
+        for r, fabric, mode, name in itertools.product(range(args.rounds), args.fabrics, args.modes, programs):
+            say(f"round {r + 1} of {args.rounds}: {fabric}, {mode}, {name}")
+            values = None
+            try:
+                values = run_once(args, programs[name], fabric, mode)
+            except run_net.Failed as e:  # busy loops and vCPUs on too few CPUs: peers seem dead
+                failed.append(f"round {r + 1}, {fabric} {mode} {name}: {e}")
+                say(failed[-1])
+            rounds.setdefault((fabric, mode, name), []).append(values)
     return rounds, failed
 
 

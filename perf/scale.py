@@ -35,6 +35,8 @@ class Rates:
         self.each, self.sums, self.idle, self.configs = {}, {}, {}, [""]
 
     def add(self, name, mix, run):
+        if mix not in self.idle:
+            raise measured.ToolError("what the guest costs without work is not known")
         idle, counted = self.idle[mix], run.counted()
         seconds = max(ns for _, _, ns in run.rates) / 1e9
         more = {key: counted[key] - idle[key] for key in counted}

@@ -41,7 +41,7 @@ GAP = "gap_us=300"  # longer than a page set is held (coherence.hold_us): else t
 KINDS = ("read", "write", "upgrade", "local")
 
 
-class Failed(Exception):
+class Failed(measured.ToolError):
     """A guest did not pass, or what it and the nodes say does not fit together; the text says which and why."""
 
 
@@ -57,8 +57,11 @@ def run_guest(build, mode, nodes, words, samples):
             tail.append(f"{process.name}: {text}")
 
     o = options(nodes, f"mode={mode} n={samples} raw=2 {words}".strip())
-    with cl.Cluster(o, build, on_line=line) as c:
-        result = c.run()
+    try:
+        with cl.Cluster(o, build, on_line=line) as c:
+            result = c.run()
+    except cl.SetupError as e:
+        raise Failed(str(e)) from None
     if not result.passed:
         raise Failed(f"guest pingpong mode={mode} on {nodes} nodes: {result.died or f'status {result.status}'}: "
                      + " | ".join(tail))  # fmt: skip
@@ -158,7 +161,7 @@ def whole(result, node, kind):
     out = []
     for r in result.spans[node]:
         if r["kind"] == kind:
-            stages = stages_of(r, OWN_OTHER if kind == "io" else OWN_OTHER - {"read"} | {"read"})
+            stages = stages_of(r, OWN_OTHER)
             out.append({**stages, "total": sum(stages.values())})
     return out
 
@@ -180,28 +183,15 @@ def measure_fault(args, w, mode, nodes, words):
     raise Failed(f"{w.name}: the page's home is never a third node")
 
 
-def measure(args, falls, missing):
-    for turn in range(args.rounds):
-        for name, mode, nodes, words in FAULTS:
-            attempt(args, turn, name, missing, lambda: measure_fault(args, falls[name], mode, nodes, words))
-        for name, kind, mode, node in OTHERS:
-
-            def other():
-                result, _ = run_guest(args.build, mode, 2, "", args.samples)
-                falls[name].add(whole(result, node, kind), result.summaries[node]["spans"]["khz"])
-
-            attempt(args, turn, name, missing, other)
+def measure_other(args, w, mode, node, kind):
+    result, _ = run_guest(args.build, mode, 2, "", args.samples)
+    w.add(whole(result, node, kind), result.summaries[node]["spans"]["khz"])
 
 
-def attempt(args, turn, name, missing, body):
-    if name in missing:
-        return
-    measured.say(f"span: round {turn + 1} of {args.rounds}: {name}")
-    try:
-        body()
-    except (Failed, cl.SetupError) as e:
-        measured.say(f"span: {e}")
-        missing[name] = str(e)
+def steps_of(args, falls):
+    faults = [(name, lambda f=(falls[name], *how): measure_fault(args, *f)) for name, *how in FAULTS]
+    others = [(name, lambda f=(falls[name], mode, node, kind): measure_other(args, *f)) for name, kind, mode, node in OTHERS]
+    return faults + others
 
 
 def costs(args, missing):
@@ -213,7 +203,7 @@ def costs(args, missing):
         return [output.value(d["name"], d["unit"], d["each"], 1)
                 for d in map(json.loads, done.stdout.splitlines())]  # fmt: skip
     except (OSError, ValueError, subprocess.TimeoutExpired) as e:
-        missing["cost"] = f"what stamps cost: {e}"
+        missing.append(f"what stamps cost: {e}")
         return []
 
 
@@ -243,18 +233,18 @@ def main():
     parser.add_argument("--samples", type=measured.within(4, 150), default=120, metavar="N",
                         help="accesses a round, 4..150: a node keeps its last 1024 spans (default 120)")  # fmt: skip
     args = parser.parse_args()
-    start, missing = time.monotonic(), {}
+    start, missing, args.limit = time.monotonic(), [], None
     io = ("read", "exit_tx", "rx", "given", "taken", "handled", "done_read", "done_tx", "done_rx", "back", "entered")
     orders = {"ipi": ("read", "tx", "rx", "posted", "taken"), "pio": io, "mmio": io}
     falls = {name: Waterfall(name, orders.get(name, FAULT_ORDER)) for name, *_ in FAULTS + OTHERS}
-    measure(args, falls, missing)
+    whole_run = measured.run_steps("span", args, steps_of(args, falls), missing)
     done = [w for w in falls.values() if w.samples]
-    results = [row for w in done for row in w.rows()] + costs(args, missing)
+    results = [row for w in done for row in w.rows()] + (costs(args, missing) if whole_run else [])
     remarks = ["all nodes are processes of this machine: their vCPUs and poll loops take turns on its CPUs, and that is "
                "in the stages where a thread is woken"]  # fmt: skip
     remarks += [f"{w.name}: {w.others} accesses in which the guest faulted never or more than once are left out"
                 for w in done if w.others]  # fmt: skip
-    output.report("span", args, start, results, [], [f"{n}: {why}" for n, why in missing.items()], table, remarks,
+    output.report("span", args, start, results, [], missing, table, remarks,
                   waterfalls=[w.drawn() for w in done], config=options(2, "").config("RUN_DIR", "bench", "DEVICE"))  # fmt: skip
     return 1 if missing else 0
 

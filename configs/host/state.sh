@@ -11,7 +11,7 @@
 #
 # A line is written before what it tells of is done, so that after a crash at any moment all is known that may have
 # been changed. Only the first value of a path is kept. Nothing here needs more than a POSIX shell, awk and flock.
-ROOT='' DRY=0 FAILED=0 HEAD='pando-host-state 1'
+ROOT='' STATE='' DRY=0 FAILED=0 HEAD='pando-host-state 1'
 TAB=$(printf '\t')
 ME=${0##*/}
 
@@ -23,6 +23,7 @@ die() { printf '%s: %s\n' "$ME" "$*" >&2; exit 2; }
 open_state() {
     STATE=$ROOT${STATE:-/var/lib/pando/host-state}
     [ $DRY = 1 ] && return
+    case $STATE in */*) ;; *) STATE=./$STATE ;; esac
     mkdir -p "${STATE%/*}" || die "$STATE: its directory cannot be made"
     exec 9<"${STATE%/*}"
     flock -w 10 9 || die "another prepare or restore is at work on $STATE"

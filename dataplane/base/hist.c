@@ -41,6 +41,15 @@ void hist_merge(struct hist *dst, const struct hist *src)
         dst->max = src->max;
 }
 
+struct hist hist_still(const struct hist *growing)
+{
+    struct hist h = *growing;
+    h.count = 0;
+    for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+        h.count += h.bucket[i];
+    return h;
+}
+
 uint64_t hist_quantile(const struct hist *h, uint32_t permille)
 {
     if (h->count == 0)

@@ -27,6 +27,9 @@ void hist_add(struct hist *h, uint64_t value);
 /* Adds every sample of src to dst. */
 void hist_merge(struct hist *dst, const struct hist *src);
 
+/* Of one that another thread adds to: a copy whose count is that of its buckets. */
+struct hist hist_still(const struct hist *growing);
+
 /* The smallest value v so that at least permille/1000 of the samples are <= v's bucket; the upper
  * edge of that bucket, never above max. 0 when empty. permille in 0..1000. */
 uint64_t hist_quantile(const struct hist *h, uint32_t permille);

@@ -109,14 +109,16 @@ static void check_hugepages(struct check *c)
                    : h == CONFIG_HUGE_1G ? 1048576
                                          : machine_default_hugepage_kib(c->m);
     uint64_t pages = kib == 0 ? 0 : machine_free_hugepages(c->m, kib, c->node->packet_node);
-    if (pages * kib / 1024 < HUGE_MIB)
-        doctor_add(c->r, DOCTOR_MISSING, CONFIG_ROLE_POLL,
-                   kib == 1048576
-                       ? "configs/host/prepare --hugepages 0:1G:1, best right after a boot"
-                       : "configs/host/prepare --hugepages 0:2M:64",
-                   "fabric.hugepages: %llu pages of %u KiB are free%s; needed: %d MiB, or auto",
-                   (unsigned long long)pages, kib,
-                   c->node->packet_node >= 0 ? " on packet_node" : "", HUGE_MIB);
+    if (pages * kib / 1024 >= HUGE_MIB)
+        return;
+    char remedy[96];
+    snprintf(remedy, sizeof(remedy), "configs/host/prepare --hugepages %d:%s",
+             c->node->packet_node >= 0 ? c->node->packet_node : 0,
+             kib == 1048576 ? "1G:1, best right after a boot" : "2M:64");
+    doctor_add(c->r, DOCTOR_MISSING, CONFIG_ROLE_POLL, remedy,
+               "fabric.hugepages: %llu pages of %u KiB are free%s; needed: %d MiB, or auto",
+               (unsigned long long)pages, kib, c->node->packet_node >= 0 ? " on packet_node" : "",
+               HUGE_MIB);
 }
 
 /* ---- who shares what ----------------------------------------------------------------------- */

@@ -203,11 +203,11 @@ static const struct {
     const char *name;
     int (*start)(struct engine *e);
 } start_up[] = {
-    {"clock", clock_open},        {"CPUs", place_check},          {"userfaultfd", start_probe},
-    {"descriptors", idle_open},   {"glue socket", control_open},  {"DPDK", start_dpdk},
-    {"fabric", start_fabric},     {"coherence", start_coherence}, {"transport", start_transport},
-    {"pools", start_pools},       {"spans", span_open},           {"telemetry", telemetry_open},
-    {"threads", place_threads},   {"idle", idle_measure},
+    {"clock", clock_open},      {"CPUs", place_check},          {"userfaultfd", start_probe},
+    {"descriptors", idle_open}, {"glue socket", control_open},  {"DPDK", start_dpdk},
+    {"fabric", start_fabric},   {"coherence", start_coherence}, {"transport", start_transport},
+    {"pools", start_pools},     {"spans", span_open},           {"telemetry", telemetry_open},
+    {"threads", place_threads}, {"idle", idle_measure},
 };
 
 int engine_start(struct engine *e, const struct pando_config *cfg, uint8_t self,

@@ -147,10 +147,12 @@ void span_received(struct engine *e, uint8_t src, const struct wire_msg *m)
         span_stamp(e->spans, &k, SPAN_AT_ACKED, span_stamp_now(e));
 }
 
-/* About to map: what a fault without other nodes has for its `asked`. */
+/* About to map: what a fault without other nodes has for its `asked`. Mappings without a
+ * transaction are drawn by page. */
 uint64_t span_mapping(const struct engine *e, const struct coh_action *a)
 {
-    if (e->span.below == 0 || !span_txn_sampled(e->span.below, e->self, a->txn))
+    uint64_t id = a->txn != 0 ? a->txn : a->page + 1;
+    if (e->span.below == 0 || !span_txn_sampled(e->span.below, e->self, id))
         return 0;
     return span_stamp_now(e);
 }

@@ -58,14 +58,16 @@ static json_t *quantiles(const struct engine *e, const struct hist *h)
     put(o, "p90_ns", ns_of(e, hist_quantile(h, 900)));
     put(o, "p99_ns", ns_of(e, hist_quantile(h, 990)));
     put(o, "max_ns", ns_of(e, h->max));
+    put(o, "sum_ns", ns_of(e, h->sum));
     return o;
 }
 
-static json_t *whole_hist(const struct engine *e, const struct hist *h)
+static json_t *whole_hist(const struct engine *e, const struct hist *growing)
 {
     uint32_t end;
-    json_t *o = quantiles(e, h);
-    json_object_set_new(o, "buckets", buckets(e, h, 0, HIST_BUCKETS, &end));
+    struct hist h = hist_still(growing);
+    json_t *o = quantiles(e, &h);
+    json_object_set_new(o, "buckets", buckets(e, &h, 0, HIST_BUCKETS, &end));
     return o;
 }
 

@@ -43,23 +43,13 @@ static json_t *buckets(const struct hist *h)
     return all;
 }
 
-/* A copy that agrees with itself, of one that grows meanwhile. */
-static struct hist still(const struct hist *growing)
-{
-    struct hist h = *growing;
-    h.count = 0;
-    for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-        h.count += h.bucket[i];
-    return h;
-}
-
 static json_t *faults(const struct engine *e)
 {
     static const char *const name[COH_FAULT_KINDS] = {"read", "write", "upgrade", "spurious"};
     json_t *all = json_object();
     const struct coh_counters *c = coh_counters(e->coh);
     for (unsigned k = 0; k < COH_FAULT_KINDS; k++) {
-        struct hist copy = still(&e->latency[k]), *h = &copy;
+        struct hist copy = hist_still(&e->latency[k]), *h = &copy;
         json_t *o = json_object();
         put(o, "n", h->count);
         put(o, "started", c->faults[k]);

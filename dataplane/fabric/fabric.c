@@ -545,7 +545,8 @@ bool fabric_look(struct fabric *f)
     if (own_node(f)->packet_node >= 0)
         (void)host_memory_policy(own_node(f)->packet_node);
     int rc = next < f->cfg->fabric.ladder_count ? open_from(f, next, above) : -ENOENT;
-    (void)host_memory_policy(-1);
+    if (own_node(f)->packet_node >= 0)
+        (void)host_memory_policy(-1);
     if (rc == 0 && (rc = put_filter(f, err)) != 0)
         f->port = port_close(f->port);
     if (rc == 0) {

@@ -121,7 +121,10 @@ int port_eal_init_memory(const struct port_eal_memory *memory, unsigned core, co
     snprintf(runtime_dir, sizeof(runtime_dir), "%s", rte_eal_get_runtime_dir());
     if (!telemetry)
         rmdir(runtime_dir); /* empty: a killed process leaves nothing */
-    return place_memory(memory, err);
+    rc = place_memory(memory, err);
+    if (rc != 0)
+        port_eal_close();
+    return rc;
 }
 
 int port_eal_init(bool huge, unsigned core, const char *pci, const char *prefix, bool telemetry,

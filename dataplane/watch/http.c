@@ -18,7 +18,14 @@
 
 #include "dataplane/watch/watch.h"
 
-enum { CONNECTIONS = 16, REQUEST_MAX = 4096, CONNECTION_MS = 5000, BACKLOG = 16, POLL_MS = 1000 };
+enum {
+    CONNECTIONS = 16,
+    REQUEST_MAX = 4096,
+    CONNECTION_MS = 5000,
+    BACKLOG = 16,
+    POLL_MS = 1000,
+    REST_MS = 100
+};
 
 struct connection {
     int fd; /* -1: free */
@@ -31,6 +38,7 @@ struct connection {
 
 struct server {
     int fd;
+    uint64_t rest_ms; /* until then no connection is taken */
     struct nodes *all;
     struct connection c[CONNECTIONS];
 };
@@ -212,8 +220,11 @@ static void take(struct server *s)
         if (c->fd >= 0)
             continue;
         int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0)
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                s->rest_ms = now_ms() + REST_MS; /* it stays ready: poll would not wait */
             return;
+        }
         c->fd = fd;
         c->end_ms = now_ms() + CONNECTION_MS;
     }
@@ -296,7 +307,8 @@ static void wait_and_serve(struct server *s)
             (struct pollfd){.fd = s->c[i].fd, .events = s->c[i].answer != NULL ? POLLOUT : POLLIN};
         full &= s->c[i].fd >= 0;
     }
-    fds[CONNECTIONS] = (struct pollfd){.fd = full ? -1 : s->fd, .events = POLLIN};
+    fds[CONNECTIONS] =
+        (struct pollfd){.fd = full || now_ms() < s->rest_ms ? -1 : s->fd, .events = POLLIN};
     if (poll(fds, CONNECTIONS + 1, POLL_MS) < 0)
         return; /* a signal */
     for (size_t i = 0; i < CONNECTIONS; i++)

@@ -36,6 +36,22 @@ static int open_socket(const char *path, char *err)
     return fd;
 }
 
+static bool welcome_in_range(const struct glue_ctl *w)
+{
+    if (w->vcpus == 0 || w->vcpus > WIRE_VCPUS_MAX || w->nodes == 0 || w->nodes > WIRE_NODES_MAX ||
+        w->node >= w->nodes || w->vmm_node >= w->nodes ||
+        w->segment_size < glue_segment_size(w->vcpus))
+        return false;
+    const struct glue_sched *scheds[] = {&w->agent, &w->vcpu, &w->housekeeping};
+    for (unsigned i = 0; i < sizeof(scheds) / sizeof(scheds[0]); i++)
+        if (scheds[i]->given > 1 || scheds[i]->class > HOST_BATCH)
+            return false;
+    for (uint32_t i = 0; i < w->vcpus; i++)
+        if (w->vcpu_home[i] >= w->nodes)
+            return false;
+    return true;
+}
+
 static int welcome_check(const struct glue_ctl *w, unsigned nfds, char *err)
 {
     if (w->type == GLUE_ERROR || w->type == GLUE_STOP) {
@@ -48,20 +64,10 @@ static int welcome_check(const struct glue_ctl *w, unsigned nfds, char *err)
                  w->abi, GLUE_ABI_VERSION);
         return -EPROTO;
     }
-    if (w->vcpus == 0 || w->vcpus > WIRE_VCPUS_MAX || w->nodes == 0 || w->nodes > WIRE_NODES_MAX ||
-        w->node >= w->nodes || w->vmm_node >= w->nodes ||
-        w->segment_size < glue_segment_size(w->vcpus)) {
-        snprintf(err, LINK_ERROR_MAX, "the dataplane's WELCOME is out of range");
-        return -EPROTO;
-    }
-    const struct glue_sched *scheds[] = {&w->agent, &w->vcpu, &w->housekeeping};
-    for (unsigned i = 0; i < sizeof(scheds) / sizeof(scheds[0]); i++)
-        if (scheds[i]->given > 1 || scheds[i]->class > HOST_BATCH)
-            return -EPROTO;
-    for (uint32_t i = 0; i < w->vcpus; i++)
-        if (w->vcpu_home[i] >= w->nodes)
-            return -EPROTO;
-    return 0;
+    if (welcome_in_range(w))
+        return 0;
+    snprintf(err, LINK_ERROR_MAX, "the dataplane's WELCOME is out of range");
+    return -EPROTO;
 }
 
 int link_start_thread(void *(*body)(void *), void *arg)

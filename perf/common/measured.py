@@ -7,6 +7,7 @@ A bench that lacks something says so in not_measured, and ends with 1. Nothing i
 goal says so, and that is all.
 """
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -72,32 +73,44 @@ def within(low, high):
     return number
 
 
+@contextlib.contextmanager
+def until_signal(missing):
+    """SIGINT (./dev bench all, when a bench's time is up) ends what is within: what was measured until then is the
+    result, and missing says that it is not all."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        missing.append("what follows: it was ended by a signal")
+
+
 def run_passes(bench, args, runs, rounds, missing):
     """Each pass starts each tool once. runs: (title, tool, words, prefix, suffix); names of lines that begin with
-    prefix get the suffix. A run that fails is left out from then on, and is in missing."""
+    prefix get the suffix. A run that fails is left out from then on, and is in missing; so is what a signal ends."""
     broken = set()
-    for turn in range(args.passes):
-        for title, tool, words, prefix, suffix in runs:
-            if title in broken:
-                continue
-            say(f"{bench}: {turn + 1} of {args.passes}: {title}")
-            try:
-                lines = run_tool(args.build, tool, "--rounds", args.rounds, *words)
-            except ToolError as e:
-                say(f"{bench}: {e}")
-                broken.add(title)
-                missing.append(f"{title}: {e}")
-                continue
-            for line in lines:
-                if line["name"].startswith(prefix):
-                    line["name"] += suffix
-                rounds.add(line)
+    with until_signal(missing):
+        for turn in range(args.passes):
+            for run in (r for r in runs if r[0] not in broken):
+                say(f"{bench}: {turn + 1} of {args.passes}: {run[0]}")
+                try:
+                    run_pass(args, run, rounds)
+                except ToolError as e:
+                    say(f"{bench}: {e}")
+                    broken.add(run[0])
+                    missing.append(f"{run[0]}: {e}")
+
+
+def run_pass(args, run, rounds):
+    _, tool, words, prefix, suffix = run
+    for line in run_tool(args.build, tool, "--rounds", args.rounds, *words):
+        if line["name"].startswith(prefix):
+            line["name"] += suffix
+        rounds.add(line)
 
 
 def run_steps(bench, args, steps, missing):
     """Each round takes each step once, so that what is compared are neighbours in time. steps: (title, function); one
     that fails is left out from then on, and is in missing. SIGINT, or args.limit seconds (None: no limit), ends the
-    rounds: what was measured until then is the result, and missing says so."""
+    rounds: what was measured until then is the result, and missing says so. False after SIGINT."""
     broken, start = set(), time.monotonic()
     for turn in range(args.rounds):
         for title, step in steps:
@@ -106,7 +119,7 @@ def run_steps(bench, args, steps, missing):
             if args.limit and time.monotonic() - start > args.limit:
                 where = f"{title} of round {turn + 1} of {args.rounds}"
                 missing.append(f"{where} and what follows: {args.limit} s were over")
-                return
+                return True
             say(f"{bench}: {turn + 1} of {args.rounds}: {title}")
             try:
                 step()
@@ -116,7 +129,8 @@ def run_steps(bench, args, steps, missing):
                 missing.append(f"{title}: {e}")
             except KeyboardInterrupt:
                 missing.append(f"what follows {title} of round {turn + 1} of {args.rounds}: it was ended by a signal")
-                return
+                return False
+    return True
 
 
 class Rounds:

@@ -23,12 +23,16 @@ def revision_words(out):
     return out["revision"][:SHORT_SHA] + (" with changes" if out["dirty"] else "")
 
 
+def stolen_ppm(noise):
+    return noise.get("counts", {}).get("stolen_ppm", 0)
+
+
 def noise_words(out):
     """The machine's noise floor, of the CPU where it is worst."""
     if not out["noise"]:
         return "noise floor not measured"
-    worst = max(out["noise"], key=lambda h: h["counts"].get("stolen_ppm", 0))
-    return (f"noise floor: an empty loop lost up to {worst['counts'].get('stolen_ppm', 0) / 1e4:.2g} % of a CPU in "
+    worst = max(out["noise"], key=lambda h: stolen_ppm(h))
+    return (f"noise floor: an empty loop lost up to {stolen_ppm(worst) / 1e4:.2g} % of a CPU in "
             f"gaps over 1 µs, the longest {time_words(max(h['max'] for h in out['noise']))}")  # fmt: skip
 
 

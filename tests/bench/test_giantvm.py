@@ -11,10 +11,9 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(ROOT, "perf"), os.path.join(ROOT, "perf", "common")]
 import giantvm  # noqa: E402
+import guests  # noqa: E402
 import measured  # noqa: E402
 import output  # noqa: E402
-
-GUEST = types.SimpleNamespace(name="vmm")
 
 
 def filled(us):
@@ -42,7 +41,7 @@ class SidesTest(unittest.TestCase):
         return next(g for g in goals if g["name"] == name)
 
     def test_goals_are_computed(self):
-        goals = filled(self.US).goals()
+        goals = filled(self.US).goals(100)
         self.assertEqual(len(goals), len(giantvm.FAULTS) * 2 * 4)
         g = self.goal("giantvm/read/af_packet : giantvm/read/giantvm (p50)", goals)
         self.assertEqual((g["value"], g["goal"], g["met"]), (0.3, 0.3333, True))
@@ -56,6 +55,11 @@ class SidesTest(unittest.TestCase):
         g = self.goal("giantvm/write/af_xdp : giantvm/write/giantvm_spin (p50)", goals)
         self.assertEqual((g["value"], g["sense"], g["met"]), (1.0, "<", False))
         self.assertLess(self.goal("giantvm/write/af_packet : giantvm/write/giantvm_spin (p50)", goals)["p"], 0.01)
+
+    def test_of_few_samples_the_99th_percentile_is_not_judged(self):
+        goals = filled(self.US).goals(99)
+        self.assertEqual(len(goals), len(giantvm.FAULTS) * 2 * 2)
+        self.assertTrue(all(g["name"].endswith("(p50)") for g in goals))
 
     def test_a_round_that_one_side_lacks_is_left_out(self):
         sides = giantvm.Sides()
@@ -71,7 +75,7 @@ class SidesTest(unittest.TestCase):
     def test_it_is_what_the_schema_asks_for(self):
         sides = filled(self.US)
         args = argparse.Namespace(build="build", json=True, rounds=5, samples=100)
-        out = output.built("giantvm", args, time.monotonic(), sides.rows(), sides.goals(), ["something"],
+        out = output.built("giantvm", args, time.monotonic(), sides.rows(), sides.goals(100), ["something"],
                            giantvm.remarks(), ratios=sides.ratios(), floor=[])
         row = next(r for r in out["results"] if r["name"] == "giantvm/read/af_packet")
         self.assertEqual((row["n"], row["max"]), (500, 300.0))
@@ -79,27 +83,12 @@ class SidesTest(unittest.TestCase):
 
 
 class RunTest(unittest.TestCase):
-    def run_of(self, *lines):
-        run = giantvm.Run.__new__(giantvm.Run)
-        run.samples, run.khz, run.tail = {}, 0, []
-        for text in lines:
-            run.line(GUEST, "out", text)
-        return run
-
-    def test_samples(self):
-        run = self.run_of("BENCH read unit=cycles n=5 p50=1 tsc_khz=2000000 peer=1 sharers=1",
-                          "SAMPLES read 2000 4000 6000 8000", "SAMPLES read 10000 10000 10000 10000")
-        self.assertEqual(run.ns("read", 5), [1000, 2000, 3000, 4000, 5000])
-        with self.assertRaises(measured.ToolError):
-            run.ns("read", 9)
-        with self.assertRaises(measured.ToolError):
-            run.ns("write", 1)
-
-    def test_others_lines_do_not_count(self):
-        run = self.run_of()
-        run.line(types.SimpleNamespace(name="dataplane0"), "out", "SAMPLES read 1 2 3 4")
-        run.line(GUEST, "err", "SAMPLES read 1 2 3 4")
-        self.assertEqual(run.samples, {})
+    def test_all_samples_or_none(self):
+        run = guests.Run(samples={"read": [1000, 2000, 3000]})
+        self.assertEqual(giantvm.samples_of(run, "read", 3), [1000, 2000, 3000])
+        for mode, n in (("read", 4), ("read", 2), ("write", 1)):
+            with self.assertRaises(measured.ToolError):
+                giantvm.samples_of(run, mode, n)
 
     def test_who_begins_takes_turns(self):
         begun, args = [], types.SimpleNamespace(build="", samples=4, rounds=2, limit=0)

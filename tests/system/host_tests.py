@@ -65,9 +65,9 @@ class Case(unittest.TestCase):
                     out[os.path.join(rel, name)] = f.read()
         return out
 
-    def run_one(self, name, *words, status=0, timeout=60):
+    def run_one(self, name, *words, status=0, timeout=60, env=None):
         p = subprocess.run([os.path.join(HOST, name), "--root", self.root, *words], capture_output=True, text=True,
-                           timeout=timeout, check=False)
+                           timeout=timeout, check=False, env={**os.environ, **(env or {})})
         if status is not None:
             self.assertEqual(p.returncode, status, p.stdout + p.stderr)
         return p.stdout + p.stderr
@@ -189,7 +189,7 @@ class Others(Case):
     def test_changed_since(self):
         self.prepare("--sysctl", "kernel.watchdog=0", "--sysctl", "kernel.numa_balancing=0")
         self.put("proc/sys/kernel/watchdog", "9")
-        self.assertIn("somebody else", self.restore())
+        self.assertIn("somebody else", self.restore(status=1))
         self.assertEqual(self.get("proc/sys/kernel/watchdog"), "9")
         self.assertEqual(self.get("proc/sys/kernel/numa_balancing"), "1")
 
@@ -198,6 +198,19 @@ class Others(Case):
         self.put("proc/sys/kernel/watchdog", "9")
         self.restore("--force")
         self.assertEqual(self.tree(), self.before)
+
+    def test_changed_since_is_kept_until_forced(self):
+        self.prepare("--sysctl", "kernel.watchdog=0")
+        self.put("proc/sys/kernel/watchdog", "9")
+        for _ in range(2):
+            self.assertIn("somebody else has changed it", self.restore(status=1))
+            self.assertEqual(self.get("proc/sys/kernel/watchdog"), "9")
+        self.restore("--force")
+        self.assertEqual(self.tree(), self.before)
+
+    def test_the_environment_is_no_option(self):
+        self.prepare("--sysctl", "kernel.watchdog=0", env={"STATE": "/elsewhere"})
+        self.assertTrue(os.path.exists(self.state()))
 
     def test_a_drop_in_of_that_name(self):
         self.put("etc/systemd/system/cron.service.d/50-pando.conf", "mine")

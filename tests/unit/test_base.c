@@ -103,6 +103,9 @@ static void histogram(void **state)
         assert_true(got >= exact && got <= exact + exact / 32 + 1);
     }
     assert_true(h.sum == 500500000);
+    h.count -= 3; /* as a reader may see it while another thread adds */
+    assert_true(hist_still(&h).count == 1000 && hist_still(&h).sum == h.sum);
+    h.count += 3;
     assert_true(hist_quantile(&h, 1000) == 1000000 && hist_quantile(&h, 0) >= 1000);
     hist_add(&sum, prng_next(&r) | bit64(63));
     hist_merge(&sum, &h);

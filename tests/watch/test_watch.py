@@ -292,12 +292,12 @@ class Terminal:
         self.got = b""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            self.size(lines, columns, fd=0)  # before it looks: a SIGWINCH that comes earlier than its handler is lost
             os.environ["TERM"] = term
             os.execv(sys.argv[1], [sys.argv[1], "top", "--run-dir", run_dir, *args])
-        self.size(lines, columns)
 
-    def size(self, lines, columns):
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    def size(self, lines, columns, fd=None):
+        fcntl.ioctl(self.fd if fd is None else fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def read(self, seconds, until=None):
         """What comes within that time, or until it has the words."""
