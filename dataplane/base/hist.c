@@ -41,13 +41,16 @@ void hist_merge(struct hist *dst, const struct hist *src)
         dst->max = src->max;
 }
 
-struct hist hist_still(const struct hist *growing)
+/* Relaxed: no other memory is read by what is found in here. */
+void hist_still(struct hist *dst, const struct hist *growing)
 {
-    struct hist h = *growing;
-    h.count = 0;
-    for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-        h.count += h.bucket[i];
-    return h;
+    dst->count = 0;
+    for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+        dst->bucket[i] = __atomic_load_n(&growing->bucket[i], __ATOMIC_RELAXED);
+        dst->count += dst->bucket[i];
+    }
+    dst->max = __atomic_load_n(&growing->max, __ATOMIC_RELAXED);
+    dst->sum = __atomic_load_n(&growing->sum, __ATOMIC_RELAXED);
 }
 
 uint64_t hist_quantile(const struct hist *h, uint32_t permille)

@@ -27,8 +27,9 @@ void hist_add(struct hist *h, uint64_t value);
 /* Adds every sample of src to dst. */
 void hist_merge(struct hist *dst, const struct hist *src);
 
-/* Of one that another thread adds to: a copy whose count is that of its buckets. */
-struct hist hist_still(const struct hist *growing);
+/* Of one that another thread adds to: a copy whose count is that of its buckets. Word by word: of
+ * all histograms, 15 KiB each, whole copies would be the dataplane's largest ones. */
+void hist_still(struct hist *dst, const struct hist *growing);
 
 /* The smallest value v so that at least permille/1000 of the samples are <= v's bucket; the upper
  * edge of that bucket, never above max. 0 when empty. permille in 0..1000. */

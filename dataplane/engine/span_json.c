@@ -65,7 +65,8 @@ static json_t *quantiles(const struct engine *e, const struct hist *h)
 static json_t *whole_hist(const struct engine *e, const struct hist *growing)
 {
     uint32_t end;
-    struct hist h = hist_still(growing);
+    struct hist h;
+    hist_still(&h, growing);
     json_t *o = quantiles(e, &h);
     json_object_set_new(o, "buckets", buckets(e, &h, 0, HIST_BUCKETS, &end));
     return o;

@@ -49,7 +49,8 @@ static json_t *faults(const struct engine *e)
     json_t *all = json_object();
     const struct coh_counters *c = coh_counters(e->coh);
     for (unsigned k = 0; k < COH_FAULT_KINDS; k++) {
-        struct hist copy = hist_still(&e->latency[k]), *h = &copy;
+        struct hist copy, *h = &copy;
+        hist_still(h, &e->latency[k]);
         json_t *o = json_object();
         put(o, "n", h->count);
         put(o, "started", c->faults[k]);

@@ -85,7 +85,7 @@ static void bits(void **state)
 static void histogram(void **state)
 {
     (void)state;
-    static struct hist h, sum;
+    static struct hist h, sum, still;
     struct prng r = {1};
     assert_true(hist_quantile(&h, 500) == 0);
     for (uint32_t i = 0; i < HIST_BUCKETS; i++) { /* the buckets tile the numbers without a gap */
@@ -104,8 +104,10 @@ static void histogram(void **state)
     }
     assert_true(h.sum == 500500000);
     h.count -= 3; /* as a reader may see it while another thread adds */
-    assert_true(hist_still(&h).count == 1000 && hist_still(&h).sum == h.sum);
+    hist_still(&still, &h);
+    assert_true(still.count == 1000 && still.sum == h.sum && still.max == h.max);
     h.count += 3;
+    assert_memory_equal(&still, &h, sizeof(h));
     assert_true(hist_quantile(&h, 1000) == 1000000 && hist_quantile(&h, 0) >= 1000);
     hist_add(&sum, prng_next(&r) | bit64(63));
     hist_merge(&sum, &h);
