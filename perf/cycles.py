@@ -66,7 +66,8 @@ class Cycles:
         self.add("cycles/trace/time", "ns/message", line["ns"] / line["messages"], **counts)
 
     def loop(self, args):
-        run = guests.run(args.build, "pingpong", f"mode=read n={args.samples} halt=1", NODES, fabric=args.fabric)
+        run = guests.run(args.build, "pingpong", f"mode=read n={args.samples} halt=1", NODES, fabric=args.fabric,
+                         poll=guests.poll_mode(NODES))  # fmt: skip
         self.configs.append(run.config)
         if not all("useful_ns" in s["loop"] for s in run.summaries):
             raise measured.ToolError("the dataplanes' summaries have no time of useful rounds")

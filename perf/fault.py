@@ -43,7 +43,8 @@ def steps_of(args, rounds, configs):
 
     def guest(result, mode, kind):
         words = f"mode={mode} n={args.samples} raw=1 gap_us={guests.GAP_US} halt=1"
-        run = guests.run(args.build, "pingpong", words, NODES, fabric=args.fabric)
+        poll = guests.poll_mode(NODES, halting=True)
+        run = guests.run(args.build, "pingpong", words, NODES, fabric=args.fabric, pinned=poll != "busy", poll=poll)
         rounds.add(faults_of(result, run.samples[mode], fastest(rounds, kind)))
         configs.append(run.config)
 

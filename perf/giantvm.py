@@ -41,11 +41,16 @@ LOOPBACK = {
 }
 OURS, PUBLISHED, SPINNING = ("af_packet", "af_xdp"), "giantvm", "giantvm_spin"
 PAIRS = [(ours, theirs) for ours in OURS for theirs in (PUBLISHED, SPINNING)]
-# Runs of the guest pingpong: (nodes, command line, {mode it reports: what it is here}).
+# Runs of the guest pingpong: (nodes, command line, what it is here, whether it is measured on all links). The mode that
+# it reports is the one of the command line. Peers that have nothing to do halt; of ipi and handover they never rest.
 LATENCIES = (
-    (2, "mode=all", {"read": "read", "write": "write", "upgrade": "upgrade/1", "ipi": "ipi", "handover": "handover"}),
-    (3, "mode=upgrade sharers=2", {"upgrade": "upgrade/2"}),
-    (4, "mode=upgrade sharers=3", {"upgrade": "upgrade/3"}),
+    (2, "mode=read halt=1", "read", True),
+    (2, "mode=write halt=1", "write", True),
+    (2, "mode=upgrade halt=1", "upgrade/1", True),
+    (2, "mode=ipi", "ipi", False),
+    (2, "mode=handover", "handover", False),
+    (3, "mode=upgrade sharers=2 halt=1", "upgrade/2", False),
+    (4, "mode=upgrade sharers=3 halt=1", "upgrade/3", False),
 )
 FAULTS = ("read", "write", "upgrade/1", "upgrade/2", "upgrade/3")
 # Kernels: (guest, nodes, command line, operations, what one is).
@@ -56,17 +61,19 @@ KERNELS = {
 }
 # Of faults as node 0's poll loop sees them, from the message to the mapping, all of that guest's by kind: without the
 # time until the vCPU runs again. Not of writes: most of them are node 0's first, which need no message in the baseline.
-SERVED = ("read", "upgrade")
+SERVED = {"read": "read", "upgrade/1": "upgrade"}
 P50_GOAL, P99_GOAL = 1 / 3, 1 / 5  # of the baseline as published; of the spinning one: below 1
 GUEST_SECONDS = 60
 P99_SAMPLES = 100  # of a round: with fewer, the 99th percentile is the largest
 
 
 def run(build, side, guest, nodes, words):
-    """One guest on one side (guests.Run)."""
+    """One guest on one side (guests.Run); the poll mode is that of all sides."""
     engine, fabric = (SIDES | LOOPBACK)[side]
+    poll = guests.poll_mode(nodes, halting="halt=1" in words)
+    poll = "sleep" if poll == "busy" else poll  # pinned: a node's threads share its CPUs
     try:
-        return guests.run(build, guest, words, nodes, engine=engine, fabric=fabric, pinned=True, poll="sleep",
+        return guests.run(build, guest, words, nodes, engine=engine, fabric=fabric, pinned=True, poll=poll,
                           timeout=GUEST_SECONDS)  # fmt: skip
     except guests.GuestError as e:
         raise measured.ToolError(f"{side}: {e}") from None
@@ -123,7 +130,7 @@ class Sides:
 
     def stages(self, what, key, *both):
         """Where a fault's time is, on both sides, as far as it is known."""
-        table, kind, words = {"p50": self.p50, "p99": self.p99}[key], what.split("/")[0], []
+        table, kind, words = {"p50": self.p50, "p99": self.p99}[key], SERVED.get(what), []
         for side in both:
             seen = list(table.get(f"giantvm/{what}/{side}", {}).values())
             served = list(self.each.get(f"giantvm/served_{kind}_{key}/{side}", {}).values())
@@ -154,8 +161,8 @@ class Sides:
         p50, p99, local = " (p50)", " (p99)", [("shm", s) for s in LOOPBACK if s != "shm"]
         whats = [("ipi", self.p50, p50, PAIRS), ("ipi", self.p99, p99, PAIRS), ("handover", self.p50, p50, PAIRS)]
         whats += [(f"{k}_{u}", self.each, "", PAIRS) for k in KERNELS for u in ("messages", "bytes")]
-        whats += [(f"served_{k}_{p}", self.each, "", PAIRS) for k in SERVED for p in ("p50", "p99")]
-        whats += [(w, self.p50, p50, local) for w in LATENCIES[0][2].values()]
+        whats += [(f"served_{k}_{p}", self.each, "", PAIRS) for k in SERVED.values() for p in ("p50", "p99")]
+        whats += [(what, self.p50, p50, local) for _, _, what, everywhere in LATENCIES if everywhere]
         out = []
         for what, table, end, pairs in whats:
             for ours, theirs in pairs:
@@ -169,16 +176,16 @@ class Sides:
 def steps_of(args):
     """(title, function of sides and turn) for each side and run."""
 
-    def latency(side, nodes, words, modes):
+    def latency(side, nodes, words, what, _):
         def step(sides, turn):
             words_of = f"{words} n={args.samples} raw=1 gap_us={guests.GAP_US}"
             done = run(args.build, side, "pingpong", nodes, words_of)
-            for kind in SERVED if len(modes) > 1 else ():
+            if what in SERVED:
                 for p in ("p50", "p99"):
-                    us = summary.get(done.summaries[0], "faults", kind, f"{p}_us")
-                    sides.add_value(f"served_{kind}_{p}", side, turn, us)
-            for mode, what in modes.items():
-                sides.add_samples(what, side, turn, samples_of(done, mode, args.samples))
+                    us = summary.get(done.summaries[0], "faults", SERVED[what], f"{p}_us")
+                    sides.add_value(f"served_{SERVED[what]}_{p}", side, turn, us)
+            mode = what.partition("/")[0]
+            sides.add_samples(what, side, turn, samples_of(done, mode, args.samples))
 
         return f"{side}: {words}, {nodes} nodes", step
 
@@ -192,7 +199,7 @@ def steps_of(args):
 
         return f"{side}: {guest}", step
 
-    runs = [[latency(s, *run) for s in (SIDES | LOOPBACK if run is LATENCIES[0] else SIDES)] for run in LATENCIES]
+    runs = [[latency(s, *run) for s in (SIDES | LOOPBACK if run[3] else SIDES)] for run in LATENCIES]
     return runs + [[kernel(s, k) for s in SIDES] for k in KERNELS]
 
 
@@ -255,7 +262,7 @@ def main():
         measure(args, sides, missing)
     if args.samples < P99_SAMPLES:
         missing.append(f"p99 against its goals: {args.samples} samples a round, {P99_SAMPLES} are needed")
-    short = max(nodes for nodes, _, _ in LATENCIES)
+    short = max(nodes for nodes, *_ in LATENCIES)
     if (os.cpu_count() or 1) < 3 * short:
         missing.append(f"a core for each of a node's threads: {os.cpu_count()} CPUs for up to {short} nodes, on every side alike")
     config = Options(engine="giantvm", fabric="af_packet", nodes=2, vcpus=2, check=False, ram=64, pinned=True).config("RUN", "bench", "DEVICE")

@@ -28,7 +28,8 @@ def steps_of(args, rounds, configs):
 
     def guest(place, mode):
         words = f"mode={mode} n={args.samples} raw=1"
-        run = guests.run(args.build, "pingpong", words, PLACES[place], VCPUS, fabric=args.fabric)
+        poll = guests.poll_mode(max(PLACES.values()), VCPUS)
+        run = guests.run(args.build, "pingpong", words, PLACES[place], VCPUS, fabric=args.fabric, poll=poll)
         for way in WAYS[mode]:
             rounds.add(guests.line_of_samples(f"io/{place}/{way}", run.samples[way]))
         configs.append(run.config)

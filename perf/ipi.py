@@ -24,7 +24,8 @@ GOAL = 1.1  # p99 moves by less than 10 %
 def measure(args, rounds, storms, configs):
     """A guest's run is a round: the blocks of each kind together."""
     words = f"n={args.samples} blocks={args.blocks}"
-    run = guests.run(args.build, "storm", words, NODES, VCPUS, fabric=args.fabric)
+    run = guests.run(args.build, "storm", words, NODES, VCPUS, fabric=args.fabric,
+                     poll=guests.poll_mode(NODES, VCPUS))  # fmt: skip
     for kind in KINDS:
         names = [f"{kind}/{b:02}" for b in range(args.blocks)]
         sums = {}

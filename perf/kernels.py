@@ -29,8 +29,9 @@ class Kernels:
 
     def measure(self, args, kernel, nodes):
         words, reps = KERNELS[kernel], args.reps
-        one = guests.run(args.build, kernel, f"{words} reps=1", nodes, fabric=args.fabric).counted()
-        run = guests.run(args.build, kernel, f"{words} reps={1 + reps}", nodes, fabric=args.fabric)
+        how = {"fabric": args.fabric, "poll": guests.poll_mode(max(NODES))}
+        one = guests.run(args.build, kernel, f"{words} reps=1", nodes, **how).counted()
+        run = guests.run(args.build, kernel, f"{words} reps={1 + reps}", nodes, **how)
         if len(run.kernels) != 1 + reps:
             raise guests.GuestError(f"guest {kernel}: {len(run.kernels)} repetitions were told of, not {1 + reps}")
         name, counted = f"kernels/{kernel}/nodes={nodes}", run.counted()

@@ -25,7 +25,7 @@ PER_FAULT = ("messages", "pages", "bytes")
 
 def guest(args, words):
     return guests.run(args.build, "faultrate", f"size={SET_MIB} {words}", NODES, VCPUS, fabric=args.fabric, ram=RAM_MIB,
-                      resident_pct=RESIDENT_PCT)  # fmt: skip
+                      resident_pct=RESIDENT_PCT, poll=guests.poll_mode(NODES, VCPUS))  # fmt: skip
 
 
 class Rates:

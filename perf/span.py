@@ -25,6 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
 sys.path.insert(0, os.path.join(ROOT, "perf", "common"))
 import cluster as cl  # noqa: E402
+import guests  # noqa: E402
 import measured  # noqa: E402
 import output  # noqa: E402
 from options import Options  # noqa: E402
@@ -37,7 +38,7 @@ FAULTS = (("read", "read", 2, ""), ("read_three_nodes", "read", 3, "peer=1"), ("
 OTHERS = (("ipi", "ipi", "ipi", 0), ("pio", "io", "pio", 1), ("mmio", "io", "mmio", 1))
 FAULT_ORDER = ("read", "asked", "request_tx", "home_rx", "home_tx", "owner_rx", "owner_done", "owner_tx", "data_rx",
                "acked", "mapped", "resumed")  # fmt: skip
-GAP = "gap_us=300"  # longer than a page set is held (coherence.hold_us): else the page comes along with another
+GAP = "gap_us=300 halt=1"  # longer than a page set is held (coherence.hold_us): else the page comes along with another
 KINDS = ("read", "write", "upgrade", "local")
 
 
@@ -69,8 +70,10 @@ def run_guest(build, mode, nodes, words, samples):
 
 
 def options(nodes, words):
+    """Faults: the peers halt between orders."""
+    poll = guests.poll_mode(nodes, halting="halt=1" in words)
     return Options(nodes=nodes, vcpus=nodes, guest="pingpong", ram=64, check=False, timeout=100, sample=1, spans=True,
-                   cmdline=words)  # fmt: skip
+                   cmdline=words, poll=poll, pinned=poll == "yield")  # fmt: skip
 
 
 def settled(stamps, own):

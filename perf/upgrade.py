@@ -29,7 +29,12 @@ def guest(args, sharers, upgrades, raw=0):
     """A vCPU that waits 120 s for another is not too slow, where 32 threads share two CPUs."""
     gap_us = guests.GAP_US if raw else 0
     words = f"mode=upgrade sharers={sharers} n={upgrades} pages={PAGES} halt=1 raw={raw} gap_us={gap_us} wait_s=120"
-    return guests.run(args.build, "pingpong", words, sharers + 1, fabric=args.fabric, dead_ms=30000)
+    poll = guests.poll_mode(timed_sharers()[-1] + 1, halting=True) if raw else "sleep"
+    return guests.run(args.build, "pingpong", words, sharers + 1, fabric=args.fabric, dead_ms=30000, poll=poll)
+
+
+def timed_sharers():
+    return [k for k in SHARERS if k <= MEASURED_ANYWAY or guests.cores_short(k + 1) is None]
 
 
 class Upgrades:
@@ -90,9 +95,8 @@ def judge(upgrades, missing):
 
 
 def steps_of(args, upgrades):
-    timed = [k for k in SHARERS if k <= MEASURED_ANYWAY or guests.cores_short(k + 1) is None]
     steps = [("the protocol alone", lambda: upgrades.traced(args))]
-    steps += [(f"{k} sharers", lambda k=k: upgrades.timed(args, k)) for k in timed]
+    steps += [(f"{k} sharers", lambda k=k: upgrades.timed(args, k)) for k in timed_sharers()]
     return steps + [(f"messages with {k} sharers", lambda k=k: upgrades.counted(args, k)) for k in SHARERS]
 
 

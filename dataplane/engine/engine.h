@@ -109,7 +109,7 @@ const char *engine_step_name(enum engine_step_id s);
 
 struct engine_counters {
     uint64_t drop[ENGINE_DROPS];
-    uint64_t rounds, rounds_useful, sleeps, yields, crowded, stalls, found[ENGINE_STEPS];
+    uint64_t rounds, rounds_useful, sleeps, yields, crowded, made_way, stalls, found[ENGINE_STEPS];
     uint64_t uffd_messages, fault_pauses, kicks, futex_wakes, irqs;
     uint64_t to_glue, from_glue, buffer_stalls;
     /* Bytes of pages that left, again ones included, and that came to their guest page; and what of
@@ -236,6 +236,8 @@ struct engine {
     int epoll_fd;
     bool wait_fd_known;
     uint32_t empty_rounds;
+    bool make_way;   /* since the last empty round a thread of this loop's CPU was made runnable */
+    uint64_t beside; /* bit v: vCPU v was on this loop's CPU when it last faulted */
     uint64_t idles[COH_VCPUS_MAX]; /* glue_chan.idles, as last looked at */
     uint64_t resident_pause;       /* new faults wait while this node holds more pages */
     uint64_t gone_at;              /* peers.c: next look for peers whose process has ended */

@@ -14,6 +14,7 @@
 #include "dataplane/engine/engine.h"
 #include "dataplane/engine/probes.h"
 #include "dataplane/memory/uffd.h"
+#include "hypervisor-glue/link/glue_cpu.h"
 
 static uint64_t idles_of(const struct engine *e, uint32_t vcpu)
 {
@@ -58,6 +59,13 @@ static uint8_t vcpu_of(const struct engine *e, uint32_t tid)
     return COH_VCPU_NONE;
 }
 
+/* Where it runs, and so where it will run when its fault is over. */
+static void note_beside(struct engine *e, uint8_t v)
+{
+    uint32_t cpu = atomic_load_explicit(&e->shared->chan[v].cpu, memory_order_relaxed);
+    e->beside = glue_cpu_shared(cpu) ? e->beside | bit64(v) : e->beside & ~bit64(v);
+}
+
 void faults_read(struct engine *e, uint32_t block)
 {
     struct uffd_fault f[UFFD_BATCH];
@@ -74,8 +82,10 @@ void faults_read(struct engine *e, uint32_t block)
         struct coh_event ev = {.type = f[i].write ? COH_EV_WRITE_FAULT : COH_EV_READ_FAULT,
                                .vcpu = vcpu_of(e, f[i].tid)};
         /* Counted before it faulted: says nothing of the instruction that faults now. */
-        if (ev.vcpu != COH_VCPU_NONE)
+        if (ev.vcpu != COH_VCPU_NONE) {
             e->idles[ev.vcpu] = idles_of(e, ev.vcpu);
+            note_beside(e, ev.vcpu);
+        }
         if (!ram_page_at(b, f[i].address, &ev.page)) {
             engine_drop(e, ENGINE_DROP_UFFD_RANGE);
             continue;
@@ -100,5 +110,9 @@ bool faults_unmapped(struct engine *e)
         engine_stop(e, false, "node %u: the agent thread's counter is impossible", e->self);
     else if (rc < 0)
         engine_stop(e, false, "node %u: the agent thread cannot unmap: %s", e->self, strerror(-rc));
-    return useful || zap_publish(&e->zap, &e->ram);
+    if (!zap_publish(&e->zap, &e->ram))
+        return useful;
+    uint32_t cpu = atomic_load_explicit(&e->shared->agent.cpu, memory_order_relaxed);
+    e->make_way |= glue_cpu_shared(cpu);
+    return true;
 }

@@ -18,6 +18,7 @@
 
 #include "dataplane/engine/engine.h"
 #include "dataplane/engine/probes.h"
+#include "hypervisor-glue/link/glue_cpu.h"
 #include "hypervisor-glue/link/glue_ring.h"
 
 /* [W] We published for the thread; after a full fence (the exchange is one) we look where it is.
@@ -28,6 +29,8 @@ void glue_wake(struct engine *e, uint32_t chan)
 {
     struct glue_chan *c = &e->shared->chan[chan];
     uint32_t state = atomic_exchange(&c->state, GLUE_AWAKE);
+    if (state == GLUE_SLEEPING || state == GLUE_IN_GUEST)
+        e->make_way |= glue_cpu_shared(atomic_load_explicit(&c->cpu, memory_order_relaxed));
     if (state == GLUE_SLEEPING) {
         syscall(SYS_futex, &c->state, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
         e->count.futex_wakes++;

@@ -14,13 +14,20 @@
  * head of base/gap.h. What a sleep costs is measured at start: the median of some wake-ups of this
  * thread by another one, from the write to the doorbell until epoll has returned here. A gap is the
  * time from the last useful round to the next. It does not yield while it waits for frames: it
- * spins for twice that cost at most, which is less than a yield to somebody who wants the CPU. What
- * a sleep itself finds (epoll's descriptors) is not counted as the end of a gap.
+ * spins for twice that cost at most, which is less than a yield to somebody who wants the CPU.
  *
  * Yield is cheap while nobody else wants the CPU. Beside a thread that spins, such as a vCPU, it is
  * not: the scheduler lets that one have its slice, up to a tick (4 ms at HZ=250), and nothing that
  * comes meanwhile makes us run, for we are not asleep. A sleeper is woken at once. So a yield that
  * was long makes the loop sleep instead of yielding for a while.
+ *
+ * Who has just made a vCPU or the agent of its own CPU runnable makes way in the first empty round,
+ * in every mode but busy, and asleep: the loop has priority, so that no wake-up takes the CPU from
+ * it; and after a yield the scheduler gives it back for some more rounds (6.18: 8 of them, 11 us,
+ * as a vCPU that ran has had its share). Measured, a read fault, loop and vCPU on one CPU: 49 us
+ * instead of 85 (yield), 93 instead of 105 (adaptive). In mode yield it is back after MAKE_WAY_US:
+ * a halted CPU takes longer to wake than a fault to be served. glue_cpu.h says how CPUs are
+ * compared.
  *
  * [S] Before sleeping: dp_sleeping = 1, full fence, one more look at rings, agent and port. The
  * glue publishes, full fence, looks at dp_sleeping and rings the doorbell: one of the two sees the
@@ -51,6 +58,7 @@ enum {
     SLEEP_MIN_US = 20,      /* shorter is not worth the system call */
     CROWDED_AFTER_US = 200, /* a yield that takes longer: others fill this CPU */
     CROWDED_FOR_US = 100000,
+    MAKE_WAY_US = 50, /* a vCPU needs some 20 from its fault's end until it is in the guest */
     WAKE_ROUNDS = 15,
     WAKE_SETTLE_US = 100,
     WAKE_USUAL_US = 20,
@@ -227,10 +235,19 @@ static void give_away(struct engine *e)
     }
 }
 
-static void block(struct engine *e)
+/* Something was found. */
+static void gap_over(struct engine *e, uint64_t now)
+{
+    if (e->cfg->poll.mode == CONFIG_POLL_ADAPTIVE && e->empty_rounds > 0)
+        gap_ended(&e->gap, now - e->idle_since, e->slept);
+    e->empty_rounds = 0;
+    e->slept = false;
+}
+
+static void block(struct engine *e, uint64_t most_ns)
 {
     int fd = e->port->ops->wait_fd(e->port);
-    uint64_t ns = sleep_time(e);
+    uint64_t ns = min_u64(sleep_time(e), most_ns);
     if (fd >= 0 && !e->wait_fd_known) {
         e->wait_fd_known = true;
         (void)idle_watch(e, fd, WATCH_PORT);
@@ -248,8 +265,11 @@ static void block(struct engine *e)
             e->count.sleeps++;
             PROBE(sleep, e->self, ns);
             e->slept = true;
-            e->time.useful |= idle_poll_fds(e, ns);
+            bool found = idle_poll_fds(e, ns);
             PROBE(wake, e->self);
+            e->time.useful |= found;
+            if (found)
+                gap_over(e, engine_now());
         }
         e->port->ops->disarm(e->port);
     }
@@ -260,24 +280,30 @@ void idle_round(struct engine *e, bool useful)
 {
     enum config_poll mode = e->cfg->poll.mode;
     if (useful) {
-        if (mode == CONFIG_POLL_ADAPTIVE && e->empty_rounds > 0)
-            gap_ended(&e->gap, e->now - e->idle_since, e->slept);
-        e->empty_rounds = 0;
-        e->slept = false;
+        gap_over(e, e->now);
         return;
     }
     if (e->empty_rounds++ == 0)
         e->idle_since = e->now;
-    if (mode == CONFIG_POLL_BUSY || e->empty_rounds < e->cfg->poll.empty_polls)
+    bool make_way = e->make_way;
+    e->make_way = false;
+    if (mode == CONFIG_POLL_BUSY)
+        return;
+    if (make_way) {
+        e->count.made_way++;
+        block(e, mode == CONFIG_POLL_YIELD ? MAKE_WAY_US * US : UINT64_MAX);
+        return;
+    }
+    if (e->empty_rounds < e->cfg->poll.empty_polls)
         return;
     if (mode == CONFIG_POLL_ADAPTIVE) {
         if (!gap_spins(&e->gap, e->now - e->idle_since))
-            block(e);
+            block(e, UINT64_MAX);
         return;
     }
     if (mode == CONFIG_POLL_INTERRUPT &&
         (e->now < e->crowded_until || e->now - e->idle_since >= e->cfg->poll.sleep_after_us * US)) {
-        block(e);
+        block(e, UINT64_MAX);
         return;
     }
     give_away(e);

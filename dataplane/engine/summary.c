@@ -380,6 +380,7 @@ static json_t *loop(const struct engine *e)
     put(o, "yields", c->yields);
     put(o, "sleep_cost_ns", e->gap.cost_ns); /* poll.mode adaptive: measured at start */
     put(o, "crowded", c->crowded);
+    put(o, "made_way", c->made_way);
     put(o, "stalls", c->stalls);
     put(o, "uffd_messages", c->uffd_messages);
     put(o, "fault_pauses", c->fault_pauses);

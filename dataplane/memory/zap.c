@@ -9,6 +9,7 @@
 
 #include "dataplane/base/bits.h"
 #include "dataplane/base/check.h"
+#include "hypervisor-glue/link/glue_cpu.h"
 
 void zap_init(struct zap *z, struct glue_agent *agent, uint64_t *memory, uint32_t size)
 {
@@ -52,6 +53,7 @@ bool zap_publish(struct zap *z, const struct ram *ram)
     if (z->ring_head == before)
         return false;
     z->requests += z->ring_head - before;
+    atomic_store_explicit(&z->agent->asker_cpu, glue_cpu_here(), memory_order_relaxed);
     atomic_store_explicit(&z->agent->head, z->ring_head, memory_order_release); /* [A] */
     atomic_thread_fence(memory_order_seq_cst);                                  /* [C] */
     if (atomic_load_explicit(&z->agent->sleeping, memory_order_relaxed) != 0) {

@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <sys/prctl.h>
 
+#include "hypervisor-glue/link/glue_cpu.h"
 #include "hypervisor-glue/link/link.h"
 #include "hypervisor-glue/link/raw.h"
 
@@ -55,6 +56,7 @@ static bool serve(struct link *l, struct glue_agent *a)
 /* [C] of memory/zap.h: store sleeping, full fence, look at head. */
 static void doze(struct link *l, struct glue_agent *a)
 {
+    atomic_store_explicit(&a->cpu, glue_cpu_here(), memory_order_relaxed);
     atomic_store_explicit(&a->sleeping, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&a->head) == atomic_load_explicit(&a->done, memory_order_relaxed) &&
@@ -80,8 +82,11 @@ void *link_agent(void *arg)
             idle_since = link_now();
             continue;
         }
-        /* A few looks, then sleep: no yield (engine/idle.c says why). */
-        if (link_now() - idle_since < LINK_AGENT_SPIN_US * UINT64_C(1000))
+        /* A few looks, then sleep: no yield (engine/idle.c says why). None if they are taken from
+         * him who awaits the answer. */
+        uint32_t asker = atomic_load_explicit(&a->asker_cpu, memory_order_relaxed);
+        if (!glue_cpu_shared(asker) &&
+            link_now() - idle_since < LINK_AGENT_SPIN_US * UINT64_C(1000))
             __builtin_ia32_pause();
         else
             doze(l, a);

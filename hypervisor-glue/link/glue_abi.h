@@ -28,7 +28,7 @@
 #include "dataplane/wire/wire.h"
 
 enum {
-    GLUE_ABI_VERSION = 5,
+    GLUE_ABI_VERSION = 6,
     GLUE_RING_ENTRIES = 128, /* per direction; a power of two */
     GLUE_SIDE_SLOTS =
         8, /* per direction; a power of two: payload messages in flight in one channel */
@@ -181,6 +181,8 @@ struct glue_span {
 struct glue_chan {
     _Alignas(64) _Atomic uint32_t state; /* enum glue_thread_state; also the futex word */
     _Atomic uint32_t tid;                /* thread to signal; 0 before there is one */
+    _Atomic uint32_t cpu; /* glue_cpu.h: of its thread, when it last entered the guest
+                             or lay down */
     _Alignas(64) struct glue_posted posted;
     _Atomic uint64_t idles; /* times that the vCPU left the guest to wait (HLT): its thread counts,
                                the dataplane stops holding its pages */
@@ -210,9 +212,11 @@ struct glue_zap {
 };
 struct glue_agent {
     _Alignas(64) _Atomic uint32_t head;
-    _Atomic uint32_t sleeping; /* futex word: 1 while the agent sleeps */
+    _Atomic uint32_t sleeping;  /* futex word: 1 while the agent sleeps */
+    _Atomic uint32_t asker_cpu; /* glue_cpu.h: of the poll loop, when it last published */
     _Alignas(64) _Atomic uint32_t done;
     _Atomic uint32_t failed; /* errno of a madvise that failed: the VM stops */
+    _Atomic uint32_t cpu;    /* glue_cpu.h: of the agent, when it last lay down */
     _Alignas(64) struct glue_zap zap[GLUE_ZAP_ENTRIES];
 };
 

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "hypervisor-glue/link/glue_cpu.h"
 #include "hypervisor-glue/link/raw.h"
 
 static int fail(char *err, int code, const char *what, const char *path)
@@ -260,6 +261,7 @@ void link_post(struct link *l, uint32_t vcpu, enum glue_irq_op op, uint8_t vecto
 
 void link_doze(struct glue_chan *c)
 {
+    atomic_store_explicit(&c->cpu, glue_cpu_here(), memory_order_relaxed);
     atomic_store_explicit(&c->state, GLUE_SLEEPING, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* [W] */
 }

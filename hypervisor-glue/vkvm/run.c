@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "dataplane/base/bits.h"
+#include "hypervisor-glue/link/glue_cpu.h"
 #include "hypervisor-glue/vkvm/probes.h"
 #include "hypervisor-glue/vkvm/span_stamps.h"
 #include "hypervisor-glue/vkvm/vkvm.h"
@@ -181,6 +182,7 @@ static int enter(struct vcpu *v)
     run->cr8 = lapic_cr8(&v->lapic);
     arm_timer(v);
     guest_clock_follow(v);
+    atomic_store_explicit(&v->chan->cpu, glue_cpu_here(), memory_order_relaxed);
     atomic_store_explicit(&v->chan->state, GLUE_IN_GUEST, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     if (attention(v)) {

@@ -5,18 +5,22 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "dataplane/engine/engine.h"
+#include "hypervisor-glue/link/glue_cpu.h"
 
 enum { MTU = 1500, PAGES = 16, COST = 8000, STEP = 1000 };
+
+static int bell = -1; /* -1: the port is looked at every 50 us; no sleep of most tests is longer */
 
 static int fake_wait_fd(struct port *p)
 {
     (void)p;
-    return -1; /* looked at every 50 us: no sleep of this test is longer */
+    return bell;
 }
 
 static bool fake_arm(struct port *p)
@@ -88,6 +92,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    if (bell >= 0)
+        close(bell);
+    bell = -1;
     close(e->epoll_fd);
     free(e->shared);
     free(e);
@@ -178,6 +185,96 @@ static void adaptive_sleeps(void **state)
     assert_int_equal(rounds_to_sleep(1000), GAP_SPIN * COST / STEP + 1);
 }
 
+static void ring(int fd)
+{
+    uint64_t one = 1;
+    assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+}
+
+/* Somebody of the loop's own CPU was made runnable: in the first empty round, and once. */
+static void makes_way(void **state)
+{
+    (void)state;
+    bell = eventfd(0, EFD_NONBLOCK);
+    ring(bell); /* no sleep is long */
+    for (int mode = CONFIG_POLL_BUSY; mode <= CONFIG_POLL_INTERRUPT; mode++) {
+        bool sleeps = mode != CONFIG_POLL_BUSY;
+        cfg.poll.mode = (enum config_poll)mode;
+        e->make_way = true;
+        uint64_t slept = e->count.sleeps, made = e->count.made_way;
+        found();
+        assert_true(e->make_way); /* other work comes first */
+        assert_int_equal(rounds_to_sleep(1), sleeps);
+        assert_int_equal(e->count.sleeps - slept, sleeps);
+        assert_int_equal(e->count.made_way - made, sleeps);
+        assert_false(e->make_way);
+        found();
+        assert_int_equal(rounds_to_sleep(1), 0);
+    }
+    assert_int_equal(e->count.yields, 0);
+}
+
+/* In mode yield it is back soon, though nothing comes. */
+static void makes_way_for_a_while(void **state)
+{
+    (void)state;
+    bell = eventfd(0, EFD_NONBLOCK);
+    cfg.poll.mode = CONFIG_POLL_YIELD;
+    uint64_t shortest = UINT64_MAX;
+    for (unsigned i = 0; i < 20; i++) {
+        e->make_way = true;
+        uint64_t before = engine_now();
+        assert_int_equal(rounds_to_sleep(1), 1);
+        shortest = min_u64(shortest, engine_now() - before);
+    }
+    assert_in_range(shortest, 50000, 20000000); /* without that bound: 50 ms */
+}
+
+/* Whom glue_wake wakes: it matters where he was. */
+static void sees_who_shares_its_cpu(void **state)
+{
+    (void)state;
+    struct glue_chan *c = &e->shared->chan[0];
+    uint32_t here =
+        glue_cpu_here(); /* a move to another CPU meanwhile is answered by another try */
+    static const enum glue_thread_state states[] = {GLUE_AWAKE, GLUE_SLEEPING, GLUE_IN_GUEST};
+    for (unsigned try = 0; try < 100; try++) {
+        for (unsigned i = 0; i < 9; i++) {
+            uint32_t hint = i / 3 == 0 ? 0 : i / 3 == 1 ? here : here + 1;
+            e->make_way = false;
+            atomic_store(&c->cpu, hint);
+            atomic_store(&c->state, (uint32_t)states[i % 3]);
+            glue_wake(e, 0);
+            if (glue_cpu_here() != here)
+                break;
+            assert_int_equal(e->make_way, hint == here && states[i % 3] != GLUE_AWAKE);
+            if (i == 8)
+                return;
+        }
+        here = glue_cpu_here();
+    }
+    fail_msg("the scheduler moves this thread all the time");
+}
+
+/* Adaptive: what the sleep itself has found ends the gap. */
+static void adaptive_counts_its_sleeps(void **state)
+{
+    (void)state;
+    cfg.poll.mode = CONFIG_POLL_ADAPTIVE;
+    bell = eventfd(0, EFD_NONBLOCK);
+    e->doorbell_fd = eventfd(0, EFD_NONBLOCK);
+    assert_int_equal(idle_watch(e, e->doorbell_fd, WATCH_DOORBELL), 0);
+    ring(e->doorbell_fd);
+    e->gap.expected_ns = 2 * COST; /* sleeps at once */
+    e->now = engine_now() - 50 * COST;
+    for (unsigned i = 0; i < cfg.poll.empty_polls; i++)
+        idle_round(e, false);
+    assert_int_equal(e->count.sleeps, 1);
+    assert_int_equal(e->empty_rounds, 0);
+    assert_true(e->gap.expected_ns > 2 * COST);
+    close(e->doorbell_fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +283,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(interrupt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(adaptive_spins, set_up, tear_down),
         cmocka_unit_test_setup_teardown(adaptive_sleeps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(makes_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(makes_way_for_a_while, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sees_who_shares_its_cpu, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(adaptive_counts_its_sleeps, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

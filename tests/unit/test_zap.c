@@ -40,6 +40,7 @@ static void contiguous_pages_are_one_request(void **state)
     assert_true(zap_publish(&z, &ram));
     assert_false(zap_publish(&z, &ram));
     assert_int_equal(atomic_load(&agent.head), 4);
+    assert_true(atomic_load(&agent.asker_cpu) != 0);
     assert_int_equal(agent.zap[0].page, 7);
     assert_int_equal(agent.zap[0].pages, 3);
     assert_int_equal(agent.zap[2].pages, 1);
