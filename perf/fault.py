@@ -44,7 +44,7 @@ def steps_of(args, rounds, configs):
     def guest(result, mode, kind):
         words = f"mode={mode} n={args.samples} raw=1 gap_us={guests.GAP_US} halt=1"
         poll = guests.poll_mode(NODES, halting=True)
-        run = guests.run(args.build, "pingpong", words, NODES, fabric=args.fabric, pinned=poll != "busy", poll=poll)
+        run = guests.run(args.build, "pingpong", words, NODES, fabric=args.fabric, pinned=poll == "yield", poll=poll)
         rounds.add(faults_of(result, run.samples[mode], fastest(rounds, kind)))
         configs.append(run.config)
 

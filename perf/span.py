@@ -248,7 +248,7 @@ def main():
     remarks += [f"{w.name}: {w.others} accesses in which the guest faulted never or more than once are left out"
                 for w in done if w.others]  # fmt: skip
     output.report("span", args, start, results, [], missing, table, remarks,
-                  waterfalls=[w.drawn() for w in done], config=options(2, "").config("RUN_DIR", "bench", "DEVICE"))  # fmt: skip
+                  waterfalls=[w.drawn() for w in done], config=options(2, GAP).config("RUN_DIR", "bench", "DEVICE"))  # fmt: skip
     return 1 if missing else 0
 
 

@@ -196,7 +196,8 @@ enum {
       "the core away after empty_polls. interrupt: that, and sleeps after sleep_after_us until a " \
       "frame, a fault or a deadline comes; sleep is its older name. adaptive: polls while frames " \
       "come faster than a sleep and the way back take here (measured at start), sleeps where the " \
-      "gaps are longer. All but busy sleep at once when a thread of the loop's own CPU has work.") \
+      "gaps are longer. All but busy sleep at once, yield for 50 us, after they have woken a vCPU " \
+      "or the agent of their own CPU.")                                                            \
     X(empty_polls, UINT, "rounds", 1, 1000000, "16", LOCAL, 1, poll.empty_polls,                   \
       "yield, interrupt, adaptive: empty rounds before the core is given away at all.")            \
     X(sleep_after_us, UINT, "us", 1, 1000000, "100", LOCAL, 1, poll.sleep_after_us,                \

@@ -24,9 +24,10 @@
  * Who has just made a vCPU or the agent of its own CPU runnable makes way in the first empty round,
  * in every mode but busy, and asleep: the loop has priority, so that no wake-up takes the CPU from
  * it; and after a yield the scheduler gives it back for some more rounds (6.18: 8 of them, 11 us,
- * as a vCPU that ran has had its share). Measured, a read fault, loop and vCPU on one CPU: 49 us
- * instead of 85 (yield), 93 instead of 105 (adaptive). In mode yield it is back after MAKE_WAY_US:
- * a halted CPU takes longer to wake than a fault to be served. glue_cpu.h says how CPUs are
+ * as a vCPU that ran has had its share). Measured, a read fault, loop and vCPU on one CPU, shm: 46
+ * us instead of 92 (yield), 93 instead of 106 (adaptive). In mode yield it is back after
+ * MAKE_WAY_US and the timer's slack: a halted CPU takes longer to wake than a fault to be served. A
+ * port that cannot wake a sleeper at the moment is yielded beside. glue_cpu.h says how CPUs are
  * compared.
  *
  * [S] Before sleeping: dp_sleeping = 1, full fence, one more look at rings, agent and port. The
@@ -268,7 +269,7 @@ static void block(struct engine *e, uint64_t most_ns)
             bool found = idle_poll_fds(e, ns);
             PROBE(wake, e->self);
             e->time.useful |= found;
-            if (found)
+            if (found && e->cfg->poll.mode == CONFIG_POLL_ADAPTIVE)
                 gap_over(e, engine_now());
         }
         e->port->ops->disarm(e->port);
@@ -291,7 +292,11 @@ void idle_round(struct engine *e, bool useful)
         return;
     if (make_way) {
         e->count.made_way++;
-        block(e, mode == CONFIG_POLL_YIELD ? MAKE_WAY_US * US : UINT64_MAX);
+        /* No descriptor: frames are under way that only polling moves on. */
+        if (e->port->ops->wait_fd(e->port) < 0)
+            give_away(e);
+        else
+            block(e, mode == CONFIG_POLL_YIELD ? MAKE_WAY_US * US : UINT64_MAX);
         return;
     }
     if (e->empty_rounds < e->cfg->poll.empty_polls)
