@@ -60,8 +60,8 @@ static void act_map(struct engine *e, const struct coh_action *a)
     if (!a->again)
         push_done(e, a->page, COH_EV_MAPPED);
     if (a->started != 0) {
-        e->make_way |= e->beside != 0;
-        e->beside = 0; /* whose fault it was is not known here: the hint is good for one */
+        e->make_way |= e->beside;
+        e->beside = false; /* whose fault it was is not known here: the hint is good for one */
         e->now = engine_now();
         hist_add(&e->latency[a->fault], e->now - a->started);
         PROBE(fault_mapped, e->self, a->page, a->fault, e->now - a->started, a->writable);

@@ -59,13 +59,6 @@ static uint8_t vcpu_of(const struct engine *e, uint32_t tid)
     return COH_VCPU_NONE;
 }
 
-/* Where it runs, and so where it will run when its fault is over. */
-static void note_beside(struct engine *e, uint8_t v)
-{
-    uint32_t cpu = atomic_load_explicit(&e->shared->chan[v].cpu, memory_order_relaxed);
-    e->beside = glue_cpu_shared(cpu) ? e->beside | bit64(v) : e->beside & ~bit64(v);
-}
-
 void faults_read(struct engine *e, uint32_t block)
 {
     struct uffd_fault f[UFFD_BATCH];
@@ -84,7 +77,9 @@ void faults_read(struct engine *e, uint32_t block)
         /* Counted before it faulted: says nothing of the instruction that faults now. */
         if (ev.vcpu != COH_VCPU_NONE) {
             e->idles[ev.vcpu] = idles_of(e, ev.vcpu);
-            note_beside(e, ev.vcpu);
+            /* Where it runs, and so where it will run when its fault is over. */
+            e->beside |= glue_cpu_shared(
+                atomic_load_explicit(&e->shared->chan[ev.vcpu].cpu, memory_order_relaxed));
         }
         if (!ram_page_at(b, f[i].address, &ev.page)) {
             engine_drop(e, ENGINE_DROP_UFFD_RANGE);
