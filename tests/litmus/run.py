@@ -10,8 +10,8 @@ in windows: every instance has its pages to itself, some milliseconds lie betwee
 are computed by generate.py; any other fails, with a trace.
 
 At the end the control, on a build that acknowledges invalidations before the mapping is gone (-Dplant=early-ack): the
-shape that notices it most often, which must; and, but for --quick, all others of two threads: who notices is named.
-Beside it processes keep the CPUs busy: on an idle machine the mapping is gone before anybody can look.
+shape that notices it most often, which must, in one run of a dozen; and, but for --quick, all others of two threads:
+who notices is named. Beside it processes keep the CPUs busy: on an idle machine the mapping is gone before anybody can look.
 """
 import contextlib
 import json
@@ -220,12 +220,16 @@ def control(args, stream):
     guest, noticed, wrong = control_run(args, args.build, NOTICES, stream)
     if wrong:
         return {}, f"control, on the good build: {wrong}"
-    guest, noticed, wrong = control_run(args, os.path.join(ROOT, PLANT), NOTICES, stream)
-    if not noticed:
-        return {}, f"control: {NOTICES} did not notice that invalidations are acknowledged early; {wrong or ''}"
+    for runs in range(1, CONTROL_RUNS + 1):
+        guest, noticed, wrong = control_run(args, os.path.join(ROOT, PLANT), NOTICES, stream)
+        if noticed:
+            break
+    else:
+        return {}, (f"control: {NOTICES} did not notice in {CONTROL_RUNS} runs that invalidations are acknowledged early; "
+                    f"{wrong or ''}")
     t = noticed[0]
     result = {"shape": t["name"], "mode": t["mode"], "place": t["place"], "forbidden": t["forbidden"],
-              "trace": guest.trace, "seconds": round(time.monotonic() - start, 1)}
+              "runs": runs, "trace": guest.trace, "seconds": round(time.monotonic() - start, 1)}
     if not args.quick:
         _, others, _ = control_run(args, os.path.join(ROOT, PLANT), "", stream)
         result["all"] = {f"{t['name']} {t['mode']} {t['place']}": t["forbidden"] for t in others}
@@ -233,6 +237,7 @@ def control(args, stream):
 
 
 CONTROL = Work(50000, 200, 8)
+CONTROL_RUNS = 12  # of four seconds; one in four or so notices nothing
 NOTICES = "only=IPI mode=plain"  # what notices it most often
 
 
@@ -270,7 +275,7 @@ def main():
             wrongs += [wrong] if wrong else []
             if noticed:
                 print(f"ok   control: {noticed['shape']} {noticed['mode']} {noticed['place']} noticed after "
-                      f"{noticed['seconds']} s: {noticed['trace'][0]}", file=stream)
+                      f"{noticed['seconds']} s, in run {noticed['runs']}: {noticed['trace'][0]}", file=stream)
                 others = ", ".join(f"{name} {n}" for name, n in noticed.get("all", {}).items())
                 if others:
                     print(f"     all of two threads that noticed, how often: {others}", file=stream)
