@@ -245,8 +245,10 @@ static void gap_over(struct engine *e, uint64_t now)
     e->slept = false;
 }
 
-static void block(struct engine *e, uint64_t most_ns)
+/* Whether the CPU was given away: not, if something came on the way to bed. */
+static bool block(struct engine *e, uint64_t most_ns)
 {
+    bool gave = false;
     int fd = e->port->ops->wait_fd(e->port);
     uint64_t ns = min_u64(sleep_time(e), most_ns);
     if (fd >= 0 && !e->wait_fd_known) {
@@ -255,14 +257,15 @@ static void block(struct engine *e, uint64_t most_ns)
     }
     if (ns == 0 || e->paused) { /* unread faults would end the sleep at once */
         give_away(e);
-        return;
+        return true;
     }
     atomic_store_explicit(&e->shared->dp_sleeping,
                           coh_waited_for(e->coh) != 0 ? GLUE_DP_WAITS : GLUE_DP_SLEEPS,
                           memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* [S] */
     if (e->port->ops->arm(e->port)) {
-        if (!glue_pending(e) && !faults_idle_pending(e)) {
+        gave = !glue_pending(e) && !faults_idle_pending(e);
+        if (gave) {
             e->count.sleeps++;
             PROBE(sleep, e->self, ns);
             e->slept = true;
@@ -275,6 +278,16 @@ static void block(struct engine *e, uint64_t most_ns)
         e->port->ops->disarm(e->port);
     }
     atomic_store_explicit(&e->shared->dp_sleeping, 0, memory_order_relaxed);
+    return gave;
+}
+
+/* For who shares this CPU and was woken by us; whether it was done. */
+static bool make_way(struct engine *e)
+{
+    if (e->port->ops->wait_fd(e->port) >= 0)
+        return block(e, e->cfg->poll.mode == CONFIG_POLL_YIELD ? MAKE_WAY_US * US : UINT64_MAX);
+    give_away(e); /* no descriptor: frames are under way that only polling moves on */
+    return true;
 }
 
 void idle_round(struct engine *e, bool useful)
@@ -286,29 +299,25 @@ void idle_round(struct engine *e, bool useful)
     }
     if (e->empty_rounds++ == 0)
         e->idle_since = e->now;
-    bool make_way = e->make_way;
-    e->make_way = false;
-    if (mode == CONFIG_POLL_BUSY)
+    if (mode == CONFIG_POLL_BUSY) {
+        e->make_way = false;
         return;
-    if (make_way) {
-        e->count.made_way++;
-        /* No descriptor: frames are under way that only polling moves on. */
-        if (e->port->ops->wait_fd(e->port) < 0)
-            give_away(e);
-        else
-            block(e, mode == CONFIG_POLL_YIELD ? MAKE_WAY_US * US : UINT64_MAX);
+    }
+    if (e->make_way) {
+        e->make_way = !make_way(e);
+        e->count.made_way += !e->make_way;
         return;
     }
     if (e->empty_rounds < e->cfg->poll.empty_polls)
         return;
     if (mode == CONFIG_POLL_ADAPTIVE) {
         if (!gap_spins(&e->gap, e->now - e->idle_since))
-            block(e, UINT64_MAX);
+            (void)block(e, UINT64_MAX);
         return;
     }
     if (mode == CONFIG_POLL_INTERRUPT &&
         (e->now < e->crowded_until || e->now - e->idle_since >= e->cfg->poll.sleep_after_us * US)) {
-        block(e, UINT64_MAX);
+        (void)block(e, UINT64_MAX);
         return;
     }
     give_away(e);

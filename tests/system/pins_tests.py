@@ -225,7 +225,28 @@ def poll_mode(mode, build):
     note = ", ".join(f"{k} {[loop.get(k) for loop in loops]}" for k in ("rounds", "useful", "sleeps", "yields"))
     if not result.passed:
         return f"the guest did not pass: status {result.status}, {result.died}"
-    return None if all(loop.get("sleeps") for loop in loops) else "the loops did not sleep", note
+    idle = all(loop.get("sleeps", 0) > loop.get("made_way", 0) for loop in loops)
+    return None if idle else "the loops did not sleep, or to make way only", note
+
+
+def makes_way(build):
+    """A loop makes way for the vCPU and the agent that share its CPU, and for nobody where they are elsewhere."""
+    a, b = two_cpus()
+    made = {}
+    for where, cpus in (("beside", ((a, a), (b, b))), ("apart", ((b, a), (a, b)))):
+        keys = [f"dataplane_core: {loop}, agent_core: {rest}, vcpu_cores: [{rest}], housekeeping_cores: [{rest}]"
+                for loop, rest in cpus]
+        o = Options(nodes=2, vcpus=2, ram=64, guest="counters", cmdline="iters=300000", poll="yield", timeout=100)
+        with Configured(o, build, keys, {}, lambda p, s, text: None) as c:
+            result = c.run()
+        if not result.passed:
+            return f"{where}: the guest did not pass: status {result.status}, {result.died}"
+        loops = [s.get("loop", {}) for s in result.summaries]
+        made[where] = [loop.get("made_way") for loop in loops]
+        if any(loop.get("sleeps", 0) > loop.get("made_way", 0) for loop in loops):
+            return f"{where}: a loop in mode yield slept, and not to make way: {loops}"
+    note = f"beside {made['beside']}, apart {made['apart']}"
+    return None if min(made["beside"]) > 20 and made["apart"] == [0, 0] else f"made way: {note}", note
 
 
 def hugepages(size, build):
@@ -332,6 +353,7 @@ TESTS = {
     "real-time-vcpus": real_time_vcpus,
     "adaptive": functools.partial(poll_mode, "adaptive"),
     "interrupt": functools.partial(poll_mode, "interrupt"),
+    "makes-way": makes_way,
     "hugepages-2M": functools.partial(hugepages, "2M"),
     "hugepages-1G": functools.partial(hugepages, "1G"),
     "notes": notes,

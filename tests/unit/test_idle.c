@@ -16,6 +16,7 @@
 enum { MTU = 1500, PAGES = 16, COST = 8000, STEP = 1000 };
 
 static int bell = -1; /* -1: the port is looked at every 50 us; no sleep of most tests is longer */
+static bool frames;   /* that came on the way to bed */
 
 static int fake_wait_fd(struct port *p)
 {
@@ -26,7 +27,7 @@ static int fake_wait_fd(struct port *p)
 static bool fake_arm(struct port *p)
 {
     (void)p;
-    return true;
+    return !frames;
 }
 
 static void fake_disarm(struct port *p)
@@ -95,6 +96,7 @@ static int tear_down(void **state)
     if (bell >= 0)
         close(bell);
     bell = -1;
+    frames = false;
     close(e->epoll_fd);
     free(e->shared);
     free(e);
@@ -214,6 +216,29 @@ static void makes_way(void **state)
     assert_int_equal(e->count.yields, 0);
 }
 
+/* What comes on the way to bed is served first; the way is made after it. */
+static void makes_way_after_work(void **state)
+{
+    (void)state;
+    bell = eventfd(0, EFD_NONBLOCK);
+    ring(bell);
+    cfg.poll.mode = CONFIG_POLL_YIELD;
+    e->make_way = true;
+    frames = true;
+    assert_int_equal(rounds_to_sleep(1), 0);
+    assert_true(e->make_way);
+    assert_int_equal(e->count.made_way, 0);
+    frames = false;
+    atomic_store(&e->shared->agent.done, 1); /* likewise the glue: it has answered */
+    assert_int_equal(rounds_to_sleep(1), 0);
+    assert_true(e->make_way);
+    atomic_store(&e->shared->agent.done, 0);
+    found();
+    assert_int_equal(rounds_to_sleep(1), 1);
+    assert_false(e->make_way);
+    assert_int_equal(e->count.made_way, 1);
+}
+
 /* A port that cannot wake a sleeper at the moment is polled on. */
 static void makes_way_awake(void **state)
 {
@@ -299,6 +324,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(adaptive_spins, set_up, tear_down),
         cmocka_unit_test_setup_teardown(adaptive_sleeps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(makes_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(makes_way_after_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(makes_way_awake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(makes_way_for_a_while, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sees_who_shares_its_cpu, set_up, tear_down),
