@@ -306,7 +306,8 @@ size_t wire_rrdp_pack(const struct wire_rrdp *h, uint8_t out[WIRE_RRDP_HEADER_MA
     return len;
 }
 
-static uint32_t frame_crc(const uint8_t *frame, size_t len, const void *ext, size_t ext_len)
+/* Of header and what follows it in one piece; to be continued. */
+static uint32_t head_crc(const uint8_t *frame, size_t len)
 {
     uint8_t header[WIRE_RRDP_HEADER];
     memcpy(header, frame, 16);
@@ -314,6 +315,12 @@ static uint32_t frame_crc(const uint8_t *frame, size_t len, const void *ext, siz
     uint32_t crc = crc32c_update(crc32c_begin(), header, sizeof(header));
     if (len > WIRE_RRDP_HEADER)
         crc = crc32c_update(crc, frame + WIRE_RRDP_HEADER, len - WIRE_RRDP_HEADER);
+    return crc;
+}
+
+static uint32_t frame_crc(const uint8_t *frame, size_t len, const void *ext, size_t ext_len)
+{
+    uint32_t crc = head_crc(frame, len);
     return crc32c_end(ext_len > 0 ? crc32c_update(crc, ext, ext_len) : crc);
 }
 
@@ -321,6 +328,17 @@ void wire_rrdp_seal_parts(uint8_t *head, size_t head_len, const void *ext, size_
 {
     PANDO_CHECK(head_len >= WIRE_RRDP_HEADER);
     put_le32(head + WIRE_RRDP_CRC_OFFSET, frame_crc(head, head_len, ext, ext_len));
+}
+
+void wire_rrdp_seal_copy(uint8_t *head, size_t head_len, void *to, const void *ext, size_t ext_len)
+{
+    PANDO_CHECK(head_len >= WIRE_RRDP_HEADER);
+    uint32_t crc = head_crc(head, head_len);
+    /* No store until the sum is there: while those of the copy wait for their lines, loads go on.
+     */
+    memcpy(to, ext, ext_len);
+    crc = crc32c_update(crc, ext, ext_len);
+    put_le32(head + WIRE_RRDP_CRC_OFFSET, crc32c_end(crc));
 }
 
 void wire_rrdp_seal(uint8_t *frame, size_t len)

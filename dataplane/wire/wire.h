@@ -309,6 +309,10 @@ void wire_rrdp_seal(uint8_t *frame, size_t len);
 /* The same for a frame that is not in one piece: head_len bytes at head, at least the header, then
  * ext_len bytes at ext, which may lie anywhere (guest memory). */
 void wire_rrdp_seal_parts(uint8_t *head, size_t head_len, const void *ext, size_t ext_len);
+/* The same, and copies the ext bytes to `to`, which overlaps neither. They must not change
+ * meanwhile: the frame would be refused as a damaged one is. Faster than the copy and then the
+ * seal, where the lines of `to` have to come from another CPU (a ring). */
+void wire_rrdp_seal_copy(uint8_t *head, size_t head_len, void *to, const void *ext, size_t ext_len);
 
 /* Validates and unpacks. Order of checks: short, length, cluster tag, CRC, version (so that is of a
  * whole frame of another version, not of a damaged one), reserved,

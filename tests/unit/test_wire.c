@@ -213,6 +213,10 @@ static void sealed_in_parts(void **state)
             wire_rrdp_seal_parts(head, cut, ext + 3, len - cut);
             memcpy(head + cut, ext + 3, len - cut);
             assert_memory_equal(head, whole, len);
+            memset(head + WIRE_RRDP_CRC_OFFSET, 0xEE, sizeof(head) - WIRE_RRDP_CRC_OFFSET);
+            memcpy(head + WIRE_RRDP_HEADER, whole + WIRE_RRDP_HEADER, cut - WIRE_RRDP_HEADER);
+            wire_rrdp_seal_copy(head, cut, head + cut, ext + 3, len - cut);
+            assert_memory_equal(head, whole, len);
         }
         assert_int_equal(wire_rrdp_unpack(head, len, 0x88, &back, &data), WIRE_OK);
     }
