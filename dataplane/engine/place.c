@@ -32,41 +32,19 @@ int place_check(struct engine *e)
     return 0;
 }
 
-struct housekeeping {
-    struct host_cpus cpus;
-    struct host_sched sched;
-    bool scheduled;
-    pid_t loop;
-    int error;
-};
-
-static void move(pid_t tid, const char *name, void *arg)
-{
-    struct housekeeping *h = arg;
-    int rc = 0;
-    (void)name;
-    if (tid == h->loop)
-        return;
-    if (!host_cpus_empty(&h->cpus))
-        rc = host_thread_pin_set(tid, &h->cpus);
-    if (rc == 0 && h->scheduled)
-        rc = host_thread_sched(tid, &h->sched);
-    if (rc != 0 && rc != -ESRCH) /* ... has ended meanwhile */
-        h->error = rc;
-}
-
 static void place_housekeeping(struct engine *e)
 {
     const struct config_node *n = config_node_of(e->cfg, e->self);
-    struct housekeeping h = {.loop = gettid()};
-    h.cpus = config_cpus(n, CONFIG_ROLE_HOUSEKEEPING);
-    h.scheduled = config_sched(e->cfg, CONFIG_ROLE_HOUSEKEEPING, &h.sched);
-    (void)host_threads(move, &h);
-    if (h.error != 0)
-        fprintf(stderr,
-                "pando-dataplane: node %u: housekeeping_cores, threads.housekeeping_*: %s; these "
-                "threads run as the host lets them\n",
-                e->self, strerror(-h.error));
+    struct host_cpus cpus = config_cpus(n, CONFIG_ROLE_HOUSEKEEPING);
+    struct host_sched sched;
+    bool scheduled = config_sched(e->cfg, CONFIG_ROLE_HOUSEKEEPING, &sched);
+    int pin_error, sched_error;
+    host_threads_place(gettid(), &cpus, scheduled ? &sched : NULL, &pin_error, &sched_error);
+    if (pin_error != 0 || sched_error != 0)
+        fprintf(
+            stderr, "pando-dataplane: node %u: %s: %s; these threads run as the host lets them\n",
+            e->self, pin_error != 0 ? "housekeeping_cores" : "threads.housekeeping_class, _nice",
+            strerror(pin_error != 0 ? -pin_error : -sched_error));
 }
 
 /* Real-time is asked for by name, and is refused if it is not to be had. With fewer cores than

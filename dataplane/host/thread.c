@@ -189,6 +189,36 @@ int host_threads(void (*each)(pid_t tid, const char *name, void *arg), void *arg
     return 0;
 }
 
+struct placing {
+    pid_t but;
+    const struct host_cpus *cpus;
+    const struct host_sched *sched;
+    int pin_error, sched_error;
+};
+
+static void place(pid_t tid, const char *name, void *arg)
+{
+    struct placing *p = arg;
+    (void)name;
+    if (tid == p->but)
+        return;
+    int pin = host_cpus_empty(p->cpus) ? 0 : host_thread_pin_set(tid, p->cpus);
+    int sched = p->sched == NULL ? 0 : host_thread_sched(tid, p->sched);
+    if (pin != 0 && pin != -ESRCH) /* ... has ended meanwhile */
+        p->pin_error = pin;
+    if (sched != 0 && sched != -ESRCH)
+        p->sched_error = sched;
+}
+
+void host_threads_place(pid_t but, const struct host_cpus *cpus, const struct host_sched *sched,
+                        int *ret_pin_error, int *ret_sched_error)
+{
+    struct placing p = {.but = but, .cpus = cpus, .sched = sched};
+    (void)host_threads(place, &p);
+    *ret_pin_error = p.pin_error;
+    *ret_sched_error = p.sched_error;
+}
+
 bool host_has_cpu(int32_t cpu)
 {
     return cpu >= 0 && cpu < sysconf(_SC_NPROCESSORS_CONF);

@@ -88,6 +88,12 @@ int host_thread_cpus(pid_t tid, struct host_cpus *ret_set);
  * -errno: /proc cannot be read. */
 int host_threads(void (*each)(pid_t tid, const char *name, void *arg), void *arg);
 
+/* For all threads that this process has now but `but` (0: none): CPUs (empty: as they are) and
+ * class (NULL: as it is). What the last thread that could not be moved, or scheduled, said is in
+ * *ret_pin_error and *ret_sched_error: 0, or -errno. Allocates, as host_threads. */
+void host_threads_place(pid_t but, const struct host_cpus *cpus, const struct host_sched *sched,
+                        int *ret_pin_error, int *ret_sched_error);
+
 /* Whether the host has this CPU (online or not). */
 bool host_has_cpu(int32_t cpu);
 

@@ -28,7 +28,7 @@ static int fail(const struct asking *a, int rc, const char *what)
     return rc;
 }
 
-static uint64_t now_ms(void)
+uint64_t now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

@@ -22,6 +22,9 @@ struct ask_limits {
 };
 #define ASK_PATIENT ((struct ask_limits){.silence_ms = 2000, .all_ms = 5000})
 
+/* Of a monotonic clock. */
+uint64_t now_ms(void);
+
 /* Each: 0, or -errno and a sentence in err that says what to do, without the path. The answer is
  * an object, the caller's to release. Not for several threads at a time. */
 

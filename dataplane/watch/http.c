@@ -50,13 +50,6 @@ static void on_signal(int number)
     ended = number;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* ---- listening
  * ------------------------------------------------------------------------------------ */
 

@@ -150,13 +150,6 @@ static int batch(const struct options *o, struct nodes *all, struct view *v)
 /* ---- on a terminal ------------------------------------------------------------------------------
  */
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static void choose(struct view *v, const struct nodes *all, const struct node *rows[NODES_MAX],
                    int step)
 {

@@ -19,13 +19,22 @@ static struct host_sched sched_of(const struct glue_sched *s)
         .class = s->class, .priority = s->priority, .nice = s->nice, .slice_us = s->slice_us};
 }
 
+static const char *sched_text(const struct host_sched *s, char *buf, size_t size)
+{
+    if (host_real_time(s->class))
+        snprintf(buf, size, "%s %u", host_class_name(s->class), s->priority);
+    else
+        snprintf(buf, size, "%s, nice %d", host_class_name(s->class), s->nice);
+    return buf;
+}
+
 void link_sched(const struct glue_sched *sched, const char *who)
 {
     struct host_sched s = sched_of(sched);
+    char what[24];
     int rc = sched->given ? host_thread_sched(0, &s) : 0;
-    /* The usual nice level needs a privilege that not everybody has, and nothing fails without. */
-    if (rc != 0 && host_real_time(s.class))
-        complain(who, host_class_name(s.class), rc);
+    if (rc != 0)
+        complain(who, sched_text(&s, what, sizeof(what)), rc);
 }
 
 void link_place(struct link *l, const struct glue_sched *sched, int32_t cpu, const char *who)
@@ -43,44 +52,26 @@ void link_place(struct link *l, const struct glue_sched *sched, int32_t cpu, con
         complain(who, what, rc);
 }
 
-struct housekeeping {
-    struct host_cpus cpus;
-    const struct glue_sched *sched;
-    int pin_error, sched_error;
-};
-
-static void move(pid_t tid, const char *name, void *arg)
-{
-    struct housekeeping *h = arg;
-    struct host_sched s = sched_of(h->sched);
-    (void)name;
-    if (!host_cpus_empty(&h->cpus)) {
-        int rc = host_thread_pin_set(tid, &h->cpus);
-        h->pin_error = rc != 0 && rc != -ESRCH ? rc : h->pin_error; /* ESRCH: it has ended */
-    }
-    if (h->sched->given) {
-        int rc = host_thread_sched(tid, &s);
-        h->sched_error = rc != 0 && rc != -ESRCH ? rc : h->sched_error;
-    }
-}
-
 void link_place_housekeeping(struct link *l, const uint64_t cpus[GLUE_CPU_WORDS])
 {
-    struct housekeeping h = {.sched = &l->housekeeping_sched};
+    bool scheduled = l->housekeeping_sched.given;
+    struct host_sched sched = sched_of(&l->housekeeping_sched);
+    struct host_cpus set;
     char text[HOST_CPUS_TEXT], what[HOST_CPUS_TEXT + 8];
-    _Static_assert(sizeof(h.cpus.word) == GLUE_CPU_WORDS * sizeof(uint64_t), "the same bits");
-    memcpy(h.cpus.word, cpus, sizeof(h.cpus.word));
-    if (host_cpus_empty(&h.cpus) && !h.sched->given)
+    int pin_error, sched_error;
+    _Static_assert(sizeof(set.word) == GLUE_CPU_WORDS * sizeof(uint64_t), "the same bits");
+    memcpy(set.word, cpus, sizeof(set.word));
+    if (host_cpus_empty(&set) && !scheduled)
         return;
     if (host_thread_cpus(0, &l->usual.cpus) != 0)
         return;
     l->usual.nice = getpriority(PRIO_PROCESS, 0); /* Linux: of this thread */
     l->usual.moved = true;
-    (void)host_threads(move, &h);
-    snprintf(what, sizeof(what), "CPUs %s", host_cpus_text(&h.cpus, text, sizeof(text)));
-    if (h.pin_error != 0)
-        complain("housekeeping_cores", what, h.pin_error);
-    if (h.sched_error != 0)
-        complain("threads.housekeeping_class, _nice", host_class_name(h.sched->class),
-                 h.sched_error);
+    host_threads_place(0, &set, scheduled ? &sched : NULL, &pin_error, &sched_error);
+    snprintf(what, sizeof(what), "CPUs %s", host_cpus_text(&set, text, sizeof(text)));
+    if (pin_error != 0)
+        complain("housekeeping_cores", what, pin_error);
+    if (sched_error != 0)
+        complain("threads.housekeeping_class, _nice", sched_text(&sched, what, sizeof(what)),
+                 sched_error);
 }
