@@ -210,7 +210,8 @@ def report(bench, args, start, results, goals, missing, table, remarks=(), **mor
 
 
 def p_words(row):
-    return "" if row["p"] is None else f"p {row['p']:.2g}"
+    """That both sides are alike, not that a goal is met."""
+    return "" if row["p"] is None else f"p alike {row['p']:.2g}"
 
 
 def print_rest(out):

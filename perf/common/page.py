@@ -161,7 +161,7 @@ def goal_row(g):
 
 def goal_table(goals):
     heads = (("", "what : beside what"), ("wide", "on a log scale, the goal in the middle"), ("", "value"),
-             ("wide", "spread"), ("wide", "p"), ("", "goal"), ("", ""))  # fmt: skip
+             ("wide", "spread"), ("wide", "p, both alike"), ("", "goal"), ("", ""))  # fmt: skip
     cells = "".join(f'<th scope="col" class="{kind}">{words}</th>' for kind, words in heads)
     rows = "".join(goal_row(g) for g in goals)
     return f'<table class="named"><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>'
@@ -173,8 +173,8 @@ def goals_of(benches):
     if not goals:
         return '<h2 id="goals">Goals</h2><p>No bench that is here has goals.</p>'
     out = (f'<h2 id="goals">Goals: {len(kept)} met, {len(short)} short</h2><p class="soft">Ratios of medians, round by '
-           "round in the same run; spread over the rounds; p by Mann-Whitney U over the rounds of both sides (– : too "
-           "few of them, or no two sides).</p>")  # fmt: skip
+           "round in the same run; spread over the rounds; p that both sides are alike, by Mann-Whitney U over the rounds "
+           "of both (not that the goal is met; – : too few rounds, or no two sides).</p>")  # fmt: skip
     if short:
         out += f"<details open><summary>Short of the goal ({len(short)})</summary>{goal_table(short)}</details>"
     if kept:
@@ -219,7 +219,7 @@ def result_row(r):
 
 
 def ratio_row(r):
-    p = "" if r["p"] is None else f"p {r['p']:.2g}"
+    p = "" if r["p"] is None else f"p alike {r['p']:.2g}"
     return (f'<tr><td class="name"><code>{esc(r["name"])}</code></td><td>{number(r["value"])}</td>'
             f'<td class="wide">{number(r["low"])}…{number(r["high"])}</td><td>{p}</td><td></td><td class="wide"></td>'
             "</tr>")  # fmt: skip

@@ -41,7 +41,7 @@ class SidesTest(unittest.TestCase):
         return next(g for g in goals if g["name"] == name)
 
     def test_goals_are_computed(self):
-        goals = filled(self.US).goals(100)
+        goals = filled(self.US).goals(giantvm.P99_SAMPLES)
         self.assertEqual(len(goals), len(giantvm.FAULTS) * 2 * 4)
         g = self.goal("giantvm/read/af_packet : giantvm/read/giantvm (p50)", goals)
         self.assertEqual((g["value"], g["goal"], g["met"]), (0.3, 0.3333, True))
@@ -58,7 +58,7 @@ class SidesTest(unittest.TestCase):
         self.assertLess(self.goal("giantvm/write/af_packet : giantvm/write/giantvm_spin (p50)", goals)["p"], 0.01)
 
     def test_of_few_samples_the_99th_percentile_is_not_judged(self):
-        goals = filled(self.US).goals(99)
+        goals = filled(self.US).goals(giantvm.P99_SAMPLES - 1)
         self.assertEqual(len(goals), len(giantvm.FAULTS) * 2 * 2)
         self.assertTrue(all(g["name"].endswith("(p50)") for g in goals))
 
@@ -76,7 +76,7 @@ class SidesTest(unittest.TestCase):
     def test_it_is_what_the_schema_asks_for(self):
         sides = filled(self.US)
         args = argparse.Namespace(build="build", json=True, rounds=5, samples=100)
-        out = output.built("giantvm", args, time.monotonic(), sides.rows(), sides.goals(100), ["something"],
+        out = output.built("giantvm", args, time.monotonic(), sides.rows(), sides.goals(giantvm.P99_SAMPLES), ["something"],
                            giantvm.remarks(), ratios=sides.ratios(), floor=[])
         row = next(r for r in out["results"] if r["name"] == "giantvm/read/af_packet")
         self.assertEqual((row["n"], row["max"]), (500, 300.0))

@@ -340,7 +340,7 @@ suite_bench() {
 }
 
 cmd_test() {
-    local suites='' builds='' s
+    local suites='' builds='' s start took
     NAMED=1
     FULL=0 SEED=$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')
     while [ $# -gt 0 ]; do
@@ -373,7 +373,13 @@ cmd_test() {
     for s in $(printf '%s\n' $builds | sort -u); do
         (build_one "$s") || { tally fail "build $s" "see above"; BROKEN="$BROKEN $s"; }
     done
-    for s in $suites; do "suite_$s"; done
+    took=''
+    for s in $suites; do
+        start=$SECONDS
+        "suite_$s"
+        took="$took $s $(((SECONDS - start) / 60)):$(printf %02d $(((SECONDS - start) % 60)))"
+    done
+    echo "     minutes:$took"
     case " $suites " in
     *" lab "*) ;;
     *" pure "*" kvm "*) skip lab "by name or with --full: minutes of an emulated machine" ;;
