@@ -254,6 +254,7 @@ struct engine {
     struct engine_counters count;
     struct loop_time time;
     clockid_t cpu_clock; /* of the loop's thread */
+    pid_t loop_tid;
     struct hist latency[COH_FAULT_KINDS];
     struct topk hot; /* pages, by faults that ended with a mapping here */
     char violation[256];

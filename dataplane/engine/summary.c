@@ -376,6 +376,9 @@ static json_t *loop(const struct engine *e)
         put(o, state[i], e->time.ns[i]);
     if (clock_gettime(e->cpu_clock, &cpu) == 0)
         put(o, "cpu_ns", (uint64_t)cpu.tv_sec * 1000000000 + (uint64_t)cpu.tv_nsec);
+    int32_t core = host_thread_cpu(e->loop_tid);
+    if (core >= 0)
+        put(o, "core", (uint64_t)core);
     put(o, "sleeps", c->sleeps);
     put(o, "yields", c->yields);
     put(o, "sleep_cost_ns", e->gap.cost_ns); /* poll.mode adaptive: measured at start */

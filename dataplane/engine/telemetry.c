@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dataplane/engine/engine.h"
 
@@ -243,6 +244,7 @@ int telemetry_open(struct engine *e)
         {"/pando/port", "The fabric's port: frames, refusals, the XDP program"},
     };
     (void)pthread_getcpuclockid(pthread_self(), &e->cpu_clock); /* the loop's thread */
+    e->loop_tid = gettid();
     if (!e->fabric.eal)
         return 0;
     telemetry_hold();

@@ -167,6 +167,22 @@ int host_thread_cpus(pid_t tid, struct host_cpus *ret_set)
     return 0;
 }
 
+int32_t host_thread_cpu(pid_t tid)
+{
+    enum { AFTER_NAME = 36 }; /* proc(5): processor is the 39th word, the name the second */
+    char path[64], line[1024] = "";
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return -1;
+    char *at = fgets(line, sizeof(line), f);
+    fclose(f);
+    at = at != NULL ? strrchr(at, ')') : NULL; /* a name may hold spaces */
+    for (int i = 0; at != NULL && i <= AFTER_NAME; i++)
+        at = strchr(at + 1, ' ');
+    return at != NULL ? (int32_t)strtol(at, NULL, 10) : -1;
+}
+
 int host_threads(void (*each)(pid_t tid, const char *name, void *arg), void *arg)
 {
     DIR *dir = opendir("/proc/self/task");

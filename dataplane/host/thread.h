@@ -84,6 +84,9 @@ int host_thread_pin_set(pid_t tid, const struct host_cpus *set);
 /* CPUs that the thread may use. */
 int host_thread_cpus(pid_t tid, struct host_cpus *ret_set);
 
+/* The CPU that a thread of this process is on, or was last; -1: cannot be told. */
+int32_t host_thread_cpu(pid_t tid);
+
 /* Calls each(tid, name, arg) for every thread that this process has now. Allocates (opendir). 0, or
  * -errno: /proc cannot be read. */
 int host_threads(void (*each)(pid_t tid, const char *name, void *arg), void *arg);

@@ -376,6 +376,7 @@ static const struct family families[] = {
     ONE("pando_loop_sleeps_total", "counter", "loop/sleeps", 0, "Times that the loop blocked.")
     ONE("pando_loop_yields_total", "counter", "loop/yields", 0, "Times that it gave its CPU away.")
     ONE("pando_loop_crowded_total", "counter", "loop/crowded", 0, "Yields that took long: others fill the CPU.")
+    ONE("pando_loop_core", "gauge", "loop/core", 0, "The CPU that the poll loop's thread is on.")
     ONE("pando_loop_made_way_total", "counter", "loop/made_way", 0, "Times that it made way for one of its CPU.")
     ONE("pando_loop_stalls_total", "counter", "loop/stalls", 0, "Rounds that took longer than 250 ms.")
     ONE("pando_uffd_messages_total", "counter", "loop/uffd_messages", 0, "Messages read from userfaultfds.")

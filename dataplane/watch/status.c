@@ -105,7 +105,10 @@ static void print_work(const struct node *n)
     printf("  pages resident %" PRIu64 " (%.1f MiB), at most %" PRIu64 "\n",
            count_of(j, "coherence/resident"), (double)count_of(j, "coherence/resident") / 256,
            count_of(j, "coherence/resident_high"));
-    printf("  poll loop: %.1f %% busy, %.1f %% looking, %.1f %% given away; CPU %.1f %%\n",
+    printf("  poll loop");
+    if (count_at(j, "loop/core") != NULL)
+        printf(" on core %" PRIu64, count_of(j, "loop/core"));
+    printf(": %.1f %% busy, %.1f %% looking, %.1f %% given away; CPU %.1f %%\n",
            100 * node_share(n, "useful"), 100 * node_share(n, "empty"),
            100 * (node_share(n, "yield") + node_share(n, "sleep")), 100 * node_cpu(n));
 }

@@ -176,6 +176,10 @@ static void print_node(FILE *to, const struct node *n, bool chosen)
     number(to, node_rate_sum(n, "classes", "rx_messages"));
     number(to, node_rate_sum(n, "classes", "tx_bytes") / 1e6);
     number(to, (double)count_of(n->now, "coherence/resident") / 256);
+    if (count_at(n->now, "loop/core") != NULL)
+        fprintf(to, " %4" PRIu64, count_of(n->now, "loop/core"));
+    else
+        fprintf(to, "    -");
     percent(to, node_share(n, "useful"));
     percent(to, node_cpu(n));
     print_peer_rtt(to, n);
@@ -188,9 +192,10 @@ static void print_nodes(FILE *to, const struct view *v, const struct nodes *all,
 {
     const char *cluster = NULL;
     mark(to, 'H');
-    fprintf(to,
-            "NODE         STATE    FAULT/s  p50 us  p99 us  SENT/s  RECV/s SENT MB RES MiB  BUSY%%"
-            "  CPU%% PEERS     RTT REFUSED\n");
+    fprintf(
+        to,
+        "NODE         STATE    FAULT/s  p50 us  p99 us  SENT/s  RECV/s SENT MB RES MiB CORE BUSY%%"
+        "  CPU%%   PEERS     RTT REFUSED\n");
     for (size_t i = 0; i < all->n; i++) {
         const char *of = count_text(rows[i]->now, "cluster");
         if (rows[i]->now != NULL && (cluster == NULL || strcmp(of, cluster) != 0)) {

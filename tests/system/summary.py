@@ -31,7 +31,7 @@
      "clock": {"state": "locked", "offset_ticks": -5, "rate_ppb": 12, "error_ticks": 900, "refused": {"offset": 0, ...}, ...},
      "loop": {"rounds": 9, "useful": 4, "empty": 5, "found": {"frames": 3, ...},   rounds in which a step found work
               "useful_ns": 1, "empty_ns": 1, "yield_ns": 1, "sleep_ns": 1,         where its time went (engine/loop_time.h)
-              "cpu_ns": 3, ...},                               CPU time of its thread
+              "cpu_ns": 3, "core": 1, ...},                    CPU time of its thread, and the CPU that it is on
      "transitions": {"IS_D>IS_P": 10, ...},                    of pages' states, those that were seen
      "config": {"hash": "...", "vm.ram_mib": "64", ...},       the keys that are not the default
      "hot_pages": {"0x12": {"faults": 5, "over": 0}, ...},     at least so many faults, "over" more at most

@@ -69,7 +69,7 @@ def said_well():
         status, out, err = watch("status", *where)
         for words in ("node 0 (n0) of played, runs the VMM of vm0, vCPUs 0", "node 1 (n1) of played, VM vm0, vCPUs 1",
                       "faults 150 (15.0/s), read 100 (p50 1.0, p99 32.8 us), write 50", "round trip 23.4 us",
-                      "messages 100 sent (10.0/s), 100 received (10.0/s)", "resident 512 (2.0 MiB)", "25.0 % busy",
+                      "messages 100 sent (10.0/s), 100 received (10.0/s)", "resident 512 (2.0 MiB)", "on core 5: 25.0 % busy",
                       "70.0 % given away; CPU 30.0 %", "locked, within 1.50 us", "refused: rrdp.duplicate 3\n",
                       "in software 1"):
             good &= check(f"status: {words}", status == 0 and err == "" and words in out, status, out, err)
@@ -93,6 +93,7 @@ def said_well():
                 {"kind": "read", "node": "0"}), (4e6, "pando_class_bytes_sent_total", {"node": "0", "class": "urgent"}),
                 (10, "pando_transitions_total", {"node": "0", "from": "IS_D", "to": "IS_P"}),
                 (2.5, "pando_loop_seconds_total", {"node": "0", "state": "useful"}),
+                (5, "pando_loop_core", {"node": "0"}),
                 (300, "pando_loop_found_total", {"node": "1", "step": "frames"}),
                 (3, "pando_span_stage_seconds_count", {"node": "0", "kind": "read", "stage": "to_port"}),
                 (3, "pando_spans_total", {"node": "0", "kind": "read"}),
