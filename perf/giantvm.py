@@ -25,7 +25,7 @@ import measured  # noqa: E402
 import summary  # noqa: E402
 from options import Options  # noqa: E402
 
-IN_ALL = {"seconds": 380, "args": ["--rounds", "4", "--samples", "400", "--limit", "350"]}
+IN_ALL = {"seconds": 460, "args": ["--rounds", "4", "--samples", "400", "--limit", "430"]}
 # Sides: (engine, link). Pando's come first in names and ratios.
 SIDES = {
     "af_packet": ("pando", "af_packet"),
