@@ -104,8 +104,8 @@ struct raw_header {
 /* What a raw frame is. */
 enum { RAW_ASK, RAW_ANSWER, RAW_STREAM };
 
-/* As many frames as the length needs, each written in one go, as port_put_frame does; one
- * doorbell. False: there was no room for all of them, and the rest is lost. */
+/* As many frames as the length needs, each written in one go; one doorbell. False: there was no
+ * room for all of them, and the rest is lost. */
 static bool raw_send(struct rtt_side *s, struct rtt_port *r, uint32_t number, uint32_t answer,
                      uint32_t len)
 {

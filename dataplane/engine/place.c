@@ -32,6 +32,12 @@ int place_check(struct engine *e)
     return 0;
 }
 
+static void not_placed(const struct engine *e, const char *keys, int rc)
+{
+    fprintf(stderr, "pando-dataplane: node %u: %s: %s; these threads run as the host lets them\n",
+            e->self, keys, strerror(-rc));
+}
+
 static void place_housekeeping(struct engine *e)
 {
     const struct config_node *n = config_node_of(e->cfg, e->self);
@@ -40,11 +46,10 @@ static void place_housekeeping(struct engine *e)
     bool scheduled = config_sched(e->cfg, CONFIG_ROLE_HOUSEKEEPING, &sched);
     int pin_error, sched_error;
     host_threads_place(gettid(), &cpus, scheduled ? &sched : NULL, &pin_error, &sched_error);
-    if (pin_error != 0 || sched_error != 0)
-        fprintf(
-            stderr, "pando-dataplane: node %u: %s: %s; these threads run as the host lets them\n",
-            e->self, pin_error != 0 ? "housekeeping_cores" : "threads.housekeeping_class, _nice",
-            strerror(pin_error != 0 ? -pin_error : -sched_error));
+    if (pin_error != 0)
+        not_placed(e, "housekeeping_cores", pin_error);
+    if (sched_error != 0)
+        not_placed(e, "threads.housekeeping_class, _nice", sched_error);
 }
 
 /* Real-time is asked for by name, and is refused if it is not to be had. With fewer cores than

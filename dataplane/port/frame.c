@@ -6,11 +6,11 @@
 #include "dataplane/transport/freeze.h"
 
 /* What the owner writes himself is put together aside, a small frame whole, and copied into the
- * port at once, last. In a ring its first bytes share a cache line with the word that the receiver
- * polls, who would take the line away between two of our accesses, at a hundred nanoseconds each
- * time. The CRC is computed over the payload where it lies, which does not change meanwhile
- * (port.h): reading it back from a ring, whose lines are still on their way from another CPU, costs
- * more than all else. */
+ * port at once, behind the payload. In a ring its first bytes share a cache line with the word that
+ * the receiver polls, who would take the line away between two of our accesses, at a hundred
+ * nanoseconds each time. The CRC is computed over a longer payload where it lies, which does not
+ * change meanwhile (frame.h): reading it back from a ring, whose lines are still on their way from
+ * another CPU, costs more than all else. */
 enum { SMALL = 640 };
 _Static_assert(SMALL >= WIRE_RRDP_HEADER_MAX + RRDP_MSG_INLINE, "what is no payload fits");
 

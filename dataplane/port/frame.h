@@ -9,7 +9,7 @@
 /* Puts a frame of rrdp_transmit into the port; port flush sends it. payload: f->payload_len bytes,
  * those from f->payload_offset on of what f->payload names; not looked at if payload_len is 0. They
  * leave by reference, or are offered to be placed, where the port does that, under the rules of
- * port.h; else as a copy.
+ * port.h; else as a copy. They do not change during the call: of frozen pages, or the caller's own.
  *
  * False: the port has no room now. The frame is lost, and RRDP sends it again. ret_copied: payload
  * bytes that were copied. The polling thread only. */

@@ -86,7 +86,7 @@ void link_bye(struct link *l, int status);
  * it may: slower, not wrong. who: key and thread for the message. */
 void link_place(struct link *l, const struct glue_sched *sched, int32_t cpu, const char *who);
 /* The class alone. */
-void link_sched(const struct glue_sched *sched, const char *who);
+void link_sched(const struct link *l, const struct glue_sched *sched, const char *who);
 /* Moves every thread that this process has now to the CPUs and class of housekeeping; by
  * link_connect, before it starts its own. Threads that are made later inherit both. */
 void link_place_housekeeping(struct link *l, const uint64_t cpus[GLUE_CPU_WORDS]);

@@ -28,12 +28,14 @@ static const char *sched_text(const struct host_sched *s, char *buf, size_t size
     return buf;
 }
 
-void link_sched(const struct glue_sched *sched, const char *who)
+void link_sched(const struct link *l, const struct glue_sched *sched, const char *who)
 {
     struct host_sched s = sched_of(sched);
     char what[24];
     int rc = sched->given ? host_thread_sched(0, &s) : 0;
-    if (rc != 0)
+    /* The agent's usual nice level needs a privilege that not everybody has. Nothing fails without,
+     * and the dataplane says so of the same level. */
+    if (rc != 0 && (host_real_time(s.class) || sched != &l->agent_sched))
         complain(who, sched_text(&s, what, sizeof(what)), rc);
 }
 
@@ -45,7 +47,7 @@ void link_place(struct link *l, const struct glue_sched *sched, int32_t cpu, con
         (void)host_thread_pin_set(0, &l->usual.cpus);
         (void)host_thread_sched(0, &usual);
     }
-    link_sched(sched, who);
+    link_sched(l, sched, who);
     int rc = cpu < 0 ? 0 : host_thread_pin(0, cpu);
     snprintf(what, sizeof(what), "CPU %d", cpu);
     if (rc != 0)

@@ -150,7 +150,7 @@ static void *irq_thread(void *arg)
     struct epoll_event ready[16];
     prctl(PR_SET_NAME, "pando-irqfd");
     /* The agent's class, but where housekeeping is: interrupts of devices come from there. */
-    link_sched(&vm->link.agent_sched, "interrupts from eventfds");
+    link_sched(&vm->link, &vm->link.agent_sched, "interrupts from eventfds");
     for (;;) {
         int n = epoll_wait(vm->eventfds.epoll, ready, 16, -1);
         for (int i = 0; i < n; i++)

@@ -65,8 +65,8 @@ void home_thread_setup(struct vcpu *v)
         say("vCPU %u: no timer: %s", v->id, strerror(errno));
     v->timer_armed = LAPIC_NO_DEADLINE;
     v->tid = tid;
-    char who[32];
-    snprintf(who, sizeof(who), "vcpu_cores: vCPU %u", v->id);
+    char who[48];
+    snprintf(who, sizeof(who), "vcpu_cores, threads.vcpu_*: vCPU %u", v->id);
     link_place(&v->vm->link, &v->vm->link.vcpu_sched, v->vm->link.vcpu_core[v->id], who);
     atomic_store(&v->chan->tid, (uint32_t)tid);
 }

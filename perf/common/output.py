@@ -218,7 +218,7 @@ def print_rest(out):
     for g in out["goals"]:
         end = "met" if g["met"] else f"short by {g['short_by']}"
         spread = f"({g['low']}..{g['high']})"
-        print(f"{g['name']:<50}{g['value']:>9} {spread:<18} {p_words(g):<10} goal {g['sense']} {g['goal']:<6} {end}")
+        print(f"{g['name']:<50}{g['value']:>9} {spread:<18} {p_words(g):<16} goal {g['sense']} {g['goal']:<6} {end}")
     for r in out["ratios"]:
         print(f"{r['name']:<50}{r['value']:>9} ({r['low']}..{r['high']}) {p_words(r)}")
     for h in out["noise"]:

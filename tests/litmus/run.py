@@ -224,9 +224,10 @@ def control(args, stream):
         guest, noticed, wrong = control_run(args, os.path.join(ROOT, PLANT), NOTICES, stream)
         if noticed:
             break
+        if wrong:
+            return {}, f"control, run {runs} on the build with the error: {wrong}"
     else:
-        return {}, (f"control: {NOTICES} did not notice in {CONTROL_RUNS} runs that invalidations are acknowledged early; "
-                    f"{wrong or ''}")
+        return {}, f"control: {NOTICES} did not notice in {CONTROL_RUNS} runs that invalidations are acknowledged early"
     t = noticed[0]
     result = {"shape": t["name"], "mode": t["mode"], "place": t["place"], "forbidden": t["forbidden"],
               "runs": runs, "trace": guest.trace, "seconds": round(time.monotonic() - start, 1)}

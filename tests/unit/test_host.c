@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -63,6 +64,7 @@ static void *pin_body(void *arg)
     (void)arg;
     cpu_set_t set, before;
     sched_getaffinity(0, sizeof(before), &before);
+    prctl(PR_SET_NAME, "a) b 1 2"); /* /proc shows it beside the number of the CPU */
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (!CPU_ISSET((unsigned)cpu, &before))
             continue;
@@ -71,6 +73,7 @@ static void *pin_body(void *arg)
         sched_getaffinity(0, sizeof(set), &set);
         assert_int_equal(CPU_COUNT(&set), 1);
         assert_int_equal(sched_getcpu(), cpu);
+        assert_int_equal(host_thread_cpu(gettid()), cpu);
     }
     assert_int_equal(host_thread_pin(0, -1), -EINVAL);
     assert_int_equal(host_thread_pin(0, CPU_SETSIZE), -EINVAL);
@@ -82,6 +85,7 @@ static void pin(void **state)
 {
     (void)state;
     in_a_thread(pin_body);
+    assert_int_equal(host_thread_cpu(-1), -1);
     assert_false(host_has_cpu(-1));
     assert_false(host_has_cpu((int32_t)sysconf(_SC_NPROCESSORS_CONF)));
 }

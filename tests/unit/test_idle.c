@@ -15,6 +15,7 @@
 
 enum { MTU = 1500, PAGES = 16, COST = 8000, STEP = 1000 };
 
+static struct engine *e;
 static int bell = -1; /* -1: the port is looked at every 50 us; no sleep of most tests is longer */
 static bool frames;   /* that came on the way to bed */
 
@@ -30,16 +31,18 @@ static bool fake_arm(struct port *p)
     return !frames;
 }
 
+static bool wakes; /* in its sleep the loop makes another one runnable */
+
 static void fake_disarm(struct port *p)
 {
     (void)p;
+    e->make_way |= wakes;
 }
 
 static const struct port_ops fake_ops = {
     .name = "fake", .wait_fd = fake_wait_fd, .arm = fake_arm, .disarm = fake_disarm};
 static struct port port = {.ops = &fake_ops, .mtu = MTU};
 static struct pando_config cfg;
-static struct engine *e;
 static void *memory[2];
 
 static int set_up(void **state)
@@ -96,7 +99,7 @@ static int tear_down(void **state)
     if (bell >= 0)
         close(bell);
     bell = -1;
-    frames = false;
+    frames = wakes = false;
     close(e->epoll_fd);
     free(e->shared);
     free(e);
@@ -228,6 +231,8 @@ static void makes_way_after_work(void **state)
     assert_int_equal(rounds_to_sleep(1), 0);
     assert_true(e->make_way);
     assert_int_equal(e->count.made_way, 0);
+    assert_int_equal(rounds_to_sleep(100), 0); /* comes that again and again, it yields */
+    assert_in_range(e->count.yields, 90, 100);
     frames = false;
     atomic_store(&e->shared->agent.done, 1); /* likewise the glue: it has answered */
     assert_int_equal(rounds_to_sleep(1), 0);
@@ -237,6 +242,10 @@ static void makes_way_after_work(void **state)
     assert_int_equal(rounds_to_sleep(1), 1);
     assert_false(e->make_way);
     assert_int_equal(e->count.made_way, 1);
+    e->make_way = wakes = true;
+    assert_int_equal(rounds_to_sleep(1), 1);
+    assert_true(e->make_way);
+    assert_int_equal(e->count.made_way, 2);
 }
 
 /* A port that cannot wake a sleeper at the moment is polled on. */
