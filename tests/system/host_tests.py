@@ -143,6 +143,12 @@ class Undo(Case):
             self.assertEqual(self.tree(), self.before, f"killed after {changed} changes")
         self.assertGreater(len(seen), 2, f"all were killed at the same point: {seen}")
 
+    def test_killed_before_a_file(self):
+        self.prepare("--unit", "cron.service:0")
+        os.remove(os.path.join(self.root, "etc/systemd/system/cron.service.d/50-pando.conf"))
+        self.restore()
+        self.assertEqual(self.tree(), self.before)
+
     def test_torn_line(self):
         self.prepare("--sysctl", "kernel.watchdog=0")
         with open(self.state(), "a", encoding="ascii") as f:
