@@ -109,6 +109,14 @@ static bool sampled(const struct engine *e, const struct wire_msg *m)
     return span_txn_sampled(e->span.below, m->requester, m->txn);
 }
 
+/* Of what this node does as a sharer. */
+static struct span_key sharer_key(const struct wire_msg *m)
+{
+    struct span_key k = txn_key(m->requester, m->txn);
+    k.chan = SPAN_CHAN_SHARER;
+    return k;
+}
+
 /* The core asks for a message to be sent. */
 void span_asked(struct engine *e, const struct wire_msg *m)
 {
@@ -125,6 +133,11 @@ void span_asked(struct engine *e, const struct wire_msg *m)
         span_begin(e->spans, &k, &b, SPAN_AT_ASKED, span_stamp_now(e));
     } else if (m->requester != e->self && m->kind == WIRE_DATA) {
         span_stamp(e->spans, &k, SPAN_AT_OWNER_DONE, span_stamp_now(e));
+    } else if (m->requester != e->self && m->kind == WIRE_INV_ACK) {
+        uint64_t now = span_stamp_now(e);
+        k = sharer_key(m);
+        span_part_begin(e->spans, &k, SPAN_AT_SHARER_DONE, now); /* if no INV came in a frame */
+        span_stamp(e->spans, &k, SPAN_AT_SHARER_DONE, now);
     }
 }
 
@@ -139,12 +152,16 @@ void span_received(struct engine *e, uint8_t src, const struct wire_msg *m)
         if (asks || m->kind == WIRE_FWD_GETS || m->kind == WIRE_FWD_GETM)
             span_part_begin(e->spans, &k, asks ? SPAN_AT_HOME_RX : SPAN_AT_OWNER_RX,
                             span_stamp_now(e));
+        if (m->kind == WIRE_INV) {
+            k = sharer_key(m);
+            span_part_begin(e->spans, &k, SPAN_AT_SHARER_RX, span_stamp_now(e));
+        }
         return;
     }
     if (m->kind == WIRE_DATA || m->kind == WIRE_GRANT)
         span_answered(e->spans, &k, src, m->kind == WIRE_DATA, span_stamp_now(e));
     else if (m->kind == WIRE_INV_ACK)
-        span_stamp(e->spans, &k, SPAN_AT_ACKED, span_stamp_now(e));
+        span_acked(e->spans, &k, src, span_stamp_now(e));
 }
 
 /* About to map: what a fault without other nodes has for its `asked`. Mappings without a
@@ -196,6 +213,7 @@ static void txn_sent(struct engine *e, const uint8_t *header)
     switch (m.kind) {
     case WIRE_GETS:
     case WIRE_GETM:
+    case WIRE_INV:
         if (own)
             span_stamp(e->spans, &k, SPAN_AT_REQUEST_TX, span_stamp_now(e));
         break;
@@ -208,6 +226,11 @@ static void txn_sent(struct engine *e, const uint8_t *header)
         break;
     case WIRE_DATA:
         span_stamp(e->spans, &k, SPAN_AT_OWNER_TX, span_stamp_now(e));
+        send_part(e, &k, 0);
+        break;
+    case WIRE_INV_ACK:
+        k = sharer_key(&m);
+        span_stamp(e->spans, &k, SPAN_AT_SHARER_TX, span_stamp_now(e));
         send_part(e, &k, 0);
         break;
     default:
@@ -243,9 +266,10 @@ static void sent_again(struct engine *e, const uint8_t *header)
 void span_frame(struct engine *e, const struct rrdp_frame *f)
 {
     const uint8_t *header = f->inline_data;
-    if (e->span.below == 0 || f->members != 0 || f->inline_len < WIRE_MSG_HEADER ||
-        !wire_rrdp_begins(f->header))
+    if (e->span.below == 0 || f->inline_len < WIRE_MSG_HEADER || !wire_rrdp_begins(f->header))
         return;
+    if (f->members != 0)
+        header += wire_group_head(f->members);
     if (f->retransmission)
         sent_again(e, header);
     else if (header[0] <= WIRE_PUT_ACK)

@@ -80,14 +80,30 @@ bool span_part_end(struct spans *s, const struct span_key *k, uint32_t error, ui
 
 /* ---- the border ---------------------------------------------------------------------------- */
 
+/* Any sharer's are kept until it is known whose acknowledgement was the last. All of its points
+ * come at once, but for the first where its INV came in no frame. */
+static enum span_drop check_sharer(const struct span_open *o, uint8_t src, uint16_t points,
+                                   uint16_t all)
+{
+    if ((points & ~all) != 0 || (points | 1u << SPAN_AT_SHARER_RX) != all)
+        return SPAN_DROP_POINTS;
+    if (o->sharer == src)
+        return SPAN_DROP_TWICE;
+    bool settled = o->ended || (o->sharer != SPAN_NODE_NONE && o->sharer == o->acker);
+    return !settled || src == o->acker ? SPAN_OK : SPAN_DROP_NOT_LAST;
+}
+
 static enum span_drop check_sender(const struct span_open *o, uint8_t src,
                                    const struct wire_span *m)
 {
     enum span_what what = (enum span_what)m->what;
     uint16_t homes = span_points_of(what, SPAN_HOME), owners = span_points_of(what, SPAN_OWNER);
+    uint16_t sharers = span_points_of(what, SPAN_SHARER);
     bool merged = (m->flags & WIRE_SPAN_MERGED) != 0;
-    if ((m->points & ~(homes | owners)) != 0 || (merged && what != SPAN_IPI))
+    if ((m->points & ~(homes | owners | sharers)) != 0 || (merged && what != SPAN_IPI))
         return SPAN_DROP_POINTS;
+    if ((m->points & sharers) != 0)
+        return check_sharer(o, src, m->points, sharers);
     if ((m->points & o->r.points) != 0)
         return SPAN_DROP_TWICE;
     if ((m->points & homes) != 0 && src != o->r.home)
@@ -116,6 +132,11 @@ static enum span_drop check_time(const struct spans *s, const struct span_open *
 static void take(struct span_open *o, uint8_t src, const struct wire_span *m)
 {
     unsigned n = 0;
+    uint16_t sharers = span_points_of((enum span_what)m->what, SPAN_SHARER);
+    if ((m->points & sharers) != 0) {
+        o->r.points &= (uint16_t)~sharers;
+        o->sharer = src;
+    }
     for (uint64_t left = m->points; left != 0; left &= left - 1)
         o->r.stamp[bit64_first(left)] = m->stamp[n++];
     o->r.points |= m->points;
@@ -134,8 +155,10 @@ static enum span_drop message(struct spans *s, uint8_t src, const struct wire_sp
                          .what = m->what,
                          .node = s->cfg.self};
     struct span_open *o = span_find(s, &k);
-    if (o == NULL)
-        return SPAN_DROP_NOT_OPEN;
+    if (o == NULL) /* of all sharers but the last that is to be expected */
+        return (m->points & ~span_points_of((enum span_what)m->what, SPAN_SHARER)) == 0
+                   ? SPAN_DROP_NOT_LAST
+                   : SPAN_DROP_NOT_OPEN;
     enum span_drop why = check_sender(o, src, m);
     if (why == SPAN_OK)
         why = check_time(s, o, m, now);

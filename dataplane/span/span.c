@@ -173,6 +173,8 @@ void span_begin(struct spans *s, const struct span_key *k, const struct span_beg
         .key = *k,
         .opened = at,
         .said = SPAN_NODE_NONE,
+        .acker = SPAN_NODE_NONE,
+        .sharer = SPAN_NODE_NONE,
         .r = {.id = k->id,
               .object = b->object,
               .chan = k->chan,
@@ -206,9 +208,8 @@ void span_stamp(struct spans *s, const struct span_key *k, unsigned point, uint6
         return;
     }
     struct span_open *o = span_find(s, k);
-    bool last = k->what == SPAN_FAULT && point == SPAN_AT_ACKED;
     bool over = o == NULL || (o->ended && k->what != SPAN_IPI); /* that one only a peer ends */
-    if (!over && ((o->r.points & BIT(point)) == 0 || last))
+    if (!over && (o->r.points & BIT(point)) == 0)
         set_stamp(&o->r, point, at);
 }
 
@@ -235,6 +236,15 @@ void span_answered(struct spans *s, const struct span_key *k, uint8_t src, bool 
     o->r.points &= (uint16_t)~span_points_of(SPAN_FAULT, SPAN_OWNER);
     o->said = SPAN_NODE_NONE;
     s->drop[SPAN_DROP_NODE]++;
+}
+
+void span_acked(struct spans *s, const struct span_key *k, uint8_t src, uint64_t at)
+{
+    struct span_open *o = span_find(s, k);
+    if (o == NULL || o->ended)
+        return;
+    o->acker = src;
+    set_stamp(&o->r, SPAN_AT_ACKED, at);
 }
 
 /* ---- the end ------------------------------------------------------------------------------- */
@@ -293,13 +303,27 @@ static void count(struct spans *s, struct span_record *r)
     r->flags |= SPAN_BEYOND;
 }
 
+/* Of the acknowledgements those points stay for which the fault waited when it had its answer. */
+static void leave_waiting(struct span_open *o)
+{
+    struct span_record *r = &o->r;
+    for (unsigned p = SPAN_AT_SHARER_RX; p <= SPAN_AT_SHARER_TX; p++)
+        if ((r->points & BIT(SPAN_AT_ACKED)) == 0 ||
+            (o->answered && (int64_t)(r->stamp[p] - r->stamp[SPAN_AT_DATA_RX]) < 0))
+            r->points &= (uint16_t)~BIT(p);
+}
+
 void span_try_complete(struct spans *s, struct span_open *o)
 {
     if (!o->ended || (o->r.points & o->need) != o->need)
         return;
+    if ((o->need & BIT(SPAN_AT_SHARER_TX)) != 0 && o->sharer != o->acker)
+        return; /* of one before the last */
     o->used = false;
     if (o->counted)
         return;
+    if (o->key.what == SPAN_FAULT)
+        leave_waiting(o);
     count(s, &o->r);
     span_keep(s, &o->r);
 }
@@ -319,6 +343,8 @@ static uint16_t fault_needs(const struct spans *s, const struct span_open *o)
                 BIT(SPAN_AT_DATA_RX);
     if (data && r->owner != r->home)
         need |= BIT(SPAN_AT_OWNER_RX);
+    if ((r->points & BIT(SPAN_AT_ACKED)) != 0)
+        need |= BIT(SPAN_AT_SHARER_DONE) | BIT(SPAN_AT_SHARER_TX);
     return need;
 }
 
@@ -363,9 +389,6 @@ void span_fault_end(struct spans *s, const struct span_key *k, const struct span
         r->points &= (uint16_t)~BIT(SPAN_AT_ACKED);
     set_stamp(r, SPAN_AT_READ, o->counted ? r->stamp[SPAN_AT_ASKED] : end->read);
     set_stamp(r, SPAN_AT_MAPPED, end->mapped);
-    /* A home that asked only for acknowledgements has no request whose way counts. */
-    if (r->home == s->cfg.self && !o->answered)
-        r->points &= (uint16_t)~BIT(SPAN_AT_REQUEST_TX);
     o->need = fault_needs(s, o);
     o->ended = true;
     span_try_complete(s, o);

@@ -17,22 +17,30 @@
  * The multiplier is 2^64 over the golden ratio: what is drawn is spread evenly over the ids, and
  * over each n-th of them too, so a guest whose exits alternate is not sampled at one of them only.
  *
- * Points of a fault. R: the node that faulted, H: the page's home, O: the owner, which had the data
+ * Points of a fault. R: the node that faulted, H: the page's home, O: the owner, which had the data,
+ * L: the node whose INV_ACK came last
  *
  *   point            when                                                  path: a  b  c  d  e  f
  *   read        R    the userfaultfd message was read                            x  x  x  x  x  x
  *   asked       R    the step has decided whom to ask                            x  x  x  x  x  x
- *   request_tx  R    GETS, GETM or (the home is here) FWD_* given to the port    x  x  x  x  .  .
+ *   request_tx  R    GETS, GETM or (the home is here) FWD_*, INV given to the    x  x  x  x  x  .
+ *                    port
  *   home_rx     H    the request is here                                         x  x  x  .  .  .
  *   home_tx     H    FWD_* or GRANT given to the port                            x  .  x  .  .  .
  *   owner_rx    O    FWD_* is here                                               x  .  .  x  .  .
  *   owner_done  O    write-protected or unmapped, if it had to be                x  x  .  x  .  .
  *   owner_tx    O    DATA given to the port                                      x  x  .  x  .  .
  *   data_rx     R    DATA or GRANT is here, the bytes in the guest's frame       x  x  x  x  .  .
- *   acked       R    the last INV_ACK is here, if that was after data_rx         (where there are any)
+ *   sharer_rx   L    INV is here, if it came in a frame                          (where the last
+ *   sharer_done L    unmapped                                                     INV_ACK was waited
+ *   sharer_tx   L    INV_ACK given to the port                                    for)
+ *   acked       R    the last INV_ACK is here                                    (likewise)
  *   mapped      R    UFFDIO_CONTINUE or UFFDIO_WRITEPROTECT returned             x  x  x  x  x  x
  *   a: three nodes; b: the home is the owner; c: GRANT (upgrade, zero page); d: the requester is
  *   the home; e: it is, and needs acknowledgements only; f: no other node has a part: kind "local"
+ * Every sharer stamps and says so; kept is what the last one says, for which the fault waited. What
+ * came before data_rx cost no time of its own: those four points then are no part of the span. The
+ * home and an owner whose page others read may be L too: an owner's sharer_rx is its owner_rx.
  * The kind is the fault's as the coherence core says: read, write, upgrade. What a vCPU sees before
  * `read` (its exit, the kernel) and after `mapped` (waking it, the entry) no dataplane can; the
  * bench (perf/span.py) takes it from the guest's own stamps. Spurious faults have no transaction.
@@ -54,7 +62,7 @@
  * was sent again is a flag of the record, as far as it was known when the stamps left. "Is here" is
  * when the poll loop has the whole message.
  *
- * H's, O's, T's and V's stamps come to the node that the span is of in a message of their own
+ * H's, O's, L's, T's and V's stamps come to the node that the span is of in a message of their own
  * (WIRE_SPAN), after the fact, in the lowest class. No message of the protocol gets longer, nothing
  * waits for it, and one that is lost costs a span. A span is complete when its last own point is
  * there and all stamps have come that its path has.
@@ -92,7 +100,7 @@
 #include "dataplane/wire/wire.h"
 
 enum {
-    SPAN_POINTS_MAX = 12,
+    SPAN_POINTS_MAX = 14,
     SPAN_WAYS = 8,
     SPAN_SETS = 64,
     SPAN_OPEN_MAX = SPAN_WAYS * SPAN_SETS,
@@ -114,7 +122,9 @@ enum span_what { SPAN_FAULT, SPAN_IPI, SPAN_IO, SPAN_WHATS }; /* as on the wire 
     X(READ, "read", OWN) X(ASKED, "asked", OWN) X(REQUEST_TX, "request_tx", OWN) \
     X(HOME_RX, "home_rx", HOME) X(HOME_TX, "home_tx", HOME) \
     X(OWNER_RX, "owner_rx", OWNER) X(OWNER_DONE, "owner_done", OWNER) X(OWNER_TX, "owner_tx", OWNER) \
-    X(DATA_RX, "data_rx", OWN) X(ACKED, "acked", OWN) X(MAPPED, "mapped", OWN)
+    X(DATA_RX, "data_rx", OWN) \
+    X(SHARER_RX, "sharer_rx", SHARER) X(SHARER_DONE, "sharer_done", SHARER) X(SHARER_TX, "sharer_tx", SHARER) \
+    X(ACKED, "acked", OWN) X(MAPPED, "mapped", OWN)
 #define SPAN_IPI_LIST(X) \
     X(ICR, "icr", OWN) X(IPI_READ, "read", OWN) X(IPI_TX, "tx", OWN) \
     X(IPI_RX, "rx", HOME) X(POSTED, "posted", HOME) X(TAKEN, "taken", HOME)
@@ -142,6 +152,7 @@ enum span_what { SPAN_FAULT, SPAN_IPI, SPAN_IO, SPAN_WHATS }; /* as on the wire 
     X(POINTS, "points")         /* points that no peer stamps; an end that this kind does not have */ \
     X(TWICE, "twice")           /* points that are stamped already */ \
     X(NODE, "node")             /* of a node that has no such part in it */ \
+    X(NOT_LAST, "not_last")     /* of a sharer for which no fault waits, which is no fault of its */ \
     X(TIME, "time")             /* before its beginning, or in the future */ \
     X(ERROR, "error")           /* the sender's clock is worse than SPAN_ERROR_MS */
 /* clang-format on */
@@ -186,7 +197,10 @@ static inline bool span_txn_sampled(uint64_t below, uint8_t requester, uint64_t 
     return span_sampled(below, txn | (uint64_t)requester << 48);
 }
 
-/* Which span: chan is 0 for a fault, else the vCPU of the glue message (wire_glue.chan). */
+/* Which span: chan is the vCPU of the glue message (wire_glue.chan); of a fault it is 0, or, of the
+ * piece that a node has as a sharer, SPAN_CHAN_SHARER: it may have one as home or owner beside it.
+ */
+enum { SPAN_CHAN_SHARER = 1 };
 struct span_key {
     uint64_t id; /* transaction id, or wire_glue.seq; not 0 */
     uint16_t chan;
@@ -224,7 +238,9 @@ struct span_open {
     struct span_key key;
     uint64_t opened; /* for who gives way */
     uint16_t need;
-    uint8_t said; /* who sent the owner's stamps */
+    uint8_t said;   /* who sent the owner's stamps */
+    uint8_t acker;  /* whose INV_ACK was the last so far; SPAN_NODE_NONE */
+    uint8_t sharer; /* whose stamps of a sharer are kept; SPAN_NODE_NONE */
     bool used, ended, answered;
     bool counted; /* as lacking; open only for the stamps that are still to come */
 };
@@ -277,13 +293,16 @@ struct span_begin {
 /* Opens one and stamps its point (at, in ticks). Nothing if it is open already. */
 void span_begin(struct spans *s, const struct span_key *k, const struct span_begin *b,
                 unsigned point, uint64_t at);
-/* Stamps a point: of an own span if k->node is this one, else of a piece. The first time counts,
- * only ACKED is the last. Nothing if it is not open. */
+/* Stamps a point: of an own span if k->node is this one, else of a piece. The first time counts.
+ * Nothing if it is not open. */
 void span_stamp(struct spans *s, const struct span_key *k, unsigned point, uint64_t at);
 /* A frame of it was sent again. */
 void span_again(struct spans *s, const struct span_key *k);
 /* DATA (of src) or GRANT came. */
 void span_answered(struct spans *s, const struct span_key *k, uint8_t src, bool data, uint64_t at);
+
+/* An INV_ACK of src came: the last one counts. */
+void span_acked(struct spans *s, const struct span_key *k, uint8_t src, uint64_t at);
 
 struct span_fault_end {
     enum span_kind kind;                /* READ, WRITE or UPGRADE; LOCAL where it was not open */
@@ -336,6 +355,6 @@ static inline bool span_same(const struct span_key *a, const struct span_key *b)
 {
     return a->id == b->id && a->chan == b->chan && a->what == b->what && a->node == b->node;
 }
-enum span_who { SPAN_OWN, SPAN_HOME, SPAN_OWNER };
+enum span_who { SPAN_OWN, SPAN_HOME, SPAN_OWNER, SPAN_SHARER };
 
 #endif

@@ -461,15 +461,13 @@ enum wire_error wire_rrdp_unpack(const uint8_t *frame, size_t len, uint8_t clust
 
 /* ---- group frames -------------------------------------------------------------------------- */
 
-enum { GROUP_ENTRY = 8 };
-
 size_t wire_group_pack(const struct wire_group *g, const uint8_t *msg, size_t msg_len,
                        uint8_t out[WIRE_GROUP_MAX])
 {
     size_t at = 8;
     PANDO_CHECK(msg_len >= WIRE_MSG_HEADER && msg_len <= WIRE_GROUP_MSG_MAX && g->members != 0);
     put_le64(out, g->members);
-    for (uint64_t left = g->members; left != 0; left &= left - 1, at += GROUP_ENTRY) {
+    for (uint64_t left = g->members; left != 0; left &= left - 1, at += 8) {
         unsigned n = bit64_first(left);
         put_le32(out + at, g->seq[n]);
         put_le32(out + at + 4, g->tag[n]);
@@ -483,14 +481,13 @@ enum wire_error wire_group_open(struct wire_rrdp *h, uint8_t self, const uint8_t
     if (h->data_len < 8)
         return WIRE_E_LENGTH;
     uint64_t members = get_le64(*data);
-    size_t head = 8 + GROUP_ENTRY * (size_t)bit64_count(members);
+    size_t head = wire_group_head(members);
     if (members == 0 || h->data_len < head + WIRE_MSG_HEADER ||
         h->data_len > head + WIRE_GROUP_MSG_MAX)
         return WIRE_E_LENGTH;
     if (self >= WIRE_NODES_MAX || !(members & bit64(self)))
         return WIRE_E_RANGE;
-    const uint8_t *entry =
-        *data + 8 + GROUP_ENTRY * (size_t)bit64_count(members & (bit64(self) - 1));
+    const uint8_t *entry = *data + wire_group_head(members & (bit64(self) - 1));
     h->dst = self;
     h->seq = get_le32(entry);
     h->tag = get_le32(entry + 4);

@@ -24,7 +24,7 @@
 
 enum {
     WIRE_VERSION = 1,        /* 2 bits in the RRDP header; SYN carries WIRE_REVISION as well */
-    WIRE_REVISION = 8,       /* any change of a layout or of a meaning increments it */
+    WIRE_REVISION = 9,       /* any change of a layout or of a meaning increments it */
     WIRE_ETHERTYPE = 0x88B5, /* IEEE local experimental; configurable */
     WIRE_NODES_MAX = 64,
     WIRE_PAGE_SIZE = 4096,
@@ -337,6 +337,12 @@ struct wire_group {
 };
 size_t wire_group_pack(const struct wire_group *g, const uint8_t *msg, size_t msg_len,
                        uint8_t out[WIRE_GROUP_MAX]);
+
+/* Bytes of it before the message: 8, and 8 a member. */
+static inline uint32_t wire_group_head(uint64_t members)
+{
+    return 8 + 8 * (uint32_t)bit64_count(members);
+}
 
 /* Finds what a group frame, unpacked before, says to node self. WIRE_OK: *h is as if it were a
  * frame for self, with *data its message; WIRE_E_RANGE: self is not a member; WIRE_E_LENGTH:

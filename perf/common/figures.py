@@ -60,7 +60,9 @@ STAGES = {
     "read": "read by the dataplane", "asked": "step: whom to ask",
     "request_tx": "request given to the port", "home_rx": "request at its home", "home_tx": "home has forwarded it",
     "owner_rx": "forward at the owner", "owner_done": "owner's page protected or unmapped",
-    "owner_tx": "data given to the port", "data_rx": "data here", "acked": "last acknowledgement here",
+    "owner_tx": "data given to the port", "data_rx": "data here",
+    "sharer_rx": "invalidation at the last sharer", "sharer_done": "last sharer's page unmapped",
+    "sharer_tx": "acknowledgement given to the port", "acked": "last acknowledgement here",
     "mapped": "page mapped", "resumed": "the vCPU runs again", "icr": "vCPU has left the guest",
     "tx": "given to the port", "rx": "at the other node", "posted": "posted to the vCPU",
     "taken": "taken by its thread",
@@ -72,7 +74,8 @@ STAGES = {
 
 SPANS = {
     "read": "a remote read fault", "read_three_nodes": "a remote read fault over three nodes",
-    "write": "a remote write fault", "upgrade": "an upgrade of a shared page", "ipi": "an interrupt between nodes",
+    "write": "a remote write fault", "upgrade": "an upgrade of a shared page",
+    "upgrade_two_sharers": "an upgrade of a page of two other nodes", "ipi": "an interrupt between nodes",
     "pio": "port I/O far from the VMM", "mmio": "memory-mapped I/O far from the VMM",
 }  # fmt: skip
 

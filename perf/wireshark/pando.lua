@@ -4,7 +4,7 @@
 
 local WIRE = {
     version = 1,
-    revision = 8,
+    revision = 9,
     ethertype = 34997,
     udp_port = 34997,
     source_port = 49152,

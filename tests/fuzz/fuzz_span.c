@@ -48,8 +48,10 @@ static void own(unsigned op, struct span_key k, const uint8_t *a)
         span_stamp(&s, &k, point, now);
         break;
     case 2:
-        if (k.what == SPAN_FAULT)
+        if (k.what == SPAN_FAULT && a[6] % 2 == 0)
             span_answered(&s, &k, a[4] % NODES, a[5] % 2 != 0, now);
+        else if (k.what == SPAN_FAULT)
+            span_acked(&s, &k, a[4] % NODES, now);
         break;
     case 3:
         if (k.what == SPAN_FAULT) {
@@ -73,6 +75,8 @@ static void piece(unsigned op, struct span_key k, const uint8_t *a)
     uint8_t bytes[WIRE_SPAN_MAX];
     if (k.node == SELF)
         return;
+    if (k.what == SPAN_FAULT)
+        k.chan = a[7] % 2 ? SPAN_CHAN_SHARER : 0;
     if (op == 0)
         span_part_begin(&s, &k, a[5] % span_points((enum span_what)k.what), now);
     else if (op == 1)

@@ -13,7 +13,7 @@
 #include "dataplane/base/bits.h"
 #include "dataplane/span/span.h"
 
-enum { KHZ = 2000000, SELF = 1, HOME = 2, OWNER = 3, PAGE = 77, ERROR = 100 };
+enum { KHZ = 2000000, SHARER = 0, SELF = 1, HOME = 2, OWNER = 3, PAGE = 77, ERROR = 100 };
 
 static struct spans s;
 
@@ -53,6 +53,11 @@ static struct wire_span stamps(enum span_what what, uint64_t id, uint16_t points
 #define ALL_HOME  (BIT(SPAN_AT_HOME_RX) | BIT(SPAN_AT_HOME_TX))
 #define ALL_OWNER (BIT(SPAN_AT_OWNER_RX) | BIT(SPAN_AT_OWNER_DONE) | BIT(SPAN_AT_OWNER_TX))
 
+#define ALL_SHARER (BIT(SPAN_AT_SHARER_RX) | BIT(SPAN_AT_SHARER_DONE) | BIT(SPAN_AT_SHARER_TX))
+/* INV came in no frame: the owner's was its FWD_GETM, the home's came from itself */
+#define WITHOUT_RX (BIT(SPAN_AT_SHARER_DONE) | BIT(SPAN_AT_SHARER_TX))
+#define WAITED     (ALL_SHARER | BIT(SPAN_AT_ACKED))
+
 static uint64_t stage_sum(const struct span_kind_count *k)
 {
     uint64_t sum = 0;
@@ -72,6 +77,7 @@ struct path {
     bool data, acks, acks_late; /* DATA or GRANT; there are acks; the last after the answer */
     uint16_t home_points, owner_points;
     uint16_t want; /* points of the record */
+    uint8_t acker; /* who acknowledges last, if that is late */
 };
 
 #define LOCAL_POINTS (BIT(SPAN_AT_READ) | BIT(SPAN_AT_ASKED) | BIT(SPAN_AT_MAPPED))
@@ -79,17 +85,29 @@ struct path {
 static const struct path paths[] = {
     {'a', HOME, OWNER, true, false, false, ALL_HOME, ALL_OWNER, REMOTE | ALL_HOME | ALL_OWNER},
     {'a', HOME, OWNER, true, true, true, ALL_HOME, ALL_OWNER,
-     REMOTE | ALL_HOME | ALL_OWNER | BIT(SPAN_AT_ACKED)},
+     REMOTE | ALL_HOME | ALL_OWNER | WAITED, SHARER},
+    {'a', HOME, OWNER, true, true, true, ALL_HOME, ALL_OWNER,
+     REMOTE | ALL_HOME | ALL_OWNER | WITHOUT_RX | BIT(SPAN_AT_ACKED), OWNER},
     {'a', HOME, OWNER, true, true, false, ALL_HOME, ALL_OWNER, REMOTE | ALL_HOME | ALL_OWNER},
     {'b', HOME, HOME, true, false, false, BIT(SPAN_AT_HOME_RX),
      BIT(SPAN_AT_OWNER_DONE) | BIT(SPAN_AT_OWNER_TX),
      REMOTE | BIT(SPAN_AT_HOME_RX) | BIT(SPAN_AT_OWNER_DONE) | BIT(SPAN_AT_OWNER_TX)},
     {'c', HOME, HOME, false, false, false, ALL_HOME, 0, REMOTE | ALL_HOME},
-    {'c', HOME, HOME, false, true, true, ALL_HOME, 0, REMOTE | ALL_HOME | BIT(SPAN_AT_ACKED)},
+    {'c', HOME, HOME, false, true, true, ALL_HOME, 0, REMOTE | ALL_HOME | WAITED, SHARER},
+    {'c', HOME, HOME, false, true, true, ALL_HOME, 0,
+     REMOTE | ALL_HOME | WITHOUT_RX | BIT(SPAN_AT_ACKED), HOME},
     {'d', SELF, OWNER, true, false, false, 0, ALL_OWNER, REMOTE | ALL_OWNER},
-    {'d', SELF, OWNER, true, true, true, 0, ALL_OWNER, REMOTE | ALL_OWNER | BIT(SPAN_AT_ACKED)},
-    {'e', SELF, 0, false, true, true, 0, 0, LOCAL_POINTS | BIT(SPAN_AT_ACKED)},
+    {'d', SELF, OWNER, true, true, true, 0, ALL_OWNER, REMOTE | ALL_OWNER | WAITED, SHARER},
+    {'e', SELF, 0, false, true, true, 0, 0, LOCAL_POINTS | BIT(SPAN_AT_REQUEST_TX) | WAITED,
+     SHARER},
 };
+enum { GRANT = 5 }; /* the one without acknowledgements */
+
+/* What the last one to acknowledge says. */
+static struct wire_span last_says(const struct path *p, uint64_t txn)
+{
+    return stamps(SPAN_FAULT, txn, p->want & ALL_SHARER, 4100);
+}
 
 /* Everything but what peers say. Times are 1000 at `read`, and later by 1000 a step. */
 static void requester_side(const struct path *p, uint64_t txn)
@@ -97,14 +115,14 @@ static void requester_side(const struct path *p, uint64_t txn)
     struct span_key k = fault_key(txn);
     struct span_begin b = {.kind = SPAN_KIND_READ, .home = p->home, .object = PAGE};
     span_begin(&s, &k, &b, SPAN_AT_ASKED, 1100);
-    if (p->answer != 0)
+    if (p->answer != 0 || p->acks)
         span_stamp(&s, &k, SPAN_AT_REQUEST_TX, 1200);
     if (p->acks)
-        span_stamp(&s, &k, SPAN_AT_ACKED, 1300);
+        span_acked(&s, &k, SHARER, 1300);
     if (p->answer != 0)
         span_answered(&s, &k, p->answer, p->data, 4000);
     if (p->acks_late)
-        span_stamp(&s, &k, SPAN_AT_ACKED, 4500);
+        span_acked(&s, &k, p->acker, 4500);
     struct span_fault_end end = {.kind = SPAN_KIND_WRITE,
                                  .page = PAGE,
                                  .read = 1000,
@@ -132,6 +150,10 @@ static unsigned say_singly(const struct path *p, uint64_t txn, bool backwards)
 
 static void say(const struct path *p, uint64_t txn, bool home, bool owner)
 {
+    if (owner && p->acks_late) {
+        struct wire_span m = last_says(p, txn);
+        assert_int_equal(span_message(&s, p->acker, &m, at(6000)), SPAN_OK);
+    }
     if (home && p->home_points != 0) {
         struct wire_span m = stamps(SPAN_FAULT, txn, p->home_points, 2000);
         assert_int_equal(span_message(&s, p->home, &m, at(6000)), SPAN_OK);
@@ -160,8 +182,15 @@ static void check_path(const struct path *p)
         assert_int_equal(k->stage[q].count, q != SPAN_AT_READ && (p->want & BIT(q)) != 0);
     if ((p->want & BIT(SPAN_AT_HOME_RX)) != 0)
         assert_int_equal(k->stage[SPAN_AT_HOME_RX].max, 2000 - 1200);
-    if ((p->want & BIT(SPAN_AT_ACKED)) != 0)
-        assert_int_equal(k->stage[SPAN_AT_ACKED].max, p->answer != 0 ? 500 : 4500 - 1100);
+    if ((p->want & BIT(SPAN_AT_SHARER_RX)) != 0) {
+        assert_int_equal(k->stage[SPAN_AT_SHARER_RX].max, 4100 - (p->answer != 0 ? 4000 : 1200));
+        assert_int_equal(k->stage[SPAN_AT_SHARER_DONE].max, 10);
+        assert_int_equal(k->stage[SPAN_AT_ACKED].max, 4500 - 4120);
+    } else if ((p->want & BIT(SPAN_AT_ACKED)) != 0) {
+        assert_int_equal(k->stage[SPAN_AT_SHARER_DONE].max, 100);
+        assert_int_equal(k->stage[SPAN_AT_SHARER_TX].max, 10);
+        assert_int_equal(k->stage[SPAN_AT_ACKED].max, 4500 - 4110);
+    }
     assert_int_equal(span_open_count(&s, SPAN_FAULT, true), 0);
 }
 
@@ -172,14 +201,22 @@ static void every_path(void **state)
         const struct path *p = &paths[i];
         begin(1); /* stamps of others last */
         requester_side(p, 9);
-        bool waits = p->home_points != 0 || p->owner_points != 0;
-        assert_int_equal(s.kind[SPAN_KIND_WRITE].total.count, !waits);
+        assert_int_equal(s.kind[SPAN_KIND_WRITE].total.count, 0);
         say(p, 9, true, false);
-        assert_int_equal(s.kind[SPAN_KIND_WRITE].total.count, p->owner_points == 0);
+        assert_int_equal(s.kind[SPAN_KIND_WRITE].total.count,
+                         p->owner_points == 0 && !p->acks_late);
         say(p, 9, false, true);
         check_path(p);
-        if (!waits)
+        if (p->acks_late) { /* its sharer's alone are what it lacks */
+            begin(1);
+            requester_side(p, 9);
+            say_singly(p, 9, false);
+            assert_int_equal(s.kind[SPAN_KIND_WRITE].total.count, 0);
+            struct wire_span m = last_says(p, 9);
+            assert_int_equal(span_message(&s, p->acker, &m, at(6000)), SPAN_OK);
+            assert_int_equal(s.kind[SPAN_KIND_WRITE].total.count, 1);
             continue;
+        }
         for (int backwards = 0; backwards < 2; backwards++) {
             begin(1);
             requester_side(p, 9);
@@ -195,6 +232,104 @@ static void every_path(void **state)
         say(p, 9, true, false);
         requester_side(p, 9);
         check_path(p);
+    }
+}
+
+static void sharer_says(uint8_t src, uint16_t points, uint64_t from, enum span_drop want)
+{
+    struct wire_span m = stamps(SPAN_FAULT, 9, points, from);
+    assert_int_equal(span_message(&s, src, &m, at(9000)), want);
+}
+
+static void path_e(uint64_t mapped)
+{
+    struct span_key k = fault_key(9);
+    struct span_fault_end end = {
+        .kind = SPAN_KIND_UPGRADE, .page = PAGE, .read = 1000, .mapped = mapped, .home = SELF};
+    span_fault_end(&s, &k, &end);
+}
+
+/* Of many sharers the one that was last is kept, whenever its stamps come. */
+static void last_sharer(void **state)
+{
+    (void)state;
+    struct span_key k = fault_key(9);
+    struct span_begin b = {.kind = SPAN_KIND_READ, .home = SELF, .object = PAGE};
+    struct span_record r;
+    for (unsigned when = 0; when < 3; when++) {
+        begin(1);
+        span_begin(&s, &k, &b, SPAN_AT_ASKED, 1100);
+        sharer_says(OWNER, ALL_SHARER, 1500, SPAN_OK); /* its acknowledgement is on its way */
+        span_acked(&s, &k, OWNER, 2000);
+        sharer_says(HOME, ALL_SHARER, 1400, SPAN_DROP_NOT_LAST); /* so far it is that one */
+        sharer_says(OWNER, ALL_SHARER, 1500, SPAN_DROP_TWICE);
+        if (when == 0)
+            span_acked(&s, &k, SHARER, 3000);
+        if (when <= 1) {
+            span_acked(&s, &k, HOME, 4000);
+            sharer_says(HOME, ALL_SHARER, 3500, SPAN_OK);
+            path_e(5000);
+        } else {
+            span_acked(&s, &k, HOME, 4000);
+            path_e(5000);
+            assert_int_equal(s.kind[SPAN_KIND_UPGRADE].total.count, 0);
+            sharer_says(SHARER, ALL_SHARER, 3600, SPAN_DROP_NOT_LAST);
+            sharer_says(HOME, ALL_SHARER, 3500, SPAN_OK);
+        }
+        sharer_says(HOME, ALL_SHARER, 3500, SPAN_DROP_NOT_LAST); /* it is over */
+        assert_int_equal(s.kind[SPAN_KIND_UPGRADE].total.count, 1);
+        assert_int_equal(s.kind[SPAN_KIND_UPGRADE].negative, 0);
+        assert_true(span_copy(&s, 1, &r));
+        assert_int_equal(r.points, LOCAL_POINTS | WAITED);
+        assert_int_equal(r.stamp[SPAN_AT_SHARER_RX], 3500);
+        assert_int_equal(r.stamp[SPAN_AT_SHARER_TX], 3520);
+    }
+    /* The first point is the last one's too: HOME's INV came in no frame, OWNER's had. */
+    begin(1);
+    span_begin(&s, &k, &b, SPAN_AT_ASKED, 1100);
+    sharer_says(OWNER, ALL_SHARER, 1500, SPAN_OK);
+    span_acked(&s, &k, HOME, 4000);
+    sharer_says(HOME, WITHOUT_RX, 3500, SPAN_OK);
+    path_e(5000);
+    assert_true(span_copy(&s, 1, &r));
+    assert_int_equal(r.points, LOCAL_POINTS | WITHOUT_RX | BIT(SPAN_AT_ACKED));
+    assert_int_equal(s.kind[SPAN_KIND_UPGRADE].stage[SPAN_AT_SHARER_DONE].max, 3500 - 1100);
+}
+
+/* Data came while the last sharer unmapped, and while its acknowledgement was under way; and behind
+ * all: the fault waited for what was left. */
+static void sharer_beside_data(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t data;
+        uint16_t points;
+        uint64_t done, acked;
+    } at_time[] = {{2005, WITHOUT_RX | BIT(SPAN_AT_ACKED), 5, 2500 - 2020},
+                   {2021, BIT(SPAN_AT_ACKED), 0, 2500 - 2021},
+                   {2501, 0, 0, 0}};
+    for (size_t i = 0; i < PANDO_ARRAY_LEN(at_time); i++) {
+        begin(1);
+        struct span_key k = fault_key(9);
+        struct span_begin b = {.kind = SPAN_KIND_READ, .home = HOME, .object = PAGE};
+        struct span_fault_end end = {
+            .kind = SPAN_KIND_UPGRADE, .read = 1000, .mapped = 5000, .home = HOME};
+        span_begin(&s, &k, &b, SPAN_AT_ASKED, 1100);
+        span_stamp(&s, &k, SPAN_AT_REQUEST_TX, 1200);
+        sharer_says(SHARER, ALL_SHARER, 2000, SPAN_OK);
+        span_acked(&s, &k, SHARER, 2500);
+        span_answered(&s, &k, HOME, false, at_time[i].data);
+        span_fault_end(&s, &k, &end);
+        struct wire_span m = stamps(SPAN_FAULT, 9, ALL_HOME, 1300);
+        assert_int_equal(span_message(&s, HOME, &m, at(9000)), SPAN_OK);
+        struct span_record r;
+        const struct span_kind_count *c = &s.kind[SPAN_KIND_UPGRADE];
+        assert_true(span_copy(&s, 1, &r));
+        assert_int_equal(r.points, REMOTE | ALL_HOME | at_time[i].points);
+        assert_int_equal(c->negative, 0);
+        assert_int_equal(stage_sum(c), 4000);
+        assert_int_equal(c->stage[SPAN_AT_SHARER_DONE].max, at_time[i].done);
+        assert_int_equal(c->stage[SPAN_AT_ACKED].max, at_time[i].acked);
     }
 }
 
@@ -320,7 +455,7 @@ static void sampling(void **state)
 static void disagreeing(int64_t home_off, uint64_t negative, uint64_t beyond, uint64_t excess)
 {
     begin(1);
-    const struct path *p = &paths[4]; /* GRANT */
+    const struct path *p = &paths[GRANT]; /* GRANT */
     requester_side(p, 9);
     struct wire_span m = stamps(SPAN_FAULT, 9, p->home_points, 2000 + (uint64_t)home_off);
     m.error = 60;
@@ -384,7 +519,11 @@ static void refused(void **state)
                                    BIT(SPAN_AT_MAPPED),
                                    BIT(SPAN_AT_ACKED),
                                    BIT(SPAN_AT_DATA_RX),
-                                   BIT(11),
+                                   BIT(SPAN_AT_SHARER_TX), /* comes with another one only */
+                                   BIT(SPAN_AT_SHARER_RX),
+                                   ALL_SHARER | BIT(SPAN_AT_HOME_RX),
+                                   ALL_SHARER | BIT(SPAN_AT_ACKED),
+                                   BIT(14),
                                    BIT(15)};
     for (size_t i = 0; i < PANDO_ARRAY_LEN(own); i++)
         refuse(HOME, stamps(SPAN_FAULT, 9, own[i], 2000), 3000, SPAN_DROP_POINTS);
@@ -439,15 +578,15 @@ static void ids_again(void **state)
     span_stamp(&s, &k, SPAN_AT_REQUEST_TX, 1200);
     span_stamp(&s, &k, SPAN_AT_REQUEST_TX, 1250); /* the first time counts */
     span_again(&s, &k);
-    requester_side(&paths[4], 9);
-    say(&paths[4], 9, true, false);
-    check_path(&paths[4]);
+    requester_side(&paths[GRANT], 9);
+    say(&paths[GRANT], 9, true, false);
+    check_path(&paths[GRANT]);
     struct span_record r;
     assert_true(span_copy(&s, 1, &r));
     assert_int_equal(r.flags, SPAN_AGAIN);
     refuse(HOME, stamps(SPAN_FAULT, 9, ALL_HOME, 2000), 3000, SPAN_DROP_NOT_OPEN); /* it is over */
-    requester_side(&paths[4], 9); /* a new one of that id */
-    say(&paths[4], 9, true, false);
+    requester_side(&paths[GRANT], 9); /* a new one of that id */
+    say(&paths[GRANT], 9, true, false);
     assert_int_equal(s.kind[SPAN_KIND_WRITE].total.count, 2);
     assert_true(span_copy(&s, 2, &r));
     assert_int_equal(r.flags, 0);
@@ -462,7 +601,7 @@ static void ids_again(void **state)
     span_fault_end(&s, &k, &end);
     end.mapped = 9000;
     span_fault_end(&s, &k, &end);
-    say(&paths[4], 12, true, false);
+    say(&paths[GRANT], 12, true, false);
     assert_true(span_copy(&s, 3, &r));
     assert_int_equal(r.stamp[SPAN_AT_REQUEST_TX], 1200);
     assert_int_equal(r.stamp[SPAN_AT_DATA_RX], 4000);
@@ -479,7 +618,7 @@ static void full_tables(void **state)
         struct span_key k = fault_key(i);
         struct span_begin b = {.kind = SPAN_KIND_READ, .home = HOME, .object = PAGE};
         if (i % 2 == 0)
-            requester_side(&paths[4], i);
+            requester_side(&paths[GRANT], i);
         else
             span_begin(&s, &k, &b, SPAN_AT_ASKED, 588 + i);
     }
@@ -639,6 +778,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_path),
+        cmocka_unit_test(last_sharer),
+        cmocka_unit_test(sharer_beside_data),
         cmocka_unit_test(other_kinds),
         cmocka_unit_test(local_and_no_faults),
         cmocka_unit_test(sampling),
