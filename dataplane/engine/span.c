@@ -287,38 +287,6 @@ static bool plausible(struct engine *e, uint64_t stamp, uint64_t now)
     return age >= 0 && age <= (int64_t)e->clock.core.map.khz * 1000 * SPAN_GLUE_SECONDS;
 }
 
-/* An entry for another node was read from the glue's ring. It may be read again, if the transport
- * has no room: the first time counts. */
-void span_entry(struct engine *e, const struct glue_entry *entry)
-{
-    if (e->span.below == 0 || entry->seq == 0 || entry->stamp == 0)
-        return;
-    uint64_t now = span_stamp_now(e), stamp = cluster_at(e, entry->stamp);
-    struct wire_glue m = {.kind = entry->kind, .chan = entry->chan, .seq = entry->seq};
-    struct span_key k = glue_key(m.kind == WIRE_IRQ ? SPAN_IPI : SPAN_IO, e->self, &m);
-    bool irq = m.kind == WIRE_IRQ;
-    if (m.kind == WIRE_IO_DONE) {
-        k.node = entry->node;
-        if (plausible(e, stamp, now)) {
-            span_part_begin(e->spans, &k, SPAN_AT_HANDLED, stamp);
-            span_stamp(e->spans, &k, SPAN_AT_DONE_READ, now);
-        }
-        return;
-    }
-    if (!irq && m.kind != WIRE_IO_EXIT)
-        return;
-    struct span_begin b = {.kind = irq ? SPAN_KIND_IPI : SPAN_KIND_IO,
-                           .home = entry->node,
-                           .object = irq ? entry->arg : 0};
-    e->spans->khz = e->clock.core.map.khz;
-    if (!plausible(e, stamp, now)) {
-        span_lack(e->spans, b.kind, SPAN_LACK_IMPLAUSIBLE);
-        return;
-    }
-    span_begin(e->spans, &k, &b, irq ? SPAN_AT_ICR : SPAN_AT_EXIT, stamp);
-    span_stamp(e->spans, &k, irq ? SPAN_AT_IPI_READ : SPAN_AT_EXIT_READ, now);
-}
-
 /* What a vCPU's thread stamped: never later than now. */
 static uint64_t thread_stamp(const struct engine *e, _Atomic uint64_t *from, uint64_t now)
 {
@@ -349,6 +317,41 @@ static void look_at_chan(struct engine *e, uint32_t chan)
     }
     if (w->irq == 0 && w->turn == 0)
         e->span.waiting[chan / 64] &= ~bit64(chan % 64);
+}
+
+/* An entry for another node was read from the glue's ring. It may be read again, if the transport
+ * has no room: the first time counts. */
+void span_entry(struct engine *e, const struct glue_entry *entry)
+{
+    if (e->span.below == 0 || entry->seq == 0 || entry->stamp == 0)
+        return;
+    uint64_t now = span_stamp_now(e), stamp = cluster_at(e, entry->stamp);
+    struct wire_glue m = {.kind = entry->kind, .chan = entry->chan, .seq = entry->seq};
+    struct span_key k = glue_key(m.kind == WIRE_IRQ ? SPAN_IPI : SPAN_IO, e->self, &m);
+    bool irq = m.kind == WIRE_IRQ;
+    if (m.kind == WIRE_IO_DONE) {
+        k.node = entry->node;
+        if (m.chan <
+            e->cfg->vm.vcpus) /* taken and handled since the last look: one after the other */
+            look_at_chan(e, m.chan);
+        if (plausible(e, stamp, now)) {
+            span_part_begin(e->spans, &k, SPAN_AT_HANDLED, stamp);
+            span_stamp(e->spans, &k, SPAN_AT_DONE_READ, now);
+        }
+        return;
+    }
+    if (!irq && m.kind != WIRE_IO_EXIT)
+        return;
+    struct span_begin b = {.kind = irq ? SPAN_KIND_IPI : SPAN_KIND_IO,
+                           .home = entry->node,
+                           .object = irq ? entry->arg : 0};
+    e->spans->khz = e->clock.core.map.khz;
+    if (!plausible(e, stamp, now)) {
+        span_lack(e->spans, b.kind, SPAN_LACK_IMPLAUSIBLE);
+        return;
+    }
+    span_begin(e->spans, &k, &b, irq ? SPAN_AT_ICR : SPAN_AT_EXIT, stamp);
+    span_stamp(e->spans, &k, irq ? SPAN_AT_IPI_READ : SPAN_AT_EXIT_READ, now);
 }
 
 static void await_chan(struct engine *e, uint32_t chan, const struct span_key *k, uint64_t irq)
