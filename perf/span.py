@@ -39,6 +39,7 @@ OTHERS = (("ipi", "ipi", "ipi", 0), ("pio", "io", "pio", 1), ("mmio", "io", "mmi
 FAULT_ORDER = ("read", "asked", "request_tx", "home_rx", "home_tx", "owner_rx", "owner_done", "owner_tx", "data_rx",
                "sharer_rx", "sharer_done", "sharer_tx", "acked", "mapped", "resumed")  # fmt: skip
 GAP = "gap_us=300 halt=1"  # longer than a page set is held (coherence.hold_us): else the page comes along with another
+RECORDS = 1024  # SPAN_RING
 KINDS = ("read", "write", "upgrade", "local")
 
 
@@ -176,6 +177,9 @@ def measure_fault(args, w, mode, nodes, words):
         result, stamps = run_guest(args.build, mode, nodes, words, args.samples)
         if len(stamps) != args.samples:
             raise Failed(f"{w.name}: {len(stamps)} stamps of the guest, not {args.samples}")
+        newest = result.summaries[0]["spans"]["newest"]
+        if newest > RECORDS:
+            raise Failed(f"{w.name}: {newest} spans, of which a node keeps {RECORDS}: fewer --samples")
         joined, others = join(result, stamps)
         if len(joined) < len(stamps) / 2:
             raise Failed(f"{w.name}: of {len(stamps)} accesses {len(joined)} have one fault within the guest's stamps")
@@ -234,8 +238,8 @@ def main():
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--rounds", type=measured.within(1, 100), default=3, metavar="N",
                         help="of all guests, 1..100 (default 3)")  # fmt: skip
-    parser.add_argument("--samples", type=measured.within(4, 150), default=120, metavar="N",
-                        help="accesses a round, 4..150: a node keeps its last 1024 spans (default 120)")  # fmt: skip
+    parser.add_argument("--samples", type=measured.within(4, 120), default=120, metavar="N",
+                        help="accesses a round, 4..120: a node keeps its last 1024 spans (default 120)")  # fmt: skip
     args = parser.parse_args()
     start, missing, args.limit = time.monotonic(), [], None
     io = ("read", "exit_tx", "rx", "given", "taken", "handled", "done_read", "done_tx", "done_rx", "back", "entered")

@@ -136,9 +136,25 @@ void span_asked(struct engine *e, const struct wire_msg *m)
     } else if (m->requester != e->self && m->kind == WIRE_INV_ACK) {
         uint64_t now = span_stamp_now(e);
         k = sharer_key(m);
-        span_part_begin(e->spans, &k, SPAN_AT_SHARER_DONE, now); /* if no INV came in a frame */
+        if (coh_home(e->coh, m->page) == e->self) /* what asked for it was in no frame */
+            span_part_begin(e->spans, &k, SPAN_AT_SHARER_DONE, now);
         span_stamp(e->spans, &k, SPAN_AT_SHARER_DONE, now);
     }
+}
+
+/* ... of another node's transaction: a request of that node, or what the home demands. */
+static void another_s(struct engine *e, uint8_t src, const struct wire_msg *m)
+{
+    struct span_key k = txn_key(m->requester, m->txn), sharer = sharer_key(m);
+    bool home = src == coh_home(e->coh, m->page);
+    bool asks = (m->kind == WIRE_GETS || m->kind == WIRE_GETM) && m->requester == src;
+    bool forwarded = home && (m->kind == WIRE_FWD_GETS || m->kind == WIRE_FWD_GETM);
+    bool acks = home && (m->kind == WIRE_INV || (m->kind == WIRE_FWD_GETM && m->exclusive));
+    uint64_t now = asks || forwarded || acks ? span_stamp_now(e) : 0;
+    if (asks || forwarded)
+        span_part_begin(e->spans, &k, asks ? SPAN_AT_HOME_RX : SPAN_AT_OWNER_RX, now);
+    if (acks)
+        span_part_begin(e->spans, &sharer, SPAN_AT_SHARER_RX, now);
 }
 
 /* A whole coherence message is here. */
@@ -148,14 +164,7 @@ void span_received(struct engine *e, uint8_t src, const struct wire_msg *m)
         return;
     struct span_key k = txn_key(m->requester, m->txn);
     if (m->requester != e->self) {
-        bool asks = (m->kind == WIRE_GETS || m->kind == WIRE_GETM) && m->requester == src;
-        if (asks || m->kind == WIRE_FWD_GETS || m->kind == WIRE_FWD_GETM)
-            span_part_begin(e->spans, &k, asks ? SPAN_AT_HOME_RX : SPAN_AT_OWNER_RX,
-                            span_stamp_now(e));
-        if (m->kind == WIRE_INV) {
-            k = sharer_key(m);
-            span_part_begin(e->spans, &k, SPAN_AT_SHARER_RX, span_stamp_now(e));
-        }
+        another_s(e, src, m);
         return;
     }
     if (m->kind == WIRE_DATA || m->kind == WIRE_GRANT)

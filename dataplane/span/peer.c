@@ -80,30 +80,14 @@ bool span_part_end(struct spans *s, const struct span_key *k, uint32_t error, ui
 
 /* ---- the border ---------------------------------------------------------------------------- */
 
-/* Any sharer's are kept until it is known whose acknowledgement was the last. All of its points
- * come at once, but for the first where its INV came in no frame. */
-static enum span_drop check_sharer(const struct span_open *o, uint8_t src, uint16_t points,
-                                   uint16_t all)
-{
-    if ((points & ~all) != 0 || (points | 1u << SPAN_AT_SHARER_RX) != all)
-        return SPAN_DROP_POINTS;
-    if (o->sharer == src)
-        return SPAN_DROP_TWICE;
-    bool settled = o->ended || (o->sharer != SPAN_NODE_NONE && o->sharer == o->acker);
-    return !settled || src == o->acker ? SPAN_OK : SPAN_DROP_NOT_LAST;
-}
-
 static enum span_drop check_sender(const struct span_open *o, uint8_t src,
                                    const struct wire_span *m)
 {
     enum span_what what = (enum span_what)m->what;
     uint16_t homes = span_points_of(what, SPAN_HOME), owners = span_points_of(what, SPAN_OWNER);
-    uint16_t sharers = span_points_of(what, SPAN_SHARER);
     bool merged = (m->flags & WIRE_SPAN_MERGED) != 0;
-    if ((m->points & ~(homes | owners | sharers)) != 0 || (merged && what != SPAN_IPI))
+    if ((m->points & ~(homes | owners)) != 0 || (merged && what != SPAN_IPI))
         return SPAN_DROP_POINTS;
-    if ((m->points & sharers) != 0)
-        return check_sharer(o, src, m->points, sharers);
     if ((m->points & o->r.points) != 0)
         return SPAN_DROP_TWICE;
     if ((m->points & homes) != 0 && src != o->r.home)
@@ -132,11 +116,6 @@ static enum span_drop check_time(const struct spans *s, const struct span_open *
 static void take(struct span_open *o, uint8_t src, const struct wire_span *m)
 {
     unsigned n = 0;
-    uint16_t sharers = span_points_of((enum span_what)m->what, SPAN_SHARER);
-    if ((m->points & sharers) != 0) {
-        o->r.points &= (uint16_t)~sharers;
-        o->sharer = src;
-    }
     for (uint64_t left = m->points; left != 0; left &= left - 1)
         o->r.stamp[bit64_first(left)] = m->stamp[n++];
     o->r.points |= m->points;
@@ -147,6 +126,83 @@ static void take(struct span_open *o, uint8_t src, const struct wire_span *m)
         o->said = src;
 }
 
+/* ---- sharers: put aside, by span and node; a node that says much pushes out its own first --- */
+
+static uint32_t sharer_set(uint64_t id, uint8_t node)
+{
+    struct span_key k = {.id = id, .node = node};
+    return span_set_of(&k);
+}
+
+const struct span_sharer *span_sharer_find(const struct spans *s, uint64_t id, uint8_t node)
+{
+    const struct span_sharer *set = &s->sharer[sharer_set(id, node)];
+    for (unsigned i = 0; i < SPAN_WAYS; i++)
+        if (set[i].used && set[i].id == id && set[i].node == node)
+            return &set[i];
+    return NULL;
+}
+
+static struct span_sharer *sharer_place(struct spans *s, uint64_t id, uint8_t node)
+{
+    struct span_sharer *set = &s->sharer[sharer_set(id, node)], *own = NULL, *oldest = set;
+    for (unsigned i = 0; i < SPAN_WAYS; i++) {
+        struct span_sharer *l = &set[i];
+        if (!l->used)
+            return l;
+        if ((int64_t)(l->came - oldest->came) < 0)
+            oldest = l;
+        if (l->node == node && (own == NULL || (int64_t)(l->came - own->came) < 0))
+            own = l;
+    }
+    return own != NULL ? own : oldest;
+}
+
+/* All of its points come at once. o: NULL if there is no such span. */
+static enum span_drop check_sharer(const struct spans *s, const struct span_open *o, uint8_t src,
+                                   const struct wire_span *m)
+{
+    uint16_t all = span_points_of(SPAN_FAULT, SPAN_SHARER), rx = 1u << SPAN_AT_SHARER_RX;
+    bool at_home = o != NULL && src == o->r.home;
+    if ((m->flags & WIRE_SPAN_MERGED) != 0 || (m->points != all && m->points != (all & ~rx)))
+        return SPAN_DROP_POINTS;
+    if (o == NULL || (o->ended && (!o->acked || src != o->acker)))
+        return SPAN_DROP_NOT_LAST;
+    if (((m->points & rx) == 0) != at_home)
+        return SPAN_DROP_NODE;
+    return span_sharer_find(s, m->id, src) != NULL ? SPAN_DROP_TWICE : SPAN_OK;
+}
+
+static void put_aside(struct spans *s, uint8_t src, const struct wire_span *m, uint64_t now)
+{
+    struct span_sharer *l = sharer_place(s, m->id, src);
+    *l = (struct span_sharer){.used = true,
+                              .id = m->id,
+                              .came = now,
+                              .error = m->error,
+                              .points = m->points,
+                              .node = src,
+                              .flags = m->flags};
+    unsigned n = 0;
+    for (uint64_t left = m->points; left != 0; left &= left - 1)
+        l->stamp[bit64_first(left) - SPAN_AT_SHARER_RX] = m->stamp[n++];
+}
+
+static enum span_drop sharer_message(struct spans *s, struct span_open *o, uint8_t src,
+                                     const struct wire_span *m, struct span_time now)
+{
+    enum span_drop why = check_sharer(s, o, src, m);
+    if (why == SPAN_OK)
+        why = check_time(s, o, m, now);
+    if (why != SPAN_OK)
+        return why;
+    put_aside(s, src, m, now.at);
+    span_try_complete(s, o);
+    return SPAN_OK;
+}
+
+/* -------------------------------------------------------------------------------------------- */
+
 static enum span_drop message(struct spans *s, uint8_t src, const struct wire_span *m,
                               struct span_time now)
 {
@@ -155,10 +211,10 @@ static enum span_drop message(struct spans *s, uint8_t src, const struct wire_sp
                          .what = m->what,
                          .node = s->cfg.self};
     struct span_open *o = span_find(s, &k);
-    if (o == NULL) /* of all sharers but the last that is to be expected */
-        return (m->points & ~span_points_of((enum span_what)m->what, SPAN_SHARER)) == 0
-                   ? SPAN_DROP_NOT_LAST
-                   : SPAN_DROP_NOT_OPEN;
+    if ((m->points & span_points_of((enum span_what)m->what, SPAN_SHARER)) != 0)
+        return sharer_message(s, o, src, m, now);
+    if (o == NULL)
+        return SPAN_DROP_NOT_OPEN;
     enum span_drop why = check_sender(o, src, m);
     if (why == SPAN_OK)
         why = check_time(s, o, m, now);

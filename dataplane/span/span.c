@@ -174,7 +174,6 @@ void span_begin(struct spans *s, const struct span_key *k, const struct span_beg
         .opened = at,
         .said = SPAN_NODE_NONE,
         .acker = SPAN_NODE_NONE,
-        .sharer = SPAN_NODE_NONE,
         .r = {.id = k->id,
               .object = b->object,
               .chan = k->chan,
@@ -303,27 +302,35 @@ static void count(struct spans *s, struct span_record *r)
     r->flags |= SPAN_BEYOND;
 }
 
-/* Of the acknowledgements those points stay for which the fault waited when it had its answer. */
-static void leave_waiting(struct span_open *o)
+/* Of a sharer's points those for which the fault waited when it had its answer. */
+static void add_sharer(struct span_open *o, const struct span_sharer *l)
 {
     struct span_record *r = &o->r;
-    for (unsigned p = SPAN_AT_SHARER_RX; p <= SPAN_AT_SHARER_TX; p++)
-        if ((r->points & BIT(SPAN_AT_ACKED)) == 0 ||
-            (o->answered && (int64_t)(r->stamp[p] - r->stamp[SPAN_AT_DATA_RX]) < 0))
-            r->points &= (uint16_t)~BIT(p);
+    uint16_t had = r->points;
+    for (unsigned i = 0; i < SPAN_SHARER_STAMPS; i++) {
+        unsigned p = SPAN_AT_SHARER_RX + i;
+        bool late = !o->answered || (int64_t)(l->stamp[i] - r->stamp[SPAN_AT_DATA_RX]) >= 0;
+        if ((l->points & BIT(p)) != 0 && late)
+            set_stamp(r, p, l->stamp[i]);
+    }
+    if (r->points == had)
+        return;
+    r->peer_error = (uint32_t)max_u64(r->peer_error, l->error);
+    r->flags |= (l->flags & WIRE_SPAN_AGAIN) != 0 ? SPAN_AGAIN : 0;
 }
 
 void span_try_complete(struct spans *s, struct span_open *o)
 {
+    const struct span_sharer *last = NULL;
     if (!o->ended || (o->r.points & o->need) != o->need)
         return;
-    if ((o->need & BIT(SPAN_AT_SHARER_TX)) != 0 && o->sharer != o->acker)
-        return; /* of one before the last */
+    if (o->acked && (last = span_sharer_find(s, o->key.id, o->acker)) == NULL)
+        return;
     o->used = false;
     if (o->counted)
         return;
-    if (o->key.what == SPAN_FAULT)
-        leave_waiting(o);
+    if (last != NULL)
+        add_sharer(o, last);
     count(s, &o->r);
     span_keep(s, &o->r);
 }
@@ -343,8 +350,6 @@ static uint16_t fault_needs(const struct spans *s, const struct span_open *o)
                 BIT(SPAN_AT_DATA_RX);
     if (data && r->owner != r->home)
         need |= BIT(SPAN_AT_OWNER_RX);
-    if ((r->points & BIT(SPAN_AT_ACKED)) != 0)
-        need |= BIT(SPAN_AT_SHARER_DONE) | BIT(SPAN_AT_SHARER_TX);
     return need;
 }
 
@@ -390,6 +395,7 @@ void span_fault_end(struct spans *s, const struct span_key *k, const struct span
     set_stamp(r, SPAN_AT_READ, o->counted ? r->stamp[SPAN_AT_ASKED] : end->read);
     set_stamp(r, SPAN_AT_MAPPED, end->mapped);
     o->need = fault_needs(s, o);
+    o->acked = (r->points & BIT(SPAN_AT_ACKED)) != 0;
     o->ended = true;
     span_try_complete(s, o);
 }

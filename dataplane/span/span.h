@@ -31,16 +31,17 @@
  *   owner_done  O    write-protected or unmapped, if it had to be                x  x  .  x  .  .
  *   owner_tx    O    DATA given to the port                                      x  x  .  x  .  .
  *   data_rx     R    DATA or GRANT is here, the bytes in the guest's frame       x  x  x  x  .  .
- *   sharer_rx   L    INV is here, if it came in a frame                          (where the last
+ *   sharer_rx   L    INV, or FWD_GETM to the owner of a shared page, is here     (where the last
  *   sharer_done L    unmapped                                                     INV_ACK was waited
  *   sharer_tx   L    INV_ACK given to the port                                    for)
  *   acked       R    the last INV_ACK is here                                    (likewise)
  *   mapped      R    UFFDIO_CONTINUE or UFFDIO_WRITEPROTECT returned             x  x  x  x  x  x
  *   a: three nodes; b: the home is the owner; c: GRANT (upgrade, zero page); d: the requester is
  *   the home; e: it is, and needs acknowledgements only; f: no other node has a part: kind "local"
- * Every sharer stamps and says so; kept is what the last one says, for which the fault waited. What
- * came before data_rx cost no time of its own: those four points then are no part of the span. The
- * home and an owner whose page others read may be L too: an owner's sharer_rx is its owner_rx.
+ * Every sharer stamps and says so; a span has what the last one says, for which the fault waited. It
+ * is told by its INV_ACK, which is in another class: its stamps may come first. What came before
+ * data_rx cost no time of its own: those four points then are no part of the span (a sharer whose
+ * clock is behind is not noticed there). A home that is L has no sharer_rx: its INV was in no frame.
  * The kind is the fault's as the coherence core says: read, write, upgrade. What a vCPU sees before
  * `read` (its exit, the kernel) and after `mapped` (waking it, the entry) no dataplane can; the
  * bench (perf/span.py) takes it from the guest's own stamps. Spurious faults have no transaction.
@@ -74,8 +75,9 @@
  * bounds (beyond: a broken promise of somebody). The record keeps the stamps as they came.
  *
  * Never believed: a peer's SPAN is refused by reason unless a span of that id is open and waits for
- * these points from that node, and its stamps lie between the span's beginning and now. What is
- * kept is bounded: SPAN_OPEN_MAX own spans and SPAN_PARTS_MAX pieces of others', in sets of
+ * these points from that node, and its stamps lie between the span's beginning and now. A sharer's
+ * are put aside, and become part of the span if its INV_ACK was the last. What is kept is bounded:
+ * SPAN_OPEN_MAX own spans, SPAN_PARTS_MAX pieces of others', SPAN_SHARERS_MAX of sharers, in sets of
  * SPAN_WAYS. In a full set the oldest gives way, of pieces the oldest of the same node first; what
  * never completes is counted by reason.
  *
@@ -84,7 +86,7 @@
  * message. sample 64: a multiplication and a compare more, and a stamp for each read of
  * userfaultfd, 25 to 45 cycles a message. Sampled: each stamp an ordered TSC read (lfence, rdtsc,
  * lfence) and the map, 80 to 115 cycles, and a look into one set: 270 to 620 cycles a message, and
- * a SPAN message of each other node.
+ * a SPAN message of each other node, or two of one that acknowledges besides being home or owner.
  *
  * One thread writes. Readers (telemetry) may copy histograms and counters at any time and see a
  * count or two less; records are read with span_copy, which sees whole ones only.
@@ -105,6 +107,8 @@ enum {
     SPAN_SETS = 64,
     SPAN_OPEN_MAX = SPAN_WAYS * SPAN_SETS,
     SPAN_PARTS_MAX = SPAN_WAYS * SPAN_SETS,
+    SPAN_SHARERS_MAX = SPAN_WAYS * SPAN_SETS,
+    SPAN_SHARER_STAMPS = 3,
     SPAN_RING = 1024, /* last records */
     SPAN_LOST = 64,   /* ids of spans that gave way before they ended */
     SPAN_SAMPLE_DEFAULT = 64,
@@ -152,7 +156,7 @@ enum span_what { SPAN_FAULT, SPAN_IPI, SPAN_IO, SPAN_WHATS }; /* as on the wire 
     X(POINTS, "points")         /* points that no peer stamps; an end that this kind does not have */ \
     X(TWICE, "twice")           /* points that are stamped already */ \
     X(NODE, "node")             /* of a node that has no such part in it */ \
-    X(NOT_LAST, "not_last")     /* of a sharer for which no fault waits, which is no fault of its */ \
+    X(NOT_LAST, "not_last")     /* of a sharer; not the last, or its span is over: to be expected */ \
     X(TIME, "time")             /* before its beginning, or in the future */ \
     X(ERROR, "error")           /* the sender's clock is worse than SPAN_ERROR_MS */
 /* clang-format on */
@@ -238,10 +242,10 @@ struct span_open {
     struct span_key key;
     uint64_t opened; /* for who gives way */
     uint16_t need;
-    uint8_t said;   /* who sent the owner's stamps */
-    uint8_t acker;  /* whose INV_ACK was the last so far; SPAN_NODE_NONE */
-    uint8_t sharer; /* whose stamps of a sharer are kept; SPAN_NODE_NONE */
+    uint8_t said;  /* who sent the owner's stamps */
+    uint8_t acker; /* whose INV_ACK was the last so far; SPAN_NODE_NONE */
     bool used, ended, answered;
+    bool acked;   /* it has ended, and waited for acker */
     bool counted; /* as lacking; open only for the stamps that are still to come */
 };
 
@@ -252,6 +256,15 @@ struct span_part { /* of a span of another node */
     uint8_t flags; /* WIRE_SPAN_* */
     bool used;
     uint64_t stamp[SPAN_POINTS_MAX];
+};
+
+struct span_sharer { /* what a sharer said of an own span, put aside */
+    uint64_t id, came;
+    uint64_t stamp[SPAN_SHARER_STAMPS]; /* of SPAN_AT_SHARER_RX and on */
+    uint32_t error;
+    uint16_t points;
+    uint8_t node, flags; /* WIRE_SPAN_* */
+    bool used;
 };
 
 struct span_config {
@@ -271,6 +284,7 @@ struct spans {
     uint32_t khz;   /* of the cluster clock; the owner sets it before the first span */
     struct span_open open[SPAN_OPEN_MAX];
     struct span_part part[SPAN_PARTS_MAX];
+    struct span_sharer sharer[SPAN_SHARERS_MAX];
     uint64_t lost[SPAN_LOST], lost_n;
     struct span_kind_count kind[SPAN_KINDS];
     struct span_slot ring[SPAN_RING];
@@ -345,6 +359,7 @@ void span_try_complete(struct spans *s, struct span_open *o);
 void span_close_lacking(struct spans *s, struct span_open *o, enum span_lack why);
 uint16_t span_points_of(enum span_what what, unsigned who); /* enum span_who */
 void span_keep(struct spans *s, struct span_record *r);
+const struct span_sharer *span_sharer_find(const struct spans *s, uint64_t id, uint8_t node);
 static inline uint32_t span_set_of(const struct span_key *k)
 {
     uint64_t h =

@@ -1,136 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Spans: each path of span.h's table, who is sampled, stamps of clocks that disagree, ids that come
  * again, foreign messages refused by reason, floods, records read while they are written. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "dataplane/base/bits.h"
-#include "dataplane/span/span.h"
-
-enum { KHZ = 2000000, SHARER = 0, SELF = 1, HOME = 2, OWNER = 3, PAGE = 77, ERROR = 100 };
-
-static struct spans s;
-
-static void begin(uint32_t sample)
-{
-    struct span_config c = {.self = SELF, .nodes = 4, .sample = sample};
-    memset(&s, 0, sizeof(s));
-    span_init(&s, &c);
-    s.khz = KHZ;
-}
-
-static struct span_key fault_key(uint64_t txn)
-{
-    return (struct span_key){.id = txn, .what = SPAN_FAULT, .node = SELF};
-}
-
-static struct span_time at(uint64_t t)
-{
-    return (struct span_time){.at = t, .error = ERROR};
-}
-
-/* A SPAN message of points first..last, stamped 10 apart from `from` on. */
-static struct wire_span stamps(enum span_what what, uint64_t id, uint16_t points, uint64_t from)
-{
-    struct wire_span m = {.kind = WIRE_SPAN,
-                          .what = (uint8_t)what,
-                          .chan = what == SPAN_FAULT ? WIRE_CHAN_VM : 5,
-                          .points = points,
-                          .error = ERROR,
-                          .id = id};
-    for (unsigned i = 0; i < bit64_count(points); i++)
-        m.stamp[i] = from + 10 * (uint64_t)i;
-    return m;
-}
-
-#define BIT(p)    ((uint16_t)(1u << (p)))
-#define ALL_HOME  (BIT(SPAN_AT_HOME_RX) | BIT(SPAN_AT_HOME_TX))
-#define ALL_OWNER (BIT(SPAN_AT_OWNER_RX) | BIT(SPAN_AT_OWNER_DONE) | BIT(SPAN_AT_OWNER_TX))
-
-#define ALL_SHARER (BIT(SPAN_AT_SHARER_RX) | BIT(SPAN_AT_SHARER_DONE) | BIT(SPAN_AT_SHARER_TX))
-/* INV came in no frame: the owner's was its FWD_GETM, the home's came from itself */
-#define WITHOUT_RX (BIT(SPAN_AT_SHARER_DONE) | BIT(SPAN_AT_SHARER_TX))
-#define WAITED     (ALL_SHARER | BIT(SPAN_AT_ACKED))
-
-static uint64_t stage_sum(const struct span_kind_count *k)
-{
-    uint64_t sum = 0;
-    for (unsigned p = 0; p < SPAN_POINTS_MAX; p++)
-        if (k->stage[p].max > UINT32_MAX) /* below 0 */
-            return UINT64_MAX;
-        else
-            sum += k->stage[p].max; /* of one sample it is that */
-    return sum;
-}
+#include "tests/unit/span_world.h"
 
 /* ---- paths --------------------------------------------------------------------------------- */
-
-struct path {
-    char name;
-    uint8_t home, answer;       /* who answers: owner or home; 0: nobody */
-    bool data, acks, acks_late; /* DATA or GRANT; there are acks; the last after the answer */
-    uint16_t home_points, owner_points;
-    uint16_t want; /* points of the record */
-    uint8_t acker; /* who acknowledges last, if that is late */
-};
-
-#define LOCAL_POINTS (BIT(SPAN_AT_READ) | BIT(SPAN_AT_ASKED) | BIT(SPAN_AT_MAPPED))
-#define REMOTE       (LOCAL_POINTS | BIT(SPAN_AT_REQUEST_TX) | BIT(SPAN_AT_DATA_RX))
-static const struct path paths[] = {
-    {'a', HOME, OWNER, true, false, false, ALL_HOME, ALL_OWNER, REMOTE | ALL_HOME | ALL_OWNER},
-    {'a', HOME, OWNER, true, true, true, ALL_HOME, ALL_OWNER,
-     REMOTE | ALL_HOME | ALL_OWNER | WAITED, SHARER},
-    {'a', HOME, OWNER, true, true, true, ALL_HOME, ALL_OWNER,
-     REMOTE | ALL_HOME | ALL_OWNER | WITHOUT_RX | BIT(SPAN_AT_ACKED), OWNER},
-    {'a', HOME, OWNER, true, true, false, ALL_HOME, ALL_OWNER, REMOTE | ALL_HOME | ALL_OWNER},
-    {'b', HOME, HOME, true, false, false, BIT(SPAN_AT_HOME_RX),
-     BIT(SPAN_AT_OWNER_DONE) | BIT(SPAN_AT_OWNER_TX),
-     REMOTE | BIT(SPAN_AT_HOME_RX) | BIT(SPAN_AT_OWNER_DONE) | BIT(SPAN_AT_OWNER_TX)},
-    {'c', HOME, HOME, false, false, false, ALL_HOME, 0, REMOTE | ALL_HOME},
-    {'c', HOME, HOME, false, true, true, ALL_HOME, 0, REMOTE | ALL_HOME | WAITED, SHARER},
-    {'c', HOME, HOME, false, true, true, ALL_HOME, 0,
-     REMOTE | ALL_HOME | WITHOUT_RX | BIT(SPAN_AT_ACKED), HOME},
-    {'d', SELF, OWNER, true, false, false, 0, ALL_OWNER, REMOTE | ALL_OWNER},
-    {'d', SELF, OWNER, true, true, true, 0, ALL_OWNER, REMOTE | ALL_OWNER | WAITED, SHARER},
-    {'e', SELF, 0, false, true, true, 0, 0, LOCAL_POINTS | BIT(SPAN_AT_REQUEST_TX) | WAITED,
-     SHARER},
-};
-enum { GRANT = 5 }; /* the one without acknowledgements */
-
-/* What the last one to acknowledge says. */
-static struct wire_span last_says(const struct path *p, uint64_t txn)
-{
-    return stamps(SPAN_FAULT, txn, p->want & ALL_SHARER, 4100);
-}
-
-/* Everything but what peers say. Times are 1000 at `read`, and later by 1000 a step. */
-static void requester_side(const struct path *p, uint64_t txn)
-{
-    struct span_key k = fault_key(txn);
-    struct span_begin b = {.kind = SPAN_KIND_READ, .home = p->home, .object = PAGE};
-    span_begin(&s, &k, &b, SPAN_AT_ASKED, 1100);
-    if (p->answer != 0 || p->acks)
-        span_stamp(&s, &k, SPAN_AT_REQUEST_TX, 1200);
-    if (p->acks)
-        span_acked(&s, &k, SHARER, 1300);
-    if (p->answer != 0)
-        span_answered(&s, &k, p->answer, p->data, 4000);
-    if (p->acks_late)
-        span_acked(&s, &k, p->acker, 4500);
-    struct span_fault_end end = {.kind = SPAN_KIND_WRITE,
-                                 .page = PAGE,
-                                 .read = 1000,
-                                 .mapped = 5000,
-                                 .home = p->home,
-                                 .error = ERROR};
-    span_fault_end(&s, &k, &end);
-}
 
 /* A message for each point: until the last one has come the span waits. Returns how many waited. */
 static unsigned say_singly(const struct path *p, uint64_t txn, bool backwards)
@@ -148,56 +24,10 @@ static unsigned say_singly(const struct path *p, uint64_t txn, bool backwards)
     return waited;
 }
 
-static void say(const struct path *p, uint64_t txn, bool home, bool owner)
-{
-    if (owner && p->acks_late) {
-        struct wire_span m = last_says(p, txn);
-        assert_int_equal(span_message(&s, p->acker, &m, at(6000)), SPAN_OK);
-    }
-    if (home && p->home_points != 0) {
-        struct wire_span m = stamps(SPAN_FAULT, txn, p->home_points, 2000);
-        assert_int_equal(span_message(&s, p->home, &m, at(6000)), SPAN_OK);
-    }
-    if (owner && p->owner_points != 0) {
-        struct wire_span m = stamps(SPAN_FAULT, txn, p->owner_points, 3000);
-        assert_int_equal(span_message(&s, p->answer, &m, at(6000)), SPAN_OK);
-    }
-}
-
-static void check_path(const struct path *p)
-{
-    const struct span_kind_count *k = &s.kind[SPAN_KIND_WRITE];
-    struct span_record r;
-    assert_int_equal(k->total.count, 1);
-    assert_int_equal(k->total.max, 4000);
-    assert_int_equal(stage_sum(k), 4000);
-    assert_int_equal(k->negative, 0);
-    assert_true(span_copy(&s, 1, &r));
-    assert_int_equal(r.points, p->want);
-    assert_int_equal(r.object, PAGE);
-    assert_int_equal(r.home, p->home);
-    assert_int_equal(r.owner, p->data ? p->answer : SPAN_NODE_NONE);
-    assert_int_equal(r.error, ERROR);
-    for (unsigned q = 1; q < SPAN_POINTS_MAX; q++)
-        assert_int_equal(k->stage[q].count, q != SPAN_AT_READ && (p->want & BIT(q)) != 0);
-    if ((p->want & BIT(SPAN_AT_HOME_RX)) != 0)
-        assert_int_equal(k->stage[SPAN_AT_HOME_RX].max, 2000 - 1200);
-    if ((p->want & BIT(SPAN_AT_SHARER_RX)) != 0) {
-        assert_int_equal(k->stage[SPAN_AT_SHARER_RX].max, 4100 - (p->answer != 0 ? 4000 : 1200));
-        assert_int_equal(k->stage[SPAN_AT_SHARER_DONE].max, 10);
-        assert_int_equal(k->stage[SPAN_AT_ACKED].max, 4500 - 4120);
-    } else if ((p->want & BIT(SPAN_AT_ACKED)) != 0) {
-        assert_int_equal(k->stage[SPAN_AT_SHARER_DONE].max, 100);
-        assert_int_equal(k->stage[SPAN_AT_SHARER_TX].max, 10);
-        assert_int_equal(k->stage[SPAN_AT_ACKED].max, 4500 - 4110);
-    }
-    assert_int_equal(span_open_count(&s, SPAN_FAULT, true), 0);
-}
-
 static void every_path(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < PANDO_ARRAY_LEN(paths); i++) {
+    for (size_t i = 0; i < PATHS; i++) {
         const struct path *p = &paths[i];
         begin(1); /* stamps of others last */
         requester_side(p, 9);
@@ -232,104 +62,6 @@ static void every_path(void **state)
         say(p, 9, true, false);
         requester_side(p, 9);
         check_path(p);
-    }
-}
-
-static void sharer_says(uint8_t src, uint16_t points, uint64_t from, enum span_drop want)
-{
-    struct wire_span m = stamps(SPAN_FAULT, 9, points, from);
-    assert_int_equal(span_message(&s, src, &m, at(9000)), want);
-}
-
-static void path_e(uint64_t mapped)
-{
-    struct span_key k = fault_key(9);
-    struct span_fault_end end = {
-        .kind = SPAN_KIND_UPGRADE, .page = PAGE, .read = 1000, .mapped = mapped, .home = SELF};
-    span_fault_end(&s, &k, &end);
-}
-
-/* Of many sharers the one that was last is kept, whenever its stamps come. */
-static void last_sharer(void **state)
-{
-    (void)state;
-    struct span_key k = fault_key(9);
-    struct span_begin b = {.kind = SPAN_KIND_READ, .home = SELF, .object = PAGE};
-    struct span_record r;
-    for (unsigned when = 0; when < 3; when++) {
-        begin(1);
-        span_begin(&s, &k, &b, SPAN_AT_ASKED, 1100);
-        sharer_says(OWNER, ALL_SHARER, 1500, SPAN_OK); /* its acknowledgement is on its way */
-        span_acked(&s, &k, OWNER, 2000);
-        sharer_says(HOME, ALL_SHARER, 1400, SPAN_DROP_NOT_LAST); /* so far it is that one */
-        sharer_says(OWNER, ALL_SHARER, 1500, SPAN_DROP_TWICE);
-        if (when == 0)
-            span_acked(&s, &k, SHARER, 3000);
-        if (when <= 1) {
-            span_acked(&s, &k, HOME, 4000);
-            sharer_says(HOME, ALL_SHARER, 3500, SPAN_OK);
-            path_e(5000);
-        } else {
-            span_acked(&s, &k, HOME, 4000);
-            path_e(5000);
-            assert_int_equal(s.kind[SPAN_KIND_UPGRADE].total.count, 0);
-            sharer_says(SHARER, ALL_SHARER, 3600, SPAN_DROP_NOT_LAST);
-            sharer_says(HOME, ALL_SHARER, 3500, SPAN_OK);
-        }
-        sharer_says(HOME, ALL_SHARER, 3500, SPAN_DROP_NOT_LAST); /* it is over */
-        assert_int_equal(s.kind[SPAN_KIND_UPGRADE].total.count, 1);
-        assert_int_equal(s.kind[SPAN_KIND_UPGRADE].negative, 0);
-        assert_true(span_copy(&s, 1, &r));
-        assert_int_equal(r.points, LOCAL_POINTS | WAITED);
-        assert_int_equal(r.stamp[SPAN_AT_SHARER_RX], 3500);
-        assert_int_equal(r.stamp[SPAN_AT_SHARER_TX], 3520);
-    }
-    /* The first point is the last one's too: HOME's INV came in no frame, OWNER's had. */
-    begin(1);
-    span_begin(&s, &k, &b, SPAN_AT_ASKED, 1100);
-    sharer_says(OWNER, ALL_SHARER, 1500, SPAN_OK);
-    span_acked(&s, &k, HOME, 4000);
-    sharer_says(HOME, WITHOUT_RX, 3500, SPAN_OK);
-    path_e(5000);
-    assert_true(span_copy(&s, 1, &r));
-    assert_int_equal(r.points, LOCAL_POINTS | WITHOUT_RX | BIT(SPAN_AT_ACKED));
-    assert_int_equal(s.kind[SPAN_KIND_UPGRADE].stage[SPAN_AT_SHARER_DONE].max, 3500 - 1100);
-}
-
-/* Data came while the last sharer unmapped, and while its acknowledgement was under way; and behind
- * all: the fault waited for what was left. */
-static void sharer_beside_data(void **state)
-{
-    (void)state;
-    static const struct {
-        uint64_t data;
-        uint16_t points;
-        uint64_t done, acked;
-    } at_time[] = {{2005, WITHOUT_RX | BIT(SPAN_AT_ACKED), 5, 2500 - 2020},
-                   {2021, BIT(SPAN_AT_ACKED), 0, 2500 - 2021},
-                   {2501, 0, 0, 0}};
-    for (size_t i = 0; i < PANDO_ARRAY_LEN(at_time); i++) {
-        begin(1);
-        struct span_key k = fault_key(9);
-        struct span_begin b = {.kind = SPAN_KIND_READ, .home = HOME, .object = PAGE};
-        struct span_fault_end end = {
-            .kind = SPAN_KIND_UPGRADE, .read = 1000, .mapped = 5000, .home = HOME};
-        span_begin(&s, &k, &b, SPAN_AT_ASKED, 1100);
-        span_stamp(&s, &k, SPAN_AT_REQUEST_TX, 1200);
-        sharer_says(SHARER, ALL_SHARER, 2000, SPAN_OK);
-        span_acked(&s, &k, SHARER, 2500);
-        span_answered(&s, &k, HOME, false, at_time[i].data);
-        span_fault_end(&s, &k, &end);
-        struct wire_span m = stamps(SPAN_FAULT, 9, ALL_HOME, 1300);
-        assert_int_equal(span_message(&s, HOME, &m, at(9000)), SPAN_OK);
-        struct span_record r;
-        const struct span_kind_count *c = &s.kind[SPAN_KIND_UPGRADE];
-        assert_true(span_copy(&s, 1, &r));
-        assert_int_equal(r.points, REMOTE | ALL_HOME | at_time[i].points);
-        assert_int_equal(c->negative, 0);
-        assert_int_equal(stage_sum(c), 4000);
-        assert_int_equal(c->stage[SPAN_AT_SHARER_DONE].max, at_time[i].done);
-        assert_int_equal(c->stage[SPAN_AT_ACKED].max, at_time[i].acked);
     }
 }
 
@@ -778,8 +510,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_path),
-        cmocka_unit_test(last_sharer),
-        cmocka_unit_test(sharer_beside_data),
         cmocka_unit_test(other_kinds),
         cmocka_unit_test(local_and_no_faults),
         cmocka_unit_test(sampling),
