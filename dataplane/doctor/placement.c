@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SLOW_IDLE_US = 20, HUGE_MIB = 64 };
+#include "dataplane/doctor/cpus.h"
+
+enum { HUGE_MIB = 64 };
 
 struct check {
     const struct machine *m;
@@ -190,27 +192,44 @@ static void check_unpinned(struct check *c)
                    "its CPU gets little of it");
 }
 
-/* ---- the poller's core --------------------------------------------------------------------- */
+/* ---- CPUs of its own ----------------------------------------------------------------------- */
 
+static uint32_t vcpus_here(const struct check *c)
+{
+    uint32_t n = 0;
+    for (uint32_t v = 0; v < c->cfg->vm.vcpus; v++)
+        n += c->cfg->vm.vcpu_home[v] == c->node->id;
+    return n;
+}
+
+/* By role what helps there. The agent sleeps until it is asked, and an idle CPU has no tick.
+ * isolcpus ends the balancing that the VMM's other threads need; where vCPUs take turns on a CPU,
+ * the tick is what ends a turn. */
 static void check_isolation(struct check *c)
 {
-    const struct {
-        const struct host_cpus *set;
-        const char *word, *without;
-    } words[] = {
-        {&c->m->isolated, "isolcpus", "the scheduler puts other threads there"},
-        {&c->m->nohz_full, "nohz_full", "the tick interrupts it up to 1000 times a second"},
-        {&c->m->rcu_nocbs, "rcu_nocbs", "it runs the kernel's RCU callbacks as well"},
+    static const unsigned isolcpus = 1 << DOCTOR_ISOLCPUS, nohz_full = 1 << DOCTOR_NOHZ_FULL,
+                          rcu_nocbs = 1 << DOCTOR_RCU_NOCBS;
+    bool turns = vcpus_here(c) > c->node->vcpu_core_count;
+    const unsigned helps[] = {
+        [CONFIG_ROLE_POLL] = isolcpus | nohz_full | rcu_nocbs,
+        [CONFIG_ROLE_AGENT] = isolcpus | rcu_nocbs,
+        [CONFIG_ROLE_VCPU] = (turns ? 0 : nohz_full) | rcu_nocbs,
     };
-    for (size_t i = 0; c->poller && i < sizeof(words) / sizeof(words[0]); i++) {
-        char remedy[DOCTOR_TEXT_MAX];
-        if (host_cpus_has(words[i].set, c->core))
-            continue;
-        snprintf(remedy, sizeof(remedy), "%s=%u on the host's kernel command line, and a reboot",
-                 words[i].word, c->core);
-        doctor_add(c->r, DOCTOR_NOTE, CONFIG_ROLE_POLL, remedy,
-                   "CPU %u of the poll loop is not in %s: %s", c->core, words[i].word,
-                   words[i].without);
+    enum { N = sizeof(helps) / sizeof(helps[0]) };
+    struct doctor_words lacking[N], all = {0};
+    char of[32], remedy[DOCTOR_TEXT_MAX];
+    for (int role = 0; role < N; role++) {
+        struct host_cpus set = config_cpus(c->node, (enum config_role)role);
+        doctor_lacking(c->m, &set, helps[role], &lacking[role]);
+        for (uint32_t cpu = 0; cpu < HOST_CPUS_MAX; cpu++)
+            for (int w = 0; w < DOCTOR_WORDS; w++)
+                if (host_cpus_has(&lacking[role].of[w], cpu))
+                    host_cpus_add(&all.of[w], cpu);
+    }
+    doctor_boot_words(c->m, &all, remedy, sizeof(remedy)); /* one line for all roles */
+    for (int role = 0; role < N; role++) {
+        snprintf(of, sizeof(of), "of the %s", roles[role].role);
+        doctor_isolation(&lacking[role], of, role, remedy, c->r);
     }
 }
 
@@ -249,46 +268,13 @@ static void check_kernel_work(struct check *c)
                    c->core);
 }
 
-/* ---- clocks and idle states ---------------------------------------------------------------- */
-
 /* Of all roles whose latency counts. */
 static void check_clocks(struct check *c, enum config_role role)
 {
-    struct host_cpus set = config_cpus(c->node, role), slow = {0}, deep = {0};
-    char text[HOST_CPUS_TEXT], word[32], governor[32] = "", state[32] = "", remedy[DOCTOR_TEXT_MAX];
-    uint32_t longest = 0;
-    for (uint32_t cpu = 0; cpu < HOST_CPUS_MAX; cpu++) {
-        if (!host_cpus_has(&set, cpu) || !host_cpus_has(&c->m->usable, cpu))
-            continue;
-        if (machine_text(c->m, word, sizeof(word),
-                         "/sys/devices/system/cpu/cpu%u/cpufreq/scaling_governor", cpu) == 0 &&
-            strcmp(word, "performance") != 0) {
-            host_cpus_add(&slow, cpu);
-            snprintf(governor, sizeof(governor), "%s", word);
-        }
-        /* A loop that never idles enters no idle state. */
-        uint32_t us = role == CONFIG_ROLE_POLL && spins(c)
-                          ? 0
-                          : machine_deepest_idle_us(c->m, cpu, word, sizeof(word));
-        if (us > SLOW_IDLE_US) {
-            host_cpus_add(&deep, cpu);
-            longest = us > longest ? us : longest;
-            snprintf(state, sizeof(state), "%s", word);
-        }
-    }
-    if (!host_cpus_empty(&slow)) {
-        host_cpus_text(&slow, text, sizeof(text));
-        snprintf(remedy, sizeof(remedy), "configs/host/prepare --governor %.200s", text);
-        doctor_add(c->r, DOCTOR_NOTE, (int)role, remedy,
-                   "CPUs %.128s: the frequency governor is '%s', not performance", text, governor);
-    }
-    if (!host_cpus_empty(&deep)) {
-        host_cpus_text(&deep, text, sizeof(text));
-        snprintf(remedy, sizeof(remedy), "configs/host/prepare --shallow-idle %.200s", text);
-        doctor_add(c->r, DOCTOR_NOTE, (int)role, remedy,
-                   "CPUs %.128s may enter idle state %s, from which waking up takes %u us", text,
-                   state, longest);
-    }
+    struct host_cpus set = config_cpus(c->node, role);
+    (void)doctor_governor(c->m, &set, (int)role, c->r);
+    if (role != CONFIG_ROLE_POLL || !spins(c)) /* a loop that never idles enters no idle state */
+        (void)doctor_idle(c->m, &set, (int)role, c->r);
 }
 
 /* ---- NUMA ---------------------------------------------------------------------------------- */

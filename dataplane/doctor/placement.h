@@ -6,9 +6,10 @@
  *
  *   missing   a CPU or NUMA node that is not there, is offline or outside of the cpuset; hugepages
  *             that are demanded and not free; a busy loop on the CPU of another dataplane
- *   note      all that costs latency: roles on one core or on two threads of one, a poller's core
- *             that the kernel uses as well (isolcpus, nohz_full, rcu_nocbs, IRQs, watchdog), slow
- *             clocks and deep idle states, NUMA nodes apart, real-time classes and what they starve
+ *   note      all that costs latency: roles on one core or on two threads of one, CPUs that the
+ *             kernel uses as well (cpus.h: isolcpus, nohz_full, rcu_nocbs, as far as they help the
+ *             role; the poller's: IRQs, watchdog), slow clocks and deep idle states, NUMA nodes
+ *             apart, real-time classes and what they starve
  * What contradicts itself without any machine is refused by config_load.
  */
 #ifndef PANDO_DOCTOR_PLACEMENT_H

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dataplane/doctor/cpus.h"
+
 enum { FEW_CPUS = 6, NAMES_MAX = 16, ENTRY_MAX = 64 };
 
 #define OK(r, ...)              doctor_add(r, DOCTOR_OK, DOCTOR_NO_ROLE, "", __VA_ARGS__)
@@ -143,6 +145,46 @@ static void check_cpus(const struct machine *m, struct doctor_report *r)
              "%u CPUs to be used (%s%s): where threads take turns keep poll.mode: interrupt, and "
              "do not read latencies as those of a cluster",
              n, text, m->cpuset ? ", as the cpuset says" : "");
+}
+
+static void check_governor(const struct machine *m, struct doctor_report *r)
+{
+    if (!doctor_governor(m, &m->usable, DOCTOR_NO_ROLE, r))
+        OK(r, "no frequency governor but performance");
+}
+
+static void check_idle(const struct machine *m, struct doctor_report *r)
+{
+    if (!doctor_idle(m, &m->usable, DOCTOR_NO_ROLE, r))
+        OK(r, "no idle state that takes long to leave");
+}
+
+/* Which CPUs a node will want is not known here; but where nobody is in a list, none of them is. */
+static void check_isolation(const struct machine *m, struct doctor_report *r)
+{
+    struct doctor_words lacking;
+    char text[HOST_CPUS_TEXT];
+    bool any = false;
+    doctor_lacking(m, &m->usable, DOCTOR_ALL_WORDS, &lacking);
+    for (int w = 0; w < DOCTOR_WORDS; w++) {
+        if (memcmp(&lacking.of[w], &m->usable, sizeof(m->usable)) != 0)
+            lacking.of[w] = (struct host_cpus){0};
+        any |= !host_cpus_empty(&lacking.of[w]);
+    }
+    uint32_t n = host_cpus_count(&m->usable);
+    if (!host_cpus_empty(&m->isolated))
+        host_cpus_text(&m->isolated, text, sizeof(text));
+    else
+        snprintf(text, sizeof(text), m->tells_isolated ? "none" : "not known");
+    if (!any)
+        OK(r, "CPUs kept for pinned threads by isolcpus: %s", text);
+    else if (n < FEW_CPUS && host_cpus_empty(&m->isolated))
+        OK(r, "no CPUs kept for pinned threads: %u are few for that", n);
+    else
+        doctor_isolation(&lacking, "of this machine", DOCTOR_NO_ROLE,
+                         "the CPUs of its threads in these words of the host's kernel command "
+                         "line, and a reboot: pando doctor --config says which",
+                         r);
 }
 
 /* ---- memory -------------------------------------------------------------------------------- */
@@ -321,6 +363,9 @@ const struct doctor_check doctor_files[] = {
     {"virtualisation", check_virtualisation},
     {"eptad", check_eptad},
     {"cpus", check_cpus},
+    {"governor", check_governor},
+    {"idle", check_idle},
+    {"isolation", check_isolation},
     {"hugepages", check_hugepages},
     {"thp", check_thp},
     {"swap", check_swap},

@@ -205,8 +205,11 @@ int machine_open(struct machine *m, const char *root)
         m->usable = both(&m->online, &set);
         m->cpuset = memcmp(&m->usable, &m->online, sizeof(m->usable)) != 0;
     }
-    (void)machine_list(m, &m->isolated, "/sys/devices/system/cpu/isolated");
-    (void)machine_list(m, &m->nohz_full, "/sys/devices/system/cpu/nohz_full"); /* "(null)": none */
+    m->tells_isolated = machine_list(m, &m->isolated, "/sys/devices/system/cpu/isolated");
+    m->tells_nohz_full =
+        machine_text(m, word, sizeof(word), "/sys/devices/system/cpu/nohz_full") == 0;
+    (void)host_cpus_parse(word, &m->nohz_full); /* "(null)": none */
+    m->tells_rcu_nocbs = machine_text(m, word, sizeof(word), "/proc/cmdline") == 0;
     if (machine_boot_word(m, "rcu_nocbs", word, sizeof(word))) {
         if (strcmp(word, "all") == 0)
             m->rcu_nocbs = m->possible;

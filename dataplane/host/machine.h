@@ -25,6 +25,7 @@ struct machine {
     struct host_cpus usable;                         /* online, and in this process's cpuset */
     bool cpuset;                                     /* a cpuset leaves CPUs out that are online */
     struct host_cpus isolated, nohz_full, rcu_nocbs; /* by the kernel's command line */
+    bool tells_isolated, tells_nohz_full, tells_rcu_nocbs; /* false: the set is not known */
     uint64_t nodes; /* NUMA nodes with memory, bit by number; at least node 0 */
 };
 

@@ -75,8 +75,32 @@ class Case(unittest.TestCase):
 
     def test_notes_do_not_fail(self):
         said = self.run_it("--config", self.config(3), "--node", "0")
-        self.assertRegex(said, r"\npoll loop .* 3 notes\n")
-        self.assertIn("remedy: isolcpus=3", said)
+        self.assertRegex(said, r"\npoll loop .* 1 note\n")
+        self.assertRegex(said, r"\nnote +CPUs 3 of the poll loop: not in isolcpus \([^)]*\), nohz_full \([^)]*\), rcu_nocbs \(")
+        self.assertIn("remedy: isolcpus=2-3 nohz_full=2-3 rcu_nocbs=2-3 on the host's", said)
+        self.put(f"{CPU}/cpu3/cpufreq/scaling_governor", "powersave")
+        said = self.run_it("--config", self.config(3), "--node", "0")
+        self.assertRegex(said, r"\npoll loop .* 2 notes\n")
+        self.assertIn("remedy: configs/host/prepare --governor 3\n", said)
+
+    def test_plain(self):
+        """Without a configuration CPUs are looked at, too: all that there are."""
+        names = ["governor", "idle", "isolation"]
+
+        def states():
+            out = json.loads(self.run_it("--json", "--only", ",".join(names)))
+            self.assertEqual([c["check"] for c in out["checks"]], names)
+            return [c["state"] for c in out["checks"]]
+
+        self.assertEqual(states(), ["ok", "ok", "ok"])
+        self.put(f"{CPU}/cpu1/cpufreq/scaling_governor", "powersave")
+        self.assertEqual(states(), ["note", "ok", "ok"])
+        self.put(f"{CPU}/cpu3/cpuidle/state0/latency", "200")
+        self.assertEqual(states(), ["note", "note", "ok"])
+        self.put(f"{CPU}/nohz_full", "")
+        self.put("proc/cmdline", "isolcpus=2")
+        self.assertEqual(states(), ["note", "note", "note"])
+        self.assertRegex(self.run_it(), r"\nnote +CPUs 0-3 of this machine: not in nohz_full \([^)]*\), rcu_nocbs \(")
 
     def test_json(self):
         out = json.loads(self.run_it("--config", self.config(3), "--json"))

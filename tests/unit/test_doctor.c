@@ -18,11 +18,13 @@ static struct doctor_report report;
 #define VM       "cluster: c\nvm: {ram_mib: 64, vcpus: 2}\n"
 #define NODES(a) VM "nodes:\n- {id: 0, name: a" a "}\n- {id: 1, name: b}\n"
 
+enum { FINDINGS = 12 };
+
 struct expected {
     const char *what;
     void (*machine)(void);
-    const char *config;     /* NULL: the checks of the machine itself */
-    const char *finding[9]; /* "note words of it", in any order; each one, and no other */
+    const char *config;            /* NULL: the checks of the machine itself */
+    const char *finding[FINDINGS]; /* "note words of it", in any order; each one, and no other */
 };
 
 static const char *shown(const struct doctor_finding *f, char *buf, size_t size)
@@ -43,7 +45,7 @@ static void compare(const struct expected *x)
 {
     char text[DOCTOR_TEXT_MAX + 16];
     bool used[DOCTOR_FINDINGS_MAX] = {false};
-    for (size_t i = 0; i < 9 && x->finding[i] != NULL; i++) {
+    for (size_t i = 0; i < FINDINGS && x->finding[i] != NULL; i++) {
         uint32_t k = 0;
         while (k < report.n && (used[k] || !matches(&report.finding[k], x->finding[i])))
             k++;
@@ -61,24 +63,29 @@ static void compare(const struct expected *x)
     }
 }
 
-static void examine(const struct expected *x)
+static void look(void (*machine)(void), const char *config, const char *what)
 {
     static struct pando_config cfg;
     char err[CONFIG_ERROR_MAX];
     struct machine m;
     const char *root = made_up_begin();
-    x->machine();
+    machine();
     assert_int_equal(machine_open(&m, root), 0);
     report = (struct doctor_report){0};
-    if (x->config == NULL) {
+    if (config == NULL) {
         doctor_run(doctor_files, NULL, &m, &report);
     } else {
-        if (config_parse(x->config, strlen(x->config), x->what, &cfg, err) != 0)
+        if (config_parse(config, strlen(config), what, &cfg, err) != 0)
             fail_msg("%s", err);
         doctor_placement(&m, &cfg, 0, &report);
     }
-    compare(x);
     made_up_end();
+}
+
+static void examine(const struct expected *x)
+{
+    look(x->machine, x->config, x->what);
+    compare(x);
 }
 
 static void container(void)
@@ -111,6 +118,35 @@ static void crowd(void)
     made_up_put("/run/pando/node0.claim", "pando-dataplane: node 0, process 73");
 }
 
+/* Who tells of nothing but its CPUs. */
+static void taciturn(void)
+{
+    made_up_put("/sys/devices/system/cpu/online", "0-7");
+    made_up_put("/sys/devices/system/cpu/cpu2/cpufreq/scaling_governor", "%s", "");
+}
+
+/* A kernel without CONFIG_NO_HZ_FULL, whose command line cannot be read. */
+static void older(void)
+{
+    taciturn();
+    made_up_put("/sys/devices/system/cpu/isolated", "%s", "");
+}
+
+static void isolated_only(void)
+{
+    older();
+    made_up_put("/sys/devices/system/cpu/isolated", "2-3");
+    made_up_put("/sys/devices/system/cpu/nohz_full", " (null)");
+    made_up_put("/proc/cmdline", "isolcpus=2-3");
+}
+
+static void uneven(void)
+{
+    isolated_only();
+    made_up_put("/sys/devices/system/cpu/nohz_full", "4");
+    made_up_put("/proc/cmdline", "nohz_full=4 rcu_nocbs=5");
+}
+
 static void unthrottled(void)
 {
     made_up_server();
@@ -133,19 +169,54 @@ static const struct expected cases[] = {
      made_up_server,
      NODES(", dataplane_core: 5"),
      {"note CPU 13 is a thread of the poll loop's core (CPU 5), and open to everybody",
-      "note CPU 5 of the poll loop is not in isolcpus",
-      "note CPU 5 of the poll loop is not in nohz_full",
-      "note CPU 5 of the poll loop is not in rcu_nocbs", "note 2 IRQs are delivered to CPU 5",
-      "note watchdog looks after CPU 5", "note kernel.timer_migration is on",
-      "note CPUs 5: the frequency governor", "note CPUs 5 may enter idle state C6"}},
+      "note CPUs 5 of the poll loop: not in isolcpus (the scheduler puts other threads there), "
+      "nohz_full (the tick interrupts up to 1000 times a second), rcu_nocbs (the kernel's RCU "
+      "callbacks run there as well)",
+      "note 2 IRQs are delivered to CPU 5", "note watchdog looks after CPU 5",
+      "note kernel.timer_migration is on", "note CPUs 5: the frequency governor",
+      "note CPUs 5 may enter idle state C6"}},
     {"a core like any other, which never idles",
      made_up_server,
      NODES(", dataplane_core: 5") "poll: {mode: busy}\n",
-     {"note CPU 13 is a thread of", "note CPU 5 of the poll loop is not in isolcpus",
-      "note CPU 5 of the poll loop is not in nohz_full",
-      "note CPU 5 of the poll loop is not in rcu_nocbs", "note 2 IRQs",
+     {"note CPU 13 is a thread of", "note CPUs 5 of the poll loop: not in isolcpus", "note 2 IRQs",
       "note the kernel's watchdog", "note kernel.timer_migration",
       "note CPUs 5: the frequency governor"}},
+    {"CPUs of each role that are like any other",
+     made_up_server,
+     VM "nodes:\n- {id: 0, name: a, dataplane_core: 2, agent_core: 4, vcpu_cores: [3, 6]}\n"
+        "- {id: 1, name: b}\npoll: {mode: busy}\n",
+     {"note CPUs 4 of the agent: not in isolcpus (the scheduler puts other threads there), "
+      "rcu_nocbs (",
+      "note CPUs 6 of the vCPUs: not in nohz_full (the tick interrupts up to 1000 times a second), "
+      "rcu_nocbs (",
+      "note CPUs 4: the frequency governor", "note CPUs 4 may enter", "note CPUs 6: the frequency",
+      "note CPUs 6 may enter"}},
+    {"vCPUs that take turns on a CPU need the tick",
+     made_up_server,
+     "cluster: c\nvm: {ram_mib: 64, vcpus: 4}\nnodes:\n- {id: 0, name: a, vcpu_cores: [6]}\n"
+     "- {id: 1, name: b}\n",
+     {"note CPUs 6 of the vCPUs: not in rcu_nocbs (", "note CPUs 6: the frequency governor",
+      "note CPUs 6 may enter"}},
+    {"... and one that has its own does not",
+     made_up_server,
+     NODES(", vcpu_cores: [6]"),
+     {"note CPUs 6 of the vCPUs: not in nohz_full (", "note CPUs 6: the frequency governor",
+      "note CPUs 6 may enter"}},
+    {"words that name other CPUs each",
+     uneven,
+     "cluster: c\nvm: {ram_mib: 64, vcpus: 6}\nnodes:\n- {id: 0, name: a, vcpu_cores: [4, 5, 7]}\n"
+     "- {id: 1, name: b}\n",
+     {"note CPUs 5,7 of the vCPUs: not in nohz_full (the tick interrupts up to 1000 times a "
+      "second); CPUs 7 of the vCPUs: not in rcu_nocbs ("}},
+    {"a kernel that tells nothing",
+     taciturn,
+     NODES(", dataplane_core: 2, agent_core: 3, vcpu_cores: [4]"),
+     {NULL}},
+    {"a kernel that tells some",
+     older,
+     NODES(", dataplane_core: 2, agent_core: 3, vcpu_cores: [4]"),
+     {"note CPUs 2 of the poll loop: not in isolcpus (the scheduler puts other threads there)",
+      "note CPUs 3 of the agent: not in isolcpus (the scheduler puts other threads there)"}},
     {"busy wherever it wanders",
      made_up_server,
      NODES("") "poll: {mode: busy}\n",
@@ -225,23 +296,49 @@ static const struct expected cases[] = {
       "ok hugepages free: 64 of 2M on node 0, 1 of 1G on node 1", "note NUMA balancing is on",
       "ok no transparent hugepages",
       "ok network cards that DPDK can have (fabric.type dpdk): 0000:af:00.0 (mlx5_core)",
-      "ok RDMA: mlx5_0 port 1 ACTIVE (eth0)", "ok no swap"}},
+      "ok RDMA: mlx5_0 port 1 ACTIVE (eth0)",
+      "note CPUs 0-1,4-15: the frequency governor is 'schedutil', not performance",
+      "note CPUs 0-1,4-15 may enter idle state C6, from which waking up takes 133 us",
+      "ok CPUs kept for pinned threads by isolcpus: 2-3,10-11"}},
+    {"a machine that tells nothing",
+     taciturn,
+     NULL,
+     {"missing the CPU shows neither", "note no free hugepages", "note no network card",
+      "note no RDMA", "ok no frequency governor but performance",
+      "ok no idle state that takes long to leave",
+      "ok CPUs kept for pinned threads by isolcpus: not known"}},
+    {"a machine like any other",
+     older,
+     NULL,
+     {"missing the CPU shows neither", "note no free hugepages", "note no network card",
+      "note no RDMA",
+      "note CPUs 0-7 of this machine: not in isolcpus (the scheduler puts other threads there)"}},
+    {"isolated from threads alone",
+     isolated_only,
+     NULL,
+     {"missing the CPU shows neither", "note no free hugepages", "note no network card",
+      "note no RDMA",
+      "note CPUs 0-7 of this machine: not in nohz_full (the tick interrupts up to 1000 times a "
+      "second), rcu_nocbs ("}},
     {"a laptop",
      made_up_laptop,
      NULL,
      {"note AMD-V without nested paging", "note 3 CPUs to be used (0-2)", "note no free hugepages",
       "note transparent hugepages for shared memory: always", "note there is swap", "note KSM runs",
-      "note network cards: 0000:02:00.0 (iwlwifi); without IOMMU groups", "note no RDMA device"}},
+      "note network cards: 0000:02:00.0 (iwlwifi); without IOMMU groups", "note no RDMA device",
+      "note CPUs 0-2: the frequency governor is 'powersave'", "note CPUs 0-2 may enter idle state",
+      "ok no CPUs kept for pinned threads: 3 are few for that"}},
     {"a desktop",
      desktop,
      NULL,
      {"ok no transparent hugepages", "note AMD-V without", "note 3 CPUs", "note no free hugepages",
-      "note there is swap", "note KSM", "note network cards", "note no RDMA"}},
+      "note there is swap", "note KSM", "note network cards", "note no RDMA", "note CPUs 0-2: the",
+      "note CPUs 0-2 may"}},
     {"a container",
      container,
      NULL,
      {"note 3 CPUs to be used (2-3,6, as the cpuset says)", "note kvm_intel.eptad=1",
-      "note NUMA balancing is on"}},
+      "note NUMA balancing is on", "note CPUs 6: the frequency governor", "note CPUs 6 may enter"}},
 };
 
 static void findings(void **state)
@@ -250,6 +347,42 @@ static void findings(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         print_message("%s\n", cases[i].what);
         examine(&cases[i]);
+    }
+}
+
+/* What is to be done, to be copied. */
+static void remedies(void **state)
+{
+    static const struct {
+        void (*machine)(void);
+        const char *config, *words, *remedy;
+    } cases_of[] = {
+        /* The whole line for all roles, with what is there already: a word counts once. */
+        {made_up_server, NODES(", dataplane_core: 5, agent_core: 6, vcpu_cores: [3, 7]"),
+         "CPUs 5 of the poll loop: not",
+         "isolcpus=2-3,5-6,10-11 nohz_full=2-3,5,7,10-11 rcu_nocbs=2-3,5-7,10-11 on the host's "
+         "kernel command line, and a reboot"},
+        {made_up_server, NODES(", dataplane_core: 5, agent_core: 6, vcpu_cores: [3, 7]"),
+         "CPUs 7 of the vCPUs: not",
+         "isolcpus=2-3,5-6,10-11 nohz_full=2-3,5,7,10-11 rcu_nocbs=2-3,5-7,10-11 on the host's "
+         "kernel command line, and a reboot"},
+        {made_up_server, NODES(", dataplane_core: 5"), "CPUs 5: the frequency",
+         "configs/host/prepare --governor 5"},
+        {made_up_laptop, NULL, "CPUs 0-2: the frequency",
+         "configs/host/prepare --governor 0-2; pando doctor --config names those of a node's "
+         "threads alone"},
+        {made_up_laptop, NULL, "CPUs 0-2 may enter",
+         "configs/host/prepare --shallow-idle 0-2; pando doctor --config names those of a node's "
+         "threads alone"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases_of) / sizeof(cases_of[0]); i++) {
+        uint32_t k = 0;
+        look(cases_of[i].machine, cases_of[i].config, cases_of[i].words);
+        while (k < report.n && strstr(report.finding[k].text, cases_of[i].words) == NULL)
+            k++;
+        assert_true(k < report.n);
+        assert_string_equal(report.finding[k].remedy, cases_of[i].remedy);
     }
 }
 
@@ -329,8 +462,8 @@ static void more_than_fits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(findings),  cmocka_unit_test(real_time),      cmocka_unit_test(the_table),
-        cmocka_unit_test(only_some), cmocka_unit_test(more_than_fits),
+        cmocka_unit_test(findings),  cmocka_unit_test(remedies),  cmocka_unit_test(real_time),
+        cmocka_unit_test(the_table), cmocka_unit_test(only_some), cmocka_unit_test(more_than_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

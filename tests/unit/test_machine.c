@@ -86,6 +86,7 @@ static void a_server(void **state)
     assert_false(m.cpuset);
     expect_set(&m.isolated, "2-3,10-11");
     expect_set(&m.rcu_nocbs, "2-3,10-11");
+    assert_true(m.tells_isolated && m.tells_nohz_full && m.tells_rcu_nocbs);
     assert_int_equal(m.nodes, 3);
     assert_int_equal(machine_node_of(&m, 9), 0);
     assert_int_equal(machine_node_of(&m, 12), 1);
@@ -128,6 +129,7 @@ static void a_laptop(void **state)
     expect_set(&m.usable, "0-2");
     assert_false(m.cpuset); /* offline is no cpuset */
     expect_set(&m.nohz_full, "");
+    assert_true(m.tells_isolated && m.tells_nohz_full && m.tells_rcu_nocbs); /* none, and said so */
     assert_int_equal(m.nodes, 1);
     assert_int_equal(machine_node_of(&m, 0), -1);
 }
