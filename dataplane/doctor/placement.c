@@ -98,29 +98,53 @@ static void check_ram(struct check *c)
                    (unsigned long long)(want / 256));
 }
 
-/* auto and off start anyway. */
+/* Free pages that are enough for packet memory, as the fabric looks for them (fabric.c). */
+static bool free_hugepages(const struct check *c, uint32_t *ret_kib, char *text, size_t size)
+{
+    enum config_hugepages h = c->cfg->fabric.hugepages;
+    uint32_t kib = h == CONFIG_HUGE_2M   ? 2048
+                   : h == CONFIG_HUGE_1G ? 1048576
+                                         : machine_default_hugepage_kib(c->m);
+    uint64_t pages = kib == 0 ? 0 : machine_free_hugepages(c->m, kib, c->node->packet_node);
+    *ret_kib = kib;
+    if (kib == 0)
+        snprintf(text, size, "this kernel has none");
+    else
+        snprintf(text, size, "%llu pages of %u KiB are free%s", (unsigned long long)pages, kib,
+                 c->node->packet_node >= 0 ? " on packet_node" : "");
+    return pages * kib / 1024 >= HUGE_MIB;
+}
+
+/* Virtual devices start without any, unless they are demanded; a NIC on PCI does not. */
 static void check_hugepages(struct check *c)
 {
     enum config_hugepages h = c->cfg->fabric.hugepages;
     enum config_fabric t = c->cfg->fabric.type;
     bool used = t == CONFIG_FABRIC_MEMIF || t == CONFIG_FABRIC_AF_PACKET ||
                 t == CONFIG_FABRIC_DPDK || t == CONFIG_FABRIC_AUTO;
-    if (!used || (h != CONFIG_HUGE_ON && h != CONFIG_HUGE_2M && h != CONFIG_HUGE_1G))
+    bool demanded = h != CONFIG_HUGE_AUTO && h != CONFIG_HUGE_OFF;
+    bool nic = t == CONFIG_FABRIC_DPDK && config_is_pci(c->node->device);
+    char have[64], prepare[96], remedy[DOCTOR_TEXT_MAX];
+    uint32_t kib;
+    if (!used || (!demanded && !nic))
         return;
-    uint32_t kib = h == CONFIG_HUGE_2M   ? 2048
-                   : h == CONFIG_HUGE_1G ? 1048576
-                                         : machine_default_hugepage_kib(c->m);
-    uint64_t pages = kib == 0 ? 0 : machine_free_hugepages(c->m, kib, c->node->packet_node);
-    if (pages * kib / 1024 >= HUGE_MIB)
+    bool enough = free_hugepages(c, &kib, have, sizeof(have));
+    if (enough && h != CONFIG_HUGE_OFF)
         return;
-    char remedy[96];
-    snprintf(remedy, sizeof(remedy), "configs/host/prepare --hugepages %d:%s",
+    snprintf(prepare, sizeof(prepare), "configs/host/prepare --hugepages %d:%s",
              c->node->packet_node >= 0 ? c->node->packet_node : 0,
              kib == 1048576 ? "1G:1, best right after a boot" : "2M:64");
+    if (demanded) {
+        doctor_add(c->r, DOCTOR_MISSING, CONFIG_ROLE_POLL, prepare,
+                   "fabric.hugepages: %s; needed: %d MiB%s", have, HUGE_MIB,
+                   nic ? "" : ", or auto");
+        return;
+    }
+    snprintf(remedy, sizeof(remedy), "%s%s%s", h == CONFIG_HUGE_OFF ? "fabric.hugepages: auto" : "",
+             h == CONFIG_HUGE_OFF && !enough ? ", and " : "", enough ? "" : prepare);
     doctor_add(c->r, DOCTOR_MISSING, CONFIG_ROLE_POLL, remedy,
-               "fabric.hugepages: %llu pages of %u KiB are free%s; needed: %d MiB, or auto",
-               (unsigned long long)pages, kib, c->node->packet_node >= 0 ? " on packet_node" : "",
-               HUGE_MIB);
+               "a NIC on PCI (%.32s) needs %d MiB of free hugepages: %s%s", c->node->device,
+               HUGE_MIB, have, h == CONFIG_HUGE_OFF ? ", and fabric.hugepages is off" : "");
 }
 
 /* ---- who shares what ----------------------------------------------------------------------- */

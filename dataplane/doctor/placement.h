@@ -5,7 +5,8 @@
  * say the same. Reads files only (host/machine.h); changes nothing.
  *
  *   missing   a CPU or NUMA node that is not there, is offline or outside of the cpuset; hugepages
- *             that are demanded and not free; a busy loop on the CPU of another dataplane
+ *             that are demanded, or that a NIC on PCI needs, and that are not free; a busy loop on
+ *             the CPU of another dataplane
  *   note      all that costs latency: roles on one core or on two threads of one, CPUs that the
  *             kernel uses as well (cpus.h: isolcpus, nohz_full, rcu_nocbs, as far as they help the
  *             role; the poller's: IRQs, watchdog), slow clocks and deep idle states, NUMA nodes

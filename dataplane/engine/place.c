@@ -19,7 +19,8 @@ int place_check(struct engine *e)
     doctor_placement(&m, e->cfg, e->self, &report);
     const struct doctor_finding *f = doctor_first_missing(&report);
     if (f != NULL) {
-        snprintf(e->err, sizeof(e->err), "%s: %s", node_name(e, e->self), f->text);
+        snprintf(e->err, sizeof(e->err), "%s: %.300s; remedy: %.140s", node_name(e, e->self),
+                 f->text, f->remedy);
         return -EINVAL;
     }
     uint32_t notes = report.count[DOCTOR_NOTE];

@@ -148,13 +148,13 @@ static int packet_memory(const struct fabric *f, char err[FABRIC_TEXT_MAX])
         static const char *const sizes[] = {
             [CONFIG_HUGE_ON] = "on", [CONFIG_HUGE_2M] = "2M", [CONFIG_HUGE_1G] = "1G"};
         snprintf(err, FABRIC_TEXT_MAX,
-                 "fabric.hugepages is %s, and 64 MiB of such hugepages are not free%s: %s, or set "
-                 "it to auto",
+                 "fabric.hugepages is %s, and 64 MiB of such hugepages are not free%s: %s%s",
                  sizes[f->cfg->fabric.hugepages],
                  own_node(f)->packet_node >= 0 ? " on packet_node" : "",
                  f->cfg->fabric.hugepages == CONFIG_HUGE_1G
                      ? "configs/host/prepare --hugepages 0:1G:1 (NODE:SIZE:PAGES)"
-                     : "sysctl vm.nr_hugepages=64");
+                     : "sysctl vm.nr_hugepages=64",
+                 pci_of(f) != NULL ? "" : ", or set it to auto");
         return -ENOMEM;
     }
     if (pci_of(f) != NULL) {

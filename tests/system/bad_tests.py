@@ -225,6 +225,21 @@ def hugepages_demanded(lab):
     return lab.refused(r"hugepages")
 
 
+def nic_without_hugepages(lab):
+    """Nothing demands them but the NIC, which is said before anything is opened, and by pando doctor in the same words."""
+    with open(lab.standard("c.yaml", Options(fabric="memif")), encoding="utf-8") as f:
+        text = f.read().replace("type: memif", "type: dpdk\n  hugepages: 'off'")
+    config = lab.config("h.yaml", re.sub(r"name: n(\d)", r"name: n\1, device: '0000:ff:1f.\1'", text))
+    lab.dataplane(config, 0)
+    words = r"a NIC on PCI \(0000:ff:1f\.0\) needs 64 MiB of free hugepages: .*, and fabric\.hugepages is off"
+    wrong = lab.refused(words + r"; remedy: fabric\.hugepages: auto")
+    doctor = subprocess.run([cl.find_program(lab.build, "pando-doctor"), "--config", config, "--node", "0"],
+                            capture_output=True, text=True, check=False)
+    if doctor.returncode != 1 or not re.search("missing +" + words + "\n +remedy: fabric", doctor.stdout):
+        wrong = wrong or f"pando doctor, status {doctor.returncode}, does not say it: {doctor.stdout[-400:]}"
+    return wrong
+
+
 def noise(rng):
     """A frame that must change nothing: random, cut off, of another version, or nearly a good
     one.
@@ -303,6 +318,7 @@ CASES = (
     vmm_without_dataplane,
     no_kvm,
     hugepages_demanded,
+    nic_without_hugepages,
     noisy_segment,
 )
 

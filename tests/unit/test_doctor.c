@@ -17,6 +17,10 @@ static struct doctor_report report;
 
 #define VM       "cluster: c\nvm: {ram_mib: 64, vcpus: 2}\n"
 #define NODES(a) VM "nodes:\n- {id: 0, name: a" a "}\n- {id: 1, name: b}\n"
+#define NIC(a, pages)                                                                              \
+    VM "nodes:\n- {id: 0, name: a, device: '0000:af:00.0'" a                                       \
+       "}\n- {id: 1, name: b, device: '0000:af:00.0'}\n"                                           \
+       "fabric: {type: dpdk, hugepages: " pages "}\n"
 
 enum { FINDINGS = 12 };
 
@@ -145,6 +149,14 @@ static void uneven(void)
     isolated_only();
     made_up_put("/sys/devices/system/cpu/nohz_full", "4");
     made_up_put("/proc/cmdline", "nohz_full=4 rcu_nocbs=5");
+}
+
+/* Pages of 1 GiB are the kernel's default, and there are none. */
+static void large_by_default(void)
+{
+    made_up_server();
+    made_up_put("/proc/meminfo", "MemTotal: 67108864 kB\nHugepagesize: 1048576 kB");
+    made_up_put("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", "0");
 }
 
 static void unthrottled(void)
@@ -288,6 +300,31 @@ static const struct expected cases[] = {
      VM "nodes:\n- {id: 0, name: a, packet_node: 0}\n- {id: 1, name: b}\n"
         "fabric: {type: memif, hugepages: 1G}\n",
      {"missing fabric.hugepages: 0 pages of 1048576 KiB are free on packet_node"}},
+    {"a NIC with hugepages", made_up_server, NIC("", "auto"), {NULL}},
+    {"a NIC without",
+     made_up_laptop,
+     NIC("", "auto"),
+     {"missing a NIC on PCI (0000:af:00.0) needs 64 MiB of free hugepages: this kernel has none"}},
+    {"a NIC, and hugepages on the other node",
+     made_up_server,
+     NIC(", packet_node: 1", "auto"),
+     {"missing a NIC on PCI (0000:af:00.0) needs 64 MiB of free hugepages: 0 pages of 2048 KiB are "
+      "free on packet_node"}},
+    {"a NIC, and hugepages that are forbidden",
+     made_up_server,
+     NIC("", "'off'"),
+     {"missing a NIC on PCI (0000:af:00.0) needs 64 MiB of free hugepages: 64 pages of 2048 KiB "
+      "are "
+      "free, and fabric.hugepages is off"}},
+    {"a NIC, and hugepages that are demanded",
+     made_up_server,
+     NIC(", packet_node: 1", "2M"),
+     {"missing fabric.hugepages: 0 pages of 2048 KiB are free on packet_node; needed: 64 MiB"}},
+    {"a virtual device of DPDK's does without",
+     made_up_laptop,
+     VM "nodes:\n- {id: 0, name: a, device: 'net_tap0,iface=p0'}\n"
+        "- {id: 1, name: b, device: 'net_tap0,iface=p0'}\nfabric: {type: dpdk}\n",
+     {NULL}},
     {"hugepages that nobody uses", made_up_laptop, NODES("") "fabric: {hugepages: 2M}\n", {NULL}},
     {"a server",
      made_up_server,
@@ -374,6 +411,13 @@ static void remedies(void **state)
         {made_up_laptop, NULL, "CPUs 0-2 may enter",
          "configs/host/prepare --shallow-idle 0-2; pando doctor --config names those of a node's "
          "threads alone"},
+        {made_up_laptop, NIC("", "auto"), "a NIC on PCI",
+         "configs/host/prepare --hugepages 0:2M:64"},
+        {made_up_server, NIC("", "'off'"), "a NIC on PCI", "fabric.hugepages: auto"},
+        {made_up_laptop, NIC("", "'off'"), "a NIC on PCI",
+         "fabric.hugepages: auto, and configs/host/prepare --hugepages 0:2M:64"},
+        {large_by_default, NIC("", "auto"), "a NIC on PCI",
+         "configs/host/prepare --hugepages 0:1G:1, best right after a boot"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases_of) / sizeof(cases_of[0]); i++) {
