@@ -2,15 +2,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """configs/host/prepare and restore: what was changed is undone byte for byte, after a crash at any moment, twice in a
 row, after a reboot; what others changed or made is left alone. On machines made of files, and with sysctls of this one
-that matter to nobody."""
+that matter to nobody. And the units of systemd beside them, held against what they start.
+
+usage: host_tests.py [--build DIR] [NAME...]    without a build the units' programs are not asked
+"""
+import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
+import cluster as cl
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-HOST = os.path.join(os.path.dirname(os.path.dirname(HERE)), "configs", "host")
+ROOT = os.path.dirname(os.path.dirname(HERE))
+HOST = os.path.join(ROOT, "configs", "host")
+BUILD = None
 CPU = "sys/devices/system/cpu"
 FILES = {
     "proc/sys/kernel/random/boot_id": "boot-one",
@@ -297,6 +308,124 @@ class Real(unittest.TestCase):
         self.assertEqual({n: read(n) for n in self.NAMES}, before)
 
 
+def read(*path):
+    with open(os.path.join(ROOT, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+class Units(unittest.TestCase):
+    """pando-dataplane@.service, pando-vcpud@.service: that systemd takes them, and that what they start takes its words."""
+    NAMES = ("pando-dataplane@.service", "pando-vcpud@.service")
+
+    def values(self, name, key, text=None):
+        """Of a key, in order; those in comments, which a user may switch on, as well."""
+        return re.findall(rf"^#?{key}=(.*)$", text or read("configs/host", name), re.M)
+
+    def command(self, name):
+        (line,) = self.values(name, "ExecStart")
+        return shlex.split(line.replace("%i", "1"))
+
+    def program(self, name):
+        """The built program that ExecStart names."""
+        if BUILD is None:
+            self.skipTest("no --build: the programs are not asked")
+        base = os.path.basename(self.command(name)[0])
+        self.assertEqual(base, name.split("@")[0])
+        try:
+            return cl.find_program(BUILD, base)
+        except cl.SetupError as e:
+            self.skipTest(str(e))
+
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed (package systemd)")
+    def test_systemd_takes_them(self):
+        """What it does not know it ignores with a word, and ends well: each word is an error. Comments of settings are
+        switched on for it. The programs need not be installed here."""
+        with tempfile.TemporaryDirectory(prefix="pando-units-") as space:
+            for name in self.NAMES:
+                text = re.sub(r"^#(?=[A-Z]\w+=)", "", read("configs/host", name), flags=re.M)
+                with open(os.path.join(space, name), "w", encoding="ascii") as f:
+                    f.write(re.sub(r"/usr/local/\S+", "/bin/true", text))
+            p = subprocess.run(["systemd-analyze", "verify", "--man=no", *(os.path.join(space, n) for n in self.NAMES)],
+                               capture_output=True, text=True, timeout=60, check=False)
+        ours = [line for line in p.stderr.splitlines() if "pando" in line]
+        self.assertEqual((ours, p.returncode), ([], 0), p.stderr)
+
+    def test_programs_take_the_options(self):
+        for name in self.NAMES:
+            with self.subTest(name):
+                said = subprocess.run([self.program(name), "--help"], capture_output=True, text=True, check=True).stdout
+                options = [w.split("=")[0] for w in self.command(name)[1:] if w.startswith("-")]
+                self.assertTrue(options)
+                for option in options:
+                    self.assertRegex(said, rf"(?m)(^|[\s,]){re.escape(option)}($|[\s=,])")
+
+    def test_dataplane_takes_the_line(self):
+        """All of it, but with a configuration that is there."""
+        words = [self.program(self.NAMES[0])] + self.command(self.NAMES[0])[1:]
+        words[words.index("--config") + 1] = os.path.join(ROOT, "configs", "cluster-template.yaml")
+        p = subprocess.run([*words, "--print-config"], capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        self.assertIn("node 1 (host-b)", p.stdout)
+
+    def test_programs_are_where_they_are_installed(self):
+        if BUILD is None:
+            self.skipTest("no --build: nobody says where programs are installed")
+        with open(os.path.join(BUILD, "meson-info", "intro-installed.json"), encoding="utf-8") as f:
+            installed = set(json.load(f).values())
+        with open(os.path.join(BUILD, "meson-info", "intro-buildoptions.json"), encoding="utf-8") as f:
+            if next(o["value"] for o in json.load(f) if o["name"] == "prefix") != "/usr/local":
+                self.skipTest("the build has another prefix than /usr/local")
+        for name in self.NAMES:
+            self.program(name)
+            self.assertIn(self.command(name)[0], installed)
+            self.assertIn("/usr/local/share/pando/host/" + name, installed)
+        for line in self.values(self.NAMES[0], "ExecStartPre"):
+            self.assertIn(shlex.split(line)[0].lstrip("-"), installed)
+
+    def test_prepare_takes_its_line(self):
+        (line,) = self.values(self.NAMES[0], "ExecStartPre")
+        with tempfile.TemporaryDirectory() as root:
+            p = subprocess.run([os.path.join(HOST, "prepare"), "--dry-run", "--root", root, *shlex.split(line)[1:]],
+                               capture_output=True, text=True, timeout=60, check=False)
+        self.assertIn(p.returncode, (0, 1), p.stderr)  # 2: wrong usage; there is nothing to be set below an empty root
+
+    def test_run_dir(self):
+        """The sockets are where the dataplane makes them, in a directory that it takes."""
+        default = re.search(r"`run_dir`.*?(/run/\w+)", read("configs/REFERENCE.md"))[1]
+        self.assertEqual(["/run/" + d for d in self.values(self.NAMES[0], "RuntimeDirectory")], [default])
+        self.assertEqual(self.values(self.NAMES[0], "RuntimeDirectoryMode"), ["0700"])
+        socket = f"{default}/node1.sock"
+        self.assertEqual(self.command(self.NAMES[1])[2], socket)
+        (wait,) = self.values(self.NAMES[1], "ExecStartPre")
+        self.assertIn(f"[ -S {socket} ]", wait.replace("%i", "1"))
+
+    def test_cpus(self):
+        """Where the example's housekeeping is, and where a prepare with the same CPUs puts other services."""
+        example = read("configs/two-nodes-pinned.yaml")
+        (cpus,) = set(re.findall(r"housekeeping_cores: \[(.*?)\]", example))
+        isolated = re.search(r"isolcpus=(\d+)-(\d+)", example)
+        for name in self.NAMES:
+            (affinity,) = self.values(name, "CPUAffinity")
+            first, last = map(int, affinity.split("-"))
+            self.assertEqual(list(range(first, last + 1)), [int(c) for c in cpus.split(",")])
+            self.assertLess(last, int(isolated[1]))
+            self.assertEqual(self.values(name, "Slice"), ["pando.slice"])
+            with tempfile.TemporaryDirectory() as root:
+                os.makedirs(os.path.join(root, "run/systemd/system"))
+                subprocess.run([os.path.join(HOST, "prepare"), "--root", root, "--unit", f"{name}:{affinity}"], check=True,
+                               capture_output=True)
+                with open(os.path.join(root, f"etc/systemd/system/{name}.d/50-pando.conf"), encoding="ascii") as f:
+                    self.assertEqual(self.values(name, "CPUAffinity", f.read()), [affinity])
+
+    def test_limits(self):
+        """What the fabrics and real-time classes ask for in words of systemd's."""
+        self.assertIn("LimitMEMLOCK=infinity", read("dataplane/port/verbs_memory.c"))
+        self.assertEqual(self.values(self.NAMES[0], "LimitMEMLOCK"), ["infinity"])
+        for name in self.NAMES:
+            self.assertEqual(self.values(name, "LimitRTPRIO"), ["99"])
+            self.assertEqual(self.values(name, "Restart"), ["on-failure"])
+
+
 @unittest.skipUnless(shutil.which("shellcheck"), "shellcheck is not installed")
 class Lint(unittest.TestCase):
     def test_shellcheck(self):
@@ -307,4 +436,8 @@ class Lint(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    if "--build" in sys.argv:
+        at = sys.argv.index("--build")
+        BUILD = os.path.abspath(sys.argv[at + 1])
+        del sys.argv[at:at + 2]
     unittest.main()
