@@ -9,10 +9,14 @@ dataplanes counted. What a guest measures is in TSC cycles of the one guest cloc
 """
 import argparse
 import dataclasses
+import glob
+import json
 import math
 import os
 import re
+import socket
 import sys
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
@@ -27,6 +31,8 @@ FAULTS = ("read", "write", "upgrade")
 PAGE = 4096
 GAP_US = 300  # around a sample: beyond coherence.hold_us, or its page comes with the page before it, without a fault
 FABRICS = ("shm", "memif", "af_packet", "af_xdp")
+REST_MS = 100  # of a guest that says when its work begins and ends: for the dataplanes to tell what they counted
+ANSWER_MAX = 1 << 20  # bytes of a dataplane's telemetry
 
 
 class GuestError(measured.ToolError):
@@ -40,8 +46,11 @@ class Run:
     top: dict = dataclasses.field(default_factory=dict)  # name of a hist: its largest sample, ns
     kernels: list = dataclasses.field(default_factory=list)  # (operations, ns) a repetition
     rates: list = dataclasses.field(default_factory=list)  # (accesses, writes, ns) a vCPU
+    warm: list = dataclasses.field(default_factory=list)  # of each of these, or of each BENCH: what came before it
     storms: list = dataclasses.field(default_factory=list)  # {"page": n, "mmio": n} a vCPU
     summaries: list = dataclasses.field(default_factory=list)
+    marks: dict = dataclasses.field(default_factory=dict)  # "begins", "ends" of the work: summaries of then
+    late: str = ""  # why marks are worth nothing
     config: str = ""
     khz: int = 0  # of the guest clock
 
@@ -55,14 +64,39 @@ class Run:
             return self.count("messages", kind, "tx")
         return summary.total_classes(self.summaries, "tx_messages")
 
-    def faults(self):
-        return sum(self.count("faults", kind, "n") for kind in FAULTS)
-
     def counted(self):
-        """What the work of a guest costs, in all."""
-        return {"messages": self.messages(), "faults": self.faults(),
-                "pages": self.count("copies", "page_out_bytes") // PAGE,
-                "bytes": self.count("port", "tx_bytes")}  # fmt: skip
+        """What a guest costs from its start to its end, in all."""
+        return counted_in(self.summaries)
+
+    def worked(self):
+        """What its work costs: what was counted when it ended, less what was when it began."""
+        if self.late or set(self.marks) != {"begins", "ends"}:
+            raise measured.Unlucky(f"what the work costs is not known: {self.late or 'the guest did not say when it was'}")
+        begins, ends = (counted_in(self.marks[m]) for m in ("begins", "ends"))
+        return {key: ends[key] - begins[key] for key in ends}
+
+
+def counted_in(summaries):
+    return {"messages": summary.total_classes(summaries, "tx_messages"),
+            "faults": sum(summary.total(summaries, "faults", kind, "n") for kind in FAULTS),
+            "pages": summary.total(summaries, "copies", "page_out_bytes") // PAGE,
+            "bytes": summary.total(summaries, "port", "tx_bytes")}  # fmt: skip
+
+
+def summary_now(path):
+    """What a running dataplane has counted so far, from its telemetry (dataplane/engine/telemetry.c): a text in pages."""
+    text, more = "", ""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.settimeout(5)
+        s.connect(path)
+        s.recv(ANSWER_MAX)  # who it is
+        while True:
+            s.send(f"/pando/all{more}".encode())
+            _, ident, size, _, page = json.loads(s.recv(ANSWER_MAX))["/pando/all"].split(" ", 4)
+            text += page
+            if not page or len(text) >= int(size):
+                return json.loads(text)
+            more = f",{ident},{len(text)}"
 
 
 class Reader:
@@ -70,6 +104,7 @@ class Reader:
 
     def __init__(self):
         self.run, self.tail, self.khz, self.expected = Run(), [], 0, 0
+        self.look = None  # the dataplanes' summaries of now
 
     def line(self, process, stream, text):
         self.tail.append(f"{process.name}: {text}")
@@ -95,6 +130,18 @@ class Reader:
 
     def take_bench(self, _, named):
         self.expected = int(named["n"])
+        self.run.warm.append(int(named.get("warm", 0)))
+
+    def take_work(self, words, _):
+        """The guest rests behind this line, for REST_MS: what is counted later may be of what it does then."""
+        start = time.monotonic()
+        try:
+            self.run.marks[words[0]] = self.look()
+        except (OSError, ValueError, KeyError) as e:
+            self.run.late = f"a dataplane's telemetry does not answer: {e!r}"
+        ms = (time.monotonic() - start) * 1e3
+        if ms > REST_MS * 0.8:
+            self.run.late = f"the dataplanes' telemetry answered after {ms:.0f} ms, and the guest rests for {REST_MS}"
 
     def take_hist(self, words, named):
         self.run.hists[words[0]] = {}
@@ -112,6 +159,7 @@ class Reader:
 
     def take_rate(self, _, named):
         self.run.rates.append((int(named["accesses"]), int(named["writes"]), self.ns(int(named["cycles"]))))
+        self.run.warm.append(int(named.get("warm", 0)))
 
     def take_storm(self, _, named):
         self.run.storms.append({k: int(v) for k, v in named.items() if k != "cpu"})
@@ -185,6 +233,8 @@ def run(build, guest, words, nodes, vcpus=None, **more):
     o, reader = options(guest, words, nodes, vcpus, **more), Reader()
     try:
         with cl.Cluster(o, build, on_line=reader.line) as c:
+            sockets = os.path.join(c.space.path("run"), "dpdk", "*", "dpdk_telemetry.v2")
+            reader.look = lambda: [summary_now(path) for path in glob.glob(sockets)]
             result = c.run()
     except cl.SetupError as e:
         raise GuestError(f"guest {guest} ({words}) on {nodes} nodes: {e}") from None

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -25,6 +26,23 @@ def say(text):
 
 class ToolError(Exception):
     """A measuring tool did not end well; the text says which and why."""
+
+
+class Unlucky(ToolError):
+    """Nothing is broken, but what was measured is not what was to be measured; the next time it may be."""
+
+
+def second_try(step):
+    """A step of run_steps that is taken once more if it was unlucky."""
+
+    def taken():
+        try:
+            step()
+        except Unlucky as e:
+            say(f"once more: {e}")
+            step()
+
+    return taken
 
 
 def run_tool(build, name, *args):
@@ -133,6 +151,13 @@ def run_steps(bench, args, steps, missing):
     return True
 
 
+def shares(name, whole, parts):
+    """In words: what parts, each measured by itself, are of the whole, and what they leave to the rest. {what: us}"""
+    us = lambda v: f"{v:.2f}" if abs(v) < 10 else f"{v:.0f}"
+    said = ", ".join(f"{what} {us(v)} us ({100 * v / whole:.0f} %)" for what, v in parts.items())
+    return f"of the {us(whole)} us of {name}: {said}; the rest {us(whole - sum(parts.values()))} us"
+
+
 class Rounds:
     """The lines of all runs of the tools, by name: lists of rounds joined, histograms and counts added up."""
 
@@ -168,6 +193,10 @@ class Rounds:
 
     def get(self, name, key):
         return self.lines[name][key]
+
+    def median(self, name):
+        """Microseconds: the median over the rounds of each round's median, as in its row."""
+        return statistics.median(self.lines[name]["round_p50"])
 
     def quantile(self, name, p):
         """Microseconds."""

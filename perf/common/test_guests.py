@@ -69,6 +69,27 @@ class ReaderTest(unittest.TestCase):
         self.assertEqual((run.kernels, run.storms), ([(65536, 1000)], [{"page": 7, "mmio": 9}]))
         self.assertEqual(run.rates, [(5, 4, 2000)])
 
+    def test_warm(self):
+        run = read("BENCH read unit=cycles n=5 p50=1 tsc_khz=2000000 peer=1 sharers=1 warm=8",
+                   "RATE cpu=2 accesses=5 writes=4 cycles=6000 tsc_khz=3000000 warm=3").run  # fmt: skip
+        self.assertEqual(run.warm, [8, 3])
+
+    def test_work_is_looked_at_when_it_begins_and_ends(self):
+        reader, seen = read(), []
+        reader.look = lambda: [len(seen)]
+        for line in ("WORK begins", "WORK ends"):
+            seen.append(line)
+            reader.line(types.SimpleNamespace(name="vmm"), "out", line)
+        self.assertEqual((reader.run.marks, reader.run.late), ({"begins": [1], "ends": [2]}, ""))
+
+    def test_a_look_that_comes_too_late(self):
+        now = iter((0, guests.REST_MS / 1e3))
+        reader = read()
+        reader.look = lambda: []
+        with mock.patch.object(guests.time, "monotonic", lambda: next(now)):
+            reader.line(types.SimpleNamespace(name="vmm"), "out", "WORK begins")
+        self.assertIn("after 100 ms", reader.run.late)
+
     def test_only_the_console_counts(self):
         reader = guests.Reader()
         reader.line(types.SimpleNamespace(name="vcpud1"), "out", "KERNEL sort rep=0 ops=1 cycles=1 tsc_khz=1")
@@ -118,6 +139,51 @@ class FaultTest(unittest.TestCase):
         rounds = filled({"floor/uffd_spin/k": [1], "floor/take/t": [2], "rtt/raw_shm/64": [10]})
         self.assertEqual(fault.floor_of(rounds, "rtt/raw_shm/64", "k", "t", 3), [18])
         self.assertIsNone(fault.floor_of(rounds, "rtt/raw_shm/64", "k", "zap", 3))
+
+
+    def test_what_is_no_fault_is_tried_once_more(self):
+        runs = {"read": [[500] * 20, [9000] * 20], "write": [[500] * 20] * 3}
+
+        def run(build, guest, words, nodes, **more):
+            mode = words.split("mode=")[1].split()[0]
+            many = {"messages": {"inv": {"tx": 20}, "getm": {"tx": 20}}}
+            return guests.Run(samples={mode: runs[mode].pop(0) if runs.get(mode) else [9000] * 20},
+                              summaries=[many] * 3, config="c")  # fmt: skip
+
+        rounds, missing = filled({f"floor/uffd_spin/{k}": [3] for k in ("minor_shared", "minor_modified")}), []
+        args = argparse.Namespace(**vars(ARGS) | {"rounds": 1, "samples": 20})
+        with mock.patch.object(guests, "run", run), mock.patch.object(measured, "run_tool", lambda *a: []), \
+                mock.patch.object(measured, "say", lambda _: None):  # fmt: skip
+            measured.run_steps("fault", args, fault.steps_of(args, rounds, []), missing)
+        # Of write, two runs are write_modified's, the third write_shared's first.
+        self.assertEqual(rounds.names("fault/"), ["fault/read", "fault/write_shared", "fault/first_touch", "fault/upgrade"])
+        self.assertEqual([t.split(":")[0] for t in missing], ["fault/write_modified"])
+
+    def test_a_kind_that_was_not_reached_is_not_measured(self):
+        for name, f in ((n, f) for n, f in fault.FAULTS.items() if f.sent):
+            node, kind = f.sent
+            for sent, well in ((19, False), (20, True)):
+                summaries = [{"messages": {kind: {"tx": 99}}} for _ in range(f.nodes)]
+                summaries[node]["messages"][kind]["tx"] = sent
+                run = guests.Run(summaries=summaries)
+                with self.subTest(name=name, sent=sent):
+                    if well:
+                        fault.look_at_messages(f, run, 20)
+                    else:
+                        self.assertRaisesRegex(measured.ToolError, f"sent 19 {kind}", fault.look_at_messages, f, run, 20)
+        self.assertEqual({n for n, f in fault.FAULTS.items() if f.sent}, {"fault/write_shared", "fault/first_touch"})
+
+    def test_nobody_has_to_give_up_a_page_that_nobody_touched(self):
+        rounds = filled({"floor/uffd_spin/minor_modified": [3], "rtt/raw_shm/64": [10]})
+        self.assertEqual(fault.floor_of(rounds, "rtt/raw_shm/64", "minor_modified", "", 2), [13])
+
+    def test_why_is_of_what_was_measured(self):
+        rounds = filled(self.ROUNDS | {"rtt/shm/64": [9] * 4, "fault/read": [40] * 4})
+        with mock.patch.object(guests, "cores", lambda: 64):
+            (goal,), _ = fault.judge(rounds, "shm", [])
+        self.assertEqual(goal["why"], "of the 40 us of fault/read: a local fault (minor_shared) 4.00 us (10 %), 2 hops of the "
+                         "port 5.00 us (12 %), taking the page (wp) 1.00 us (2 %), the transport around the hops 4.00 us "
+                         "(10 %); the rest 26 us")  # fmt: skip
 
 
 class IpiTest(unittest.TestCase):
@@ -190,15 +256,34 @@ class CountTest(unittest.TestCase):
         run.counted = lambda: counted
         return run
 
-    def test_scale_is_less_what_no_work_counts(self):
+    def test_scale_is_what_was_counted_while_the_guest_worked(self):
+        def node(faults, messages, pages, size):
+            return {"faults": {"read": {"n": faults}}, "classes": {"data": {"tx_messages": messages}},
+                    "copies": {"page_out_bytes": pages * 4096}, "port": {"tx_bytes": size}}  # fmt: skip
+
         rates = scale.Rates()
-        rates.idle["read"] = {"messages": 10, "faults": 4, "pages": 2, "bytes": 100}
-        busy = {"messages": 310, "faults": 104, "pages": 102, "bytes": 410100}
+        marks = {"begins": [node(4, 10, 2, 100), node(1, 1, 1, 1)], "ends": [node(104, 310, 102, 410100), node(1, 1, 1, 1)]}
         for _ in range(2):
-            rates.add("scale/read/vcpus=1", "read", self.fake(busy, rates=[(500, 0, 5e8), (500, 0, 4e8)]))
+            rates.add("scale/read/vcpus=1", guests.Run(marks=marks, rates=[(500, 0, 5e8), (500, 0, 4e8)]))
         (row,) = checked(self, rates.rows())["results"]
         self.assertEqual((row["median"], row["counts"]["faults"], row["counts"]["accesses"]), (200, 200, 2000))
         self.assertEqual([row["counts"][f"{k}_per_fault"] for k in scale.PER_FAULT], [3, 1, 4100])
+
+    def test_work_whose_begin_or_end_is_not_known(self):
+        for marks, late in (({"begins": []}, ""), ({"begins": [], "ends": []}, "late")):
+            with self.assertRaises(measured.Unlucky):
+                guests.Run(marks=marks, late=late).worked()
+
+    def test_each_run_warms_up(self):
+        asked = []
+
+        def run(build, guest, words, nodes, vcpus, **more):
+            asked.append(words)
+            return guests.Run(warm=[0, 0])
+
+        with mock.patch.object(guests, "run", run), self.assertRaisesRegex(measured.ToolError, "did not warm up"):
+            scale.guest(ARGS, "reads=100")
+        self.assertIn(f"warm_ms={scale.WARM_MS}", asked[0].split())
 
     def test_kernels_are_the_repetitions_between(self):
         runs = [self.fake({"messages": 100, "pages": 10, "bytes": 1000}, kernels=[(1000, 9e9)]),

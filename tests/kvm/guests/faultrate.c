@@ -3,6 +3,10 @@
  *
  * On the command line:
  *  - size=MiB of the set; ms=how long (0: only what comes before and after the work);
+ *  - warm_ms=how long the same work goes on before that, verified and not counted: pages get to
+ *    where they are used, and nodes fill up (0: not at all);
+ *  - rest_ms=how long all rest behind the line "WORK begins" and behind "WORK ends", before they go
+ *    on: who counts faults outside can look at the counters then, and has those of the work alone;
  *  - reads=PCT of the accesses that read a page which all read, of the first half of the set (100:
  *    of all of it); the others write a page of the vCPU's own part of the second half, or, with
  *    steal=1, any page of that half;
@@ -22,11 +26,13 @@ bool naps_allowed = false;
 
 struct worker {
     struct hist hist;
-    uint64_t accesses, writes, cycles;
+    uint64_t accesses, writes;           /* all, of warming up as well */
+    uint64_t warm_accesses, warm_writes; /* of them, before what counts */
+    uint64_t cycles;
 };
 
 static volatile uint64_t (*set)[PAGE / 8]; /* word 0: mix64(page); word 1 + c: writes of vCPU c */
-static uint64_t pages, shared, reads, ms, active, rate;
+static uint64_t pages, shared, reads, ms, warm_ms, rest_ms, active, rate;
 static bool steal, broken;
 static struct worker *workers[MAX_CPUS];
 
@@ -61,10 +67,10 @@ static void access_page(unsigned cpu, struct worker *w)
     w->writes++;
 }
 
-static void work(unsigned cpu)
+static void work(unsigned cpu, uint64_t for_ms, bool counts)
 {
     struct worker *w = workers[cpu];
-    uint64_t start = rdtsc(), length = ms * tsc_khz();
+    uint64_t start = rdtsc(), length = for_ms * tsc_khz();
     uint64_t interval = rate != 0 ? tsc_khz() * 1000 / rate : 0;
 
     for (uint64_t i = 0;; i++) {
@@ -77,9 +83,39 @@ static void work(unsigned cpu)
         while (rdtsc() < due)
             cpu_pause();
         access_page(cpu, w);
-        hist_add(&w->hist, rdtsc() - due);
+        if (counts)
+            hist_add(&w->hist, rdtsc() - due);
     }
-    w->cycles = rdtsc() - start;
+    if (counts) {
+        w->cycles = rdtsc() - start;
+        return;
+    }
+    w->warm_accesses = w->accesses;
+    w->warm_writes = w->writes;
+}
+
+/* The others halt until the vCPU that works first is here, and wakes them: who is through does not
+ * poll beside those that are measured. `turn` counts how often. */
+static void gather(unsigned cpu, uint64_t turn)
+{
+    if (place(cpu) != 0)
+        while (irq_count(cpu, V_DONE) < turn)
+            system_call((uintptr_t)&this_cpu()->counts[V_DONE], turn - 1, SYS_HALT_UNLESS);
+    else
+        for (unsigned c = 0; c < ncpus; c++)
+            if (c != cpu)
+                ipi_send(c, V_DONE);
+    barrier();
+}
+
+/* No page moves meanwhile. */
+static void rest(unsigned cpu, const char *line)
+{
+    if (place(cpu) != 0 || rest_ms == 0)
+        return;
+    printf("WORK %s\n", line);
+    for (uint64_t until = rdtsc() + rest_ms * tsc_khz(); rdtsc() < until;)
+        nap();
 }
 
 static void fill(unsigned cpu)
@@ -110,8 +146,10 @@ static void tell(void)
         if (place(c) >= active)
             continue;
         hist_merge(all, &workers[c]->hist);
-        printf("RATE cpu=%u accesses=%lu writes=%lu cycles=%lu tsc_khz=%lu\n", c,
-               workers[c]->accesses, workers[c]->writes, workers[c]->cycles, tsc_khz());
+        printf("RATE cpu=%u accesses=%lu writes=%lu cycles=%lu tsc_khz=%lu warm=%lu\n", c,
+               workers[c]->accesses - workers[c]->warm_accesses,
+               workers[c]->writes - workers[c]->warm_writes, workers[c]->cycles, tsc_khz(),
+               workers[c]->warm_accesses);
     }
     print_hist("access", all);
 }
@@ -121,6 +159,8 @@ static void set_up(void)
     uint64_t size = cmdline_u64("size", 8);
 
     ms = cmdline_u64("ms", 100);
+    warm_ms = cmdline_u64("warm_ms", 20);
+    rest_ms = cmdline_u64("rest_ms", 0);
     reads = cmdline_u64("reads", 50);
     active = cmdline_u64("active", ncpus);
     rate = cmdline_u64("rate", 0);
@@ -128,7 +168,8 @@ static void set_up(void)
     steal = cmdline_u64("steal", 0) != 0;
     broken = cmdline_has("break");
     CHECK(size >= 1 && size <= 1024, "size is 1 to 1024");
-    CHECK(ms <= 60000, "ms is at most 60000");
+    CHECK(ms <= 60000 && warm_ms <= 60000, "ms and warm_ms are at most 60000");
+    CHECK(rest_ms <= 10000, "rest_ms is at most 10000");
     CHECK(reads <= 100, "reads is at most 100");
     CHECK(active >= 1 && active <= ncpus, "active is 1 to %u here", ncpus);
     CHECK(rate <= 1000000, "rate is at most 1000000");
@@ -148,15 +189,15 @@ void guest_main(unsigned cpu)
     fill(cpu);
     barrier();
     if (place(cpu) < active)
-        work(cpu);
-    if (place(cpu) != 0) /* who is through does not poll beside those that are measured */
-        while (irq_count(cpu, V_DONE) == 0)
-            system_call((uintptr_t)&this_cpu()->counts[V_DONE], 0, SYS_HALT_UNLESS);
-    else
-        for (unsigned c = 0; c < ncpus; c++)
-            if (c != cpu)
-                ipi_send(c, V_DONE);
-    barrier();
+        work(cpu, warm_ms, false);
+    gather(cpu, 1);
+    rest(cpu, "begins");
+    gather(cpu, 2);
+    if (place(cpu) < active)
+        work(cpu, ms, true);
+    gather(cpu, 3);
+    rest(cpu, "ends");
+    gather(cpu, 4);
     if (cpu == 0) {
         verify();
         tell();

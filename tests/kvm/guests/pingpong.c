@@ -3,18 +3,23 @@
  *
  * mode=handover  two CPUs pass one page to and fro by writing it; a sample is half a round trip
  * mode=read      a page that the peer just modified is read
- * mode=write     a page that the peer just modified is written
+ * mode=write     a page that the peer just modified is written; with sharers=K above 1, K-1 others
+ *                have read it since: the page is Shared at K vCPUs, and not here
+ * mode=touch     a page that no vCPU has touched before is written, each page once
  * mode=upgrade   a page that this CPU and sharers=K others have read is written; they read pages=P
  *                (1..64) at an order, which are written one after the other
  * mode=ipi       an interrupt to the peer and back; a sample is half a round trip
  * mode=pio       the peer reads (pio_in) and writes (pio_out) a port of the VMM's
  * mode=mmio      the peer reads (mmio_read) and writes (mmio_write) a register of the VMM's
  * mode=all       (default) all of them. n=samples (raw=1 prints every one; raw=2 as they came, with
- * the TSC at its end), peer=CPU (default the last), gap_us=pause around each sample of read, write
+ * the TSC at its end), warm=samples (default 8) before them of each kind that are made, verified
+ * and not kept: the first ones find cold caches, threads that sleep and pages on their way;
+ * peer=CPU (default the last), gap_us=pause around each sample of read, write, touch
  * and upgrade (shorter than coherence.hold_us, and the page comes with the one that the vCPU
- * faulted on before: the sample is no fault); halt=1: who waits for an order halts, so that vCPUs
- * beyond the host's cores take no time of those that are measured; break=1 makes the peer's value
- * wrong once
+ * faulted on before: the sample is no fault); nodes=N home=K: the pages of read, write and touch
+ * are those that node K of N keeps the directory of (vm.homes: interleave, a page each in turn);
+ * halt=1: who waits for an order halts, so that vCPUs beyond the host's cores take no time of those
+ * that are measured; break=1 makes the peer's value wrong once
  *
  * CPU 0 measures, but for pio and mmio. Before each sample the peers bring the page into the wanted
  * state; they are told by, and answer on, other pages than the one measured. Every value that moves
@@ -26,6 +31,7 @@ const char guest_name[] = "pingpong";
 bool naps_allowed = false;
 
 #define MAX_SAMPLES   100000u
+#define MAX_WARM      10000u
 #define V_PING        0x90u
 #define V_PONG        0x91u
 #define V_STOP        0x92u
@@ -34,7 +40,15 @@ bool naps_allowed = false;
 #define PORT_SCRATCH  (PORT_CONSOLE + 7)
 #define REG_PEER(cpu) ((volatile uint64_t *)(uintptr_t)(TESTDEV + 0x100u + 8 * (cpu)))
 
-enum command { CMD_HANDOVER = 1, CMD_WRITE_IT, CMD_READ_IT, CMD_IPI, CMD_IO, CMD_STOP };
+enum command {
+    CMD_HANDOVER = 1,
+    CMD_WRITE_IT,
+    CMD_READ_IT,
+    CMD_READ_PAGE,
+    CMD_IPI,
+    CMD_IO,
+    CMD_STOP
+};
 enum io { PIO_IN, PIO_OUT, MMIO_READ, MMIO_WRITE };
 
 struct order {
@@ -44,16 +58,17 @@ struct order {
 
 static struct order orders[MAX_CPUS];
 static uint64_t done[MAX_CPUS][512] PAGE_ALIGNED;      /* serial of the last order carried out */
-static volatile uint64_t page[512] PAGE_ALIGNED;       /* the page that is measured */
+static volatile uint64_t *page;                        /* the page that is measured */
 static volatile uint64_t (*batch)[PAGE / 8];           /* those that are upgraded */
 static uint64_t *samples, *ends, max_samples, batched; /* ends: TSC, with raw=2 */
+static uint64_t warm, nodes, home;
 static unsigned peer;
 static unsigned sharers;
 static bool broken, halting;
 
 /* CPU 0 writes it at each sample; the others read their neighbours in .bss all the time. */
 static struct {
-    uint64_t count;
+    uint64_t count, warmed;
 } PAGE_ALIGNED taken;
 
 static void pause_us(uint64_t us)
@@ -131,8 +146,18 @@ static void read_batch(unsigned cpu, uint64_t want)
               want);
 }
 
+/* Of each kind that is measured: the samples, and what is not kept before them. */
+static uint64_t all_samples(void)
+{
+    return warm + max_samples;
+}
+
 static void sample(uint64_t cycles)
 {
+    if (taken.warmed < warm) {
+        taken.warmed++;
+        return;
+    }
     if (ends != NULL)
         ends[taken.count] = rdtsc();
     samples[taken.count++] = cycles;
@@ -166,7 +191,7 @@ static void peer_io(unsigned cpu, enum io which)
     volatile uint64_t *reg = REG_PEER(cpu);
     bool pio = which == PIO_IN || which == PIO_OUT, reads = which == PIO_IN || which == MMIO_READ;
 
-    for (uint64_t i = 0; i < max_samples; i++) {
+    for (uint64_t i = 0; i < all_samples(); i++) {
         uint64_t want = pio ? mix64(i) & 0xFF : mix64(i), got, cycles = 0;
 
         if (!reads)
@@ -192,6 +217,8 @@ static void serve(unsigned cpu)
             page[1] = broken && serial == 5 ? ~o->value : o->value;
         else if (o->command == CMD_READ_IT)
             read_batch(cpu, o->value);
+        else if (o->command == CMD_READ_PAGE)
+            CHECK(page[1] == o->value, "vCPU %u reads %lx, not %lx", cpu, page[1], o->value);
         else if (o->command == CMD_IO)
             peer_io(cpu, (enum io)o->value);
         else if (o->command == CMD_HANDOVER)
@@ -268,23 +295,24 @@ static void report(const char *name)
         swap_first(samples, end);
     for (uint64_t i = 1; i < taken.count; i++)
         CHECK(samples[i - 1] <= samples[i], "samples are not in order");
-    CHECK(taken.count == max_samples, "%lu samples, not %lu", taken.count, max_samples);
+    CHECK(taken.count == max_samples && taken.warmed == warm, "%lu samples behind %lu, not %lu",
+          taken.count, taken.warmed, max_samples);
     printf("BENCH %s unit=cycles n=%lu p50=%lu p90=%lu p99=%lu max=%lu tsc_khz=%lu peer=%u "
-           "sharers=%u\n",
+           "sharers=%u warm=%lu\n",
            name, taken.count, samples[(taken.count * 50 + 99) / 100 - 1],
            samples[(taken.count * 90 + 99) / 100 - 1], samples[(taken.count * 99 + 99) / 100 - 1],
-           samples[taken.count - 1], tsc_khz(), peer, sharers);
+           samples[taken.count - 1], tsc_khz(), peer, sharers, warm);
     if (cmdline_u64("raw", 0) == 1)
         print_samples(name);
-    taken.count = 0;
+    taken.count = taken.warmed = 0;
 }
 
 static void bench_handover(void)
 {
     page[0] = 0;
-    uint64_t serial = give_order(peer, CMD_HANDOVER, max_samples);
+    uint64_t serial = give_order(peer, CMD_HANDOVER, all_samples());
 
-    for (uint64_t i = 0; i < max_samples; i++) {
+    for (uint64_t i = 0; i < all_samples(); i++) {
         uint64_t start = rdtsc();
 
         page[0] = 2 * i + 1;
@@ -297,12 +325,14 @@ static void bench_handover(void)
 
 static void bench_read(uint64_t gap_us)
 {
-    for (uint64_t i = 0; i < max_samples; i++) {
+    volatile uint64_t *const at = page; /* a register: nothing but the page itself is loaded */
+
+    for (uint64_t i = 0; i < all_samples(); i++) {
         uint64_t want = mix64(i);
 
         await_order(peer, give_order(peer, CMD_WRITE_IT, want));
         pause_us(gap_us);
-        uint64_t start = rdtsc(), got = page[1], end = rdtsc();
+        uint64_t start = rdtsc(), got = at[1], end = rdtsc();
 
         CHECK(got == want, "read %lu: %lx, not %lx", i, got, want);
         sample(end - start);
@@ -323,10 +353,13 @@ static uint64_t timed_write(volatile uint64_t *at, uint64_t value)
 
 static void bench_write(uint64_t gap_us)
 {
-    for (uint64_t i = 0; i < max_samples; i++) {
+    for (uint64_t i = 0; i < all_samples(); i++) {
         uint64_t want = mix64(i + 7);
 
         await_order(peer, give_order(peer, CMD_WRITE_IT, want));
+        for (unsigned c = 1; c < ncpus; c++)
+            if (c != peer && takes_part(c))
+                await_order(c, give_order(c, CMD_READ_PAGE, want));
         pause_us(gap_us);
         sample(timed_write(page, i));
         pause_us(gap_us);
@@ -336,12 +369,41 @@ static void bench_write(uint64_t gap_us)
     report("write");
 }
 
+/* A page of node `home`, in `nodes` pages from here on; without nodes=, this one. */
+static volatile uint64_t *homed(uintptr_t at)
+{
+    while (nodes != 0 && at / PAGE % nodes != home)
+        at += PAGE;
+    return (volatile uint64_t *)at;
+}
+
+static void bench_touch(uint64_t gap_us)
+{
+    const uint64_t step = (nodes != 0 ? nodes : 1) * PAGE;
+    uintptr_t fresh = (uintptr_t)arena(all_samples() * step);
+
+    for (uint64_t i = 0; i < all_samples(); i++) {
+        volatile uint64_t *at = homed(fresh + i * step);
+
+        pause_us(gap_us);
+        sample(timed_write(at, broken && i == 5 ? 0 : mix64(i)));
+        pause_us(gap_us);
+    }
+    for (uint64_t i = 0; i < all_samples(); i++) {
+        volatile uint64_t *at = homed(fresh + i * step);
+
+        CHECK(at[0] == mix64(i) && at[1] == 0, "page %lu holds %lx and %lx, not %lx and 0", i,
+              at[0], at[1], mix64(i));
+    }
+    report("touch");
+}
+
 /* This CPU reads too, so that it has the pages Shared when it writes. */
 static void bench_upgrade(uint64_t gap_us)
 {
     for (uint64_t p = 0; p < batched; p++)
         batch[p][0] = 0;
-    for (uint64_t i = 0; taken.count < max_samples; i++) {
+    for (uint64_t i = 0; taken.count < max_samples; i++) { /* behind the warm ones */
         for (unsigned c = 1; c < ncpus; c++)
             if (takes_part(c))
                 await_order(c, give_order(c, CMD_READ_IT, i));
@@ -360,9 +422,9 @@ static void bench_upgrade(uint64_t gap_us)
 
 static void bench_ipi(void)
 {
-    uint64_t before = irq_count(0, V_PONG), serial = give_order(peer, CMD_IPI, max_samples);
+    uint64_t before = irq_count(0, V_PONG), serial = give_order(peer, CMD_IPI, all_samples());
 
-    for (uint64_t i = 1; i <= max_samples; i++) {
+    for (uint64_t i = 1; i <= all_samples(); i++) {
         uint64_t start = rdtsc();
 
         ipi_send(peer, V_PING);
@@ -370,7 +432,7 @@ static void bench_ipi(void)
         sample((rdtsc() - start) / 2);
     }
     await_order(peer, serial);
-    CHECK(irq_count(0, V_PONG) == before + max_samples, "pongs");
+    CHECK(irq_count(0, V_PONG) == before + all_samples(), "pongs");
     report("ipi");
 }
 
@@ -382,13 +444,13 @@ static void bench_io(enum io which, const char *name)
 
 static void measure(void)
 {
-    static const char *const modes[] = {"handover", "read", "write", "upgrade",
-                                        "ipi",      "pio",  "mmio"};
+    static const char *const modes[] = {"handover", "read", "write", "touch",
+                                        "upgrade",  "ipi",  "pio",   "mmio"};
     bool all = !cmdline_has("mode") || cmdline_is("mode", "all");
     uint64_t gap_us = cmdline_u64("gap_us", 0);
     unsigned ran = 0;
 
-    for (unsigned m = 0; m < 7; m++) {
+    for (unsigned m = 0; m < 8; m++) {
         if (!all && !cmdline_is("mode", modes[m]))
             continue;
         ran++;
@@ -399,15 +461,17 @@ static void measure(void)
         else if (m == 2)
             bench_write(gap_us);
         else if (m == 3)
-            bench_upgrade(gap_us);
+            bench_touch(gap_us);
         else if (m == 4)
+            bench_upgrade(gap_us);
+        else if (m == 5)
             bench_ipi();
         else {
-            bench_io(m == 5 ? PIO_IN : MMIO_READ, m == 5 ? "pio_in" : "mmio_read");
-            bench_io(m == 5 ? PIO_OUT : MMIO_WRITE, m == 5 ? "pio_out" : "mmio_write");
+            bench_io(m == 6 ? PIO_IN : MMIO_READ, m == 6 ? "pio_in" : "mmio_read");
+            bench_io(m == 6 ? PIO_OUT : MMIO_WRITE, m == 6 ? "pio_out" : "mmio_write");
         }
     }
-    CHECK(ran > 0, "mode is one of handover, read, write, upgrade, ipi, pio, mmio, all");
+    CHECK(ran > 0, "mode is one of handover, read, write, touch, upgrade, ipi, pio, mmio, all");
 }
 
 static void set_up(void)
@@ -422,6 +486,12 @@ static void set_up(void)
     CHECK(sharers >= 1 && sharers < ncpus, "sharers is 1 to %u here", ncpus - 1);
     batched = cmdline_u64("pages", 1);
     CHECK(batched >= 1 && batched <= BATCH_MAX, "pages is 1 to %u", BATCH_MAX);
+    warm = cmdline_u64("warm", 8);
+    CHECK(warm <= MAX_WARM, "warm is at most %u", MAX_WARM);
+    nodes = cmdline_u64("nodes", 0);
+    home = cmdline_u64("home", 0);
+    CHECK(nodes <= MAX_CPUS && home < (nodes != 0 ? nodes : 1), "home is one of nodes=");
+    page = homed((uintptr_t)arena((nodes != 0 ? nodes : 1) * PAGE));
     batch = arena(batched * PAGE);
     samples = arena(max_samples * sizeof(*samples));
     if (cmdline_u64("raw", 0) == 2)
