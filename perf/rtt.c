@@ -3,15 +3,20 @@
  * Round trips on every fabric, raw and through RRDP, and over the kernel's sockets: rtt/VARIANT/N,
  * N bytes there and back; fetch/VARIANT/4096, 64 bytes there and a page back.
  *
- * usage: pando-rtt [--sizes A,B,...] [--rounds N] [--samples N] [--mtu N] [--huge] [--wire]
+ * usage: pando-rtt [--sizes A,B,...] [--rounds N] [--samples N] [--mtu N] [--huge] [--classes]
+ *                  [--wire]
  * One JSON object a line, as the benches want it, with the medians of the rounds for whoever
- * computes ratios. --sizes none: fetch only. --wire: lengths of frames as captured, too.
+ * computes ratios. --sizes none: fetch only. --classes: class/VARIANT/CLASS/32 too, 32 bytes there
+ * and back in each of the transport's classes, on CLASSED; "sent" is how many messages left in that
+ * class meanwhile. --wire: lengths of frames as captured, too.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "dataplane/transport/rrdp.h"
+#include "dataplane/wire/wire.h"
 #include "perf/result.h"
 #include "perf/rtt_options.h"
 
@@ -22,10 +27,19 @@ enum {
     SIZE_MAX_BYTES = 1024
 };
 
+static const enum rtt_fabric CLASSED[] = {RTT_SHM, RTT_AF_PACKET, RTT_AF_XDP};
+enum { CLASSED_N = sizeof(CLASSED) / sizeof(CLASSED[0]) };
+
+struct classed {
+    struct rtt_result result;
+    uint64_t sent;
+};
+
 static struct rtt_result results[VARIANTS_MAX][SHAPES_MAX];
+static struct classed classed[CLASSED_N][WIRE_CLASSES];
 static struct rtt_shape shapes[SHAPES_MAX];
 static uint32_t shape_count;
-static bool wire;
+static bool wire, classes;
 
 /* Sizes, and the fetch behind them. */
 static bool parse_sizes(const char *text)
@@ -44,16 +58,49 @@ static bool parse_sizes(const char *text)
     return true;
 }
 
+/* Without the closing brace. */
+static void print_begin(const char *name, const struct rtt_result *r)
+{
+    result_begin(name, &r->hist);
+    printf(", \"lost\": %llu, \"round_p50\": [", (unsigned long long)r->lost);
+    for (uint32_t i = 0; i < r->rounds; i++)
+        printf("%s%.3f", i ? ", " : "", (double)r->round_p50[i] / 1e3);
+    printf("]");
+}
+
 static void print(const char *variant, const struct rtt_shape *shape, const struct rtt_result *r)
 {
     char name[64];
     snprintf(name, sizeof(name), "%s/%s/%u", shape->ask == shape->reply ? "rtt" : "fetch", variant,
              shape->reply);
-    result_begin(name, &r->hist);
-    printf(", \"lost\": %llu, \"round_p50\": [", (unsigned long long)r->lost);
-    for (uint32_t i = 0; i < r->rounds; i++)
-        printf("%s%.3f", i ? ", " : "", (double)r->round_p50[i] / 1e3);
-    printf("]}\n");
+    print_begin(name, r);
+    printf("}\n");
+}
+
+static void measure_classes(struct rtt_side *s, struct rtt_port *ports[RTT_FABRICS])
+{
+    for (unsigned i = 0; i < CLASSED_N; i++)
+        for (uint8_t c = 0; c < WIRE_CLASSES && ports[CLASSED[i]] != NULL; c++) {
+            struct rtt_port *r = ports[CLASSED[i]];
+            const struct rrdp_counters *n = rrdp_counters(rtt_port_rrdp(r), !s->side);
+            struct rtt_variant v = {rtt_fabric_names[CLASSED[i]], r, rtt_rrdp_ask, rtt_rrdp_answer};
+            struct rtt_shape shape = {RTT_MIN, RTT_MIN, true, c};
+            uint64_t before = n->tx_messages[c];
+            rtt_round(s, &v, shape, &classed[i][c].result);
+            classed[i][c].sent += n->tx_messages[c] - before;
+        }
+}
+
+static void print_classes(struct rtt_port *ports[RTT_FABRICS])
+{
+    for (unsigned i = 0; i < CLASSED_N; i++)
+        for (uint8_t c = 0; c < WIRE_CLASSES && ports[CLASSED[i]] != NULL; c++) {
+            char name[64];
+            snprintf(name, sizeof(name), "class/%s/%s/%u", rtt_fabric_names[CLASSED[i]],
+                     wire_class_name(c), RTT_MIN);
+            print_begin(name, &classed[i][c].result);
+            printf(", \"sent\": %llu}\n", (unsigned long long)classed[i][c].sent);
+        }
 }
 
 static void open_ucx(struct rtt_side *s, struct rtt_ucx *ucx[RTT_UCX])
@@ -124,13 +171,18 @@ static void run(struct rtt_side *s)
         rtt_fail(s, strerror(-udp));
     open_ucx(s, ucx);
     unsigned variants = list_variants(ports, &tcp, &udp, ucx, v);
-    for (uint32_t round = 0; round < s->options->rounds; round++)
+    for (uint32_t round = 0; round < s->options->rounds; round++) {
         for (unsigned k = 0; k < shape_count; k++)
             for (unsigned i = 0; i < variants; i++)
                 rtt_round(s, &v[i], shapes[k], &results[i][k]);
+        if (classes)
+            measure_classes(s, ports);
+    }
     for (unsigned k = 0; k < shape_count && s->side == 0; k++)
         for (unsigned i = 0; i < variants; i++)
             print(v[i].name, &shapes[k], &results[i][k]);
+    if (classes && s->side == 0)
+        print_classes(ports);
     if (wire && ports[RTT_AF_PACKET] != NULL)
         rtt_wire(s, ports[RTT_AF_PACKET]);
     fflush(stdout);
@@ -151,6 +203,7 @@ int main(int argc, char **argv)
         {.name = "samples", .number = &o.samples, .low = 10, .high = 1000000},
         {.name = "mtu", .number = &o.mtu, .low = 1500, .high = RRDP_MTU_MAX},
         {.name = "huge", .flag = &o.huge},
+        {.name = "classes", .flag = &classes},
         {.name = "wire", .flag = &wire},
         {.name = NULL}};
     _Static_assert(RTT_MIN == 32 && SIZE_MAX_BYTES == 1024 && SHAPES_MAX == 9, "as --sizes says");

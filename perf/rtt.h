@@ -44,9 +44,12 @@ struct rtt_options {
     void (*tend)(struct rtt_shared *shared);
 };
 
-/* Bytes of question and answer. */
+/* Bytes of question and answer. RRDP sends them in the class that their length is for, or in cls.
+ */
 struct rtt_shape {
     uint32_t ask, reply;
+    bool classed;
+    uint8_t cls;
 };
 
 /* Between the two processes and their parent. */
@@ -122,7 +125,7 @@ struct rrdp *rtt_port_rrdp(struct rtt_port *r);
 void rtt_port_on_answer(struct rtt_port *r, void (*answered)(void *arg, uint32_t number),
                         void *arg);
 uint64_t rtt_port_pages(const struct rtt_port *r); /* messages of RTT_KIND_PAGE that came */
-/* Queues a message of len bytes, RTT_MIN..RTT_PAGE, in the class that its length is for; 0 or
+/* Queues a message of len bytes, RTT_MIN..RTT_PAGE, in the class of the side's shape; 0 or
  * rrdp_send's error. */
 int rtt_rrdp_say(struct rtt_side *s, struct rtt_port *r, const struct rtt_head *head, uint32_t len);
 /* Once through what a poll loop does; true if the answer to the latest question came. */

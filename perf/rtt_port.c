@@ -220,7 +220,8 @@ int rtt_rrdp_say(struct rtt_side *s, struct rtt_port *r, const struct rtt_head *
     uint32_t own = len >= RTT_PAGE ? WIRE_MSG_HEADER : len < sizeof(m) ? len : sizeof(m);
     uint32_t payload = len >= RTT_PAGE ? RTT_PAGE : len - own;
     memcpy(m, head, sizeof(*head));
-    return rrdp_send(r->rrdp, !s->side, class_of(len), m, (uint16_t)own, 0, payload, false, 0);
+    return rrdp_send(r->rrdp, !s->side, s->shape.classed ? s->shape.cls : class_of(len), m,
+                     (uint16_t)own, 0, payload, false, 0);
 }
 
 static void take(struct rtt_port *r, const struct rrdp_segment *g)

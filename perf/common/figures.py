@@ -15,6 +15,7 @@ WORDS = {
     "udp_spin": "UDP, spinning", "ucx_tcp": "UCX over TCP", "ucx_shm": "UCX, shared memory",
     "giantvm": "GiantVM-style, sleeping",
     "giantvm_spin": "GiantVM-style, spinning", "read": "read", "write_modified": "write of a modified page",
+    "write_shared": "write of what others share", "first_touch": "first touch, far home",
     "handover": "handed to and fro", "uffd_spin": "local fault, polled", "uffd_yield": "local fault, yielding",
     "minor_shared": "read", "minor_modified": "write", "wp_upgrade": "upgrade", "one_way": "one way",
 }  # fmt: skip
@@ -103,6 +104,10 @@ FIGURES = (
            "Two processes in two network namespaces, one veth pair; all variants take turns in the same run."),
     Figure("rtt-memory", "rtt", [f"rtt/{v}/64" for v in MEMORY], "64 bytes there and back, in shared memory",
            "Two processes on one machine. “Alone” is the fabric without Pando's transport."),
+    *(Figure(f"class-{key}", "rtt", [f"class/{n}/.*" for n in names], f"32 bytes there and back, by class, {title}",
+             "Classes have windows and acknowledgements of their own; urgent leaves first where several wait.", slice(1, 3))
+      for key, names, title in (("memory", ["shm"], "in shared memory"),
+                                ("wire", ["af_xdp", "af_packet"], "over one kernel network link"))),
     Figure("fetch", "rtt", [f"fetch/{v}/4096/9000" for v in ("shm", *WIRE)], "A page of 4 KiB fetched",
            "64 bytes ask, 4096 bytes answer; MTU 9000."),
     Figure("fault", "fault", [r"fault/.*", r"floor/uffd_spin/.*"], "What a guest waits for a page of another node",

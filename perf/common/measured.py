@@ -161,7 +161,7 @@ def shares(name, whole, parts):
 class Rounds:
     """The lines of all runs of the tools, by name: lists of rounds joined, histograms and counts added up."""
 
-    ADDED = ("n", "lost", "unanswered", "stalls", "stalls_excused", "forwarded")
+    ADDED = ("n", "lost", "sent", "unanswered", "stalls", "stalls_excused", "forwarded")
 
     def __init__(self):
         self.lines = {}
@@ -215,10 +215,10 @@ class Rounds:
         each = [x / y for x, y in zip(*sides) if y > 0]
         return (each, sides) if each else None
 
-    def goal(self, a, b, limit, sense="<=", key="round_p50"):
+    def goal(self, a, b, limit, sense="<=", key="round_p50", why=""):
         """a : b against a limit; None if one of them is missing."""
         found = self.pairs(a, b, key)
-        return found and judged(f"{a} : {b}", found[0], limit, sense, found[1])
+        return found and judged(f"{a} : {b}", found[0], limit, sense, found[1], why=why)
 
     def ratio(self, a, b, key="round_p50"):
         """a : b, of which nothing is asked; None likewise."""

@@ -199,7 +199,7 @@ class IpiTest(unittest.TestCase):
         row = rounds.time_row("ipi/page")
         self.assertEqual((row["n"], row["max"], row["round_p50"], len(row["round_p99"])), (80, 4.001, [2.015] * 4, 4))
         self.assertEqual(storms, {"page": 12, "mmio": 16})
-        goals, ratios = ipi.judge(rounds)
+        goals, ratios = ipi.judge(rounds, ipi.P99_SAMPLES, [])
         self.assertEqual([g["met"] for g in goals], [True, True])
         checked(self, [row], goals, ratios)
 
@@ -208,12 +208,26 @@ class IpiTest(unittest.TestCase):
         for kind, p99 in (("alone", 100), ("page", 110), ("mmio", 109)):
             for _ in range(4):
                 rounds.add(a_round(f"ipi/{kind}", 50, p99))
-        self.assertEqual([g["met"] for g in ipi.judge(rounds)[0]], [False, True])
+        judge = lambda: ipi.judge(rounds, ipi.P99_SAMPLES, [])[0]
+        self.assertEqual([g["met"] for g in judge()], [False, True])
         for _ in range(4):
             rounds.add(a_round("ipi/spin", 50, 105))
-        page, mmio = ipi.judge(rounds)[0]
+        page, mmio = judge()
         self.assertIn("1.05 (1.05 to 1.05) of alone", page["why"])
         self.assertNotIn("why", mmio)
+
+
+    def test_of_few_samples_the_99th_percentile_is_not_judged(self):
+        missing = []
+        self.assertEqual(ipi.judge(filled({"ipi/alone": [1] * 4, "ipi/page": [1] * 4}), 399, missing), ([], []))
+        self.assertIn("399 samples of a kind a round, 400 are needed", missing[0])
+
+    def test_in_all_there_are_enough(self):
+        with mock.patch.object(sys, "argv", ["ipi", *ipi.IN_ALL["args"]]), \
+                mock.patch.object(measured, "run_steps"), mock.patch.object(measured, "report"), \
+                mock.patch.object(ipi, "judge", return_value=([], [])) as judge:  # fmt: skip
+            ipi.main()
+        self.assertGreaterEqual(judge.call_args.args[1], ipi.P99_SAMPLES)
 
 
 class UpgradeTest(unittest.TestCase):

@@ -421,11 +421,45 @@ class Benches(unittest.TestCase):
         self.assertEqual((rows["wire/ack"]["low"], rows["wire/ack"]["high"]), (38, 60))
         self.assertEqual([(r["name"], r["value"]) for r in rtt.ratios_of(rounds)],
                          [("rtt/af_xdp/64 : rtt/ucx_tcp/64", 0.25)])  # fmt: skip
+        rounds.add({"name": "class/shm/bulk/32", "unit": "us", "n": 10, "max": 2.0, "lost": 0, "sent": 9,
+                    "buckets": [[1000, 10]], "round_p50": [1.0]})  # fmt: skip
+        rows = self.checked("rtt", rtt.results_of(rounds))
+        self.assertEqual(rows["class/shm/bulk/32"]["counts"], {"lost": 0, "sent": 9})
         missing = []
         rtt.look_twice(rounds, missing)
+        self.assertIn("class/shm/bulk/32: 9 messages left in this class, of 10 questions", missing)
         self.assertEqual([t for t in missing if t.startswith("loss")], ["loss/af_xdp/0: 4 messages had no answer"])
         self.assertEqual({g["name"]: g["met"] for g in rtt.goals_of(rounds)},
                          {"rtt/af_xdp/64 : rtt/tcp_spin/64": False, "wire/ack : minimum frame": True})  # fmt: skip
+
+
+    def test_rtt_says_what_a_missed_goal_costs(self):
+        import rtt
+
+        rounds = rtt.measured.Rounds()
+        line = lambda name, us, **more: rounds.add({"name": name, "unit": "us", "n": 100, "max": us * 2, "lost": 0,
+                "buckets": [[int(us * 1000), 100]], "round_p50": [us], "round_p99": [us]} | more)  # fmt: skip
+        line("rtt/af_xdp/64", 8.0)
+        line("rtt/raw_af_xdp/64", 6.0)
+        line("rtt/tcp_spin/64", 10.0)
+        line("fetch/shm/4096/9000", 9.0)
+        line("fetch/tcp_spin/4096/9000", 10.0)
+        counted = {"stalls": 3, "stalls_excused": 2, "unanswered": 0, "poll_gap_max": 1.0}
+        line("loss/af_xdp/0", 10.0, **counted)
+        line("loss/af_xdp/10000", 70.0, **counted | {"stalls": 8})
+        rounds.add({"name": "loss/wire", "unit": "frames", "forwarded": 500, "lost": 5})
+        rounds.add({"name": "wire/ack", "unit": "bytes", "n": 3, "min": 38, "max": 64})
+        goals = {g["name"]: g for g in rtt.goals_of(rounds)}
+        port = "of the 8.00 us of rtt/af_xdp/64 the port by itself takes 6.00 (75 %), the transport adds 2.00"
+        self.assertEqual({n: g.get("why") for n, g in goals.items() if not g["met"]}, {
+            "rtt/af_xdp/64 : rtt/tcp_spin/64": port + "; rtt/tcp_spin/64 takes 10.00 us, and the port by itself is 0.60 of that",
+            "rtt/af_xdp/64 : rtt/raw_af_xdp/64": port,
+            "fetch/shm/4096/9000 : fetch/tcp_spin/4096/9000": None,  # the port by itself was not measured
+            "loss/af_xdp/10000 : loss/af_xdp/0": "p50 is 70 us with loss and 10 without, p99 70 and 10; with loss 8 of 100 "
+            "messages stalled, 2 of them of a side that did not run; without loss 3 of 100 messages stalled, 2 of them of a "
+            "side that did not run; the wire lost 5 of 500 frames",
+            "wire/ack : minimum frame": "the longest has 64 bytes, 4 more than fit",
+        })  # fmt: skip
 
 
 class Load(unittest.TestCase):

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The tools of the benches, briefly: what they print becomes an object of perf/schema.json with what must be in it, or
-says what is missing. Their times are nobody's here.
+"""The tools of the benches, briefly: what they print becomes an object of perf/schema.json with all in it that this
+machine and this build can measure. Their times are nobody's here.
 """
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -15,7 +16,10 @@ import outcome  # noqa: E402
 import schema  # noqa: E402
 
 SIZES = (32, 64, 128, 256, 512)
-VARIANTS = ("shm", "memif", "af_packet", "af_xdp", "raw_shm", "tcp_spin", "tcp_block", "udp_spin", "ucx_tcp", "ucx_shm")
+FABRICS = ("shm", "memif", "af_packet", "af_xdp")
+PEERS = ("tcp_spin", "tcp_block", "udp_spin")
+UCX = ("ucx_tcp", "ucx_shm")
+CLASSES = ("urgent", "request", "data", "bulk")
 
 
 def bench(build, name, *words, status=(0, 1)):
@@ -67,21 +71,41 @@ def left_behind(before):
     return sorted(set(new) - set(used))
 
 
+def can_xdp():
+    try:
+        socket.socket(getattr(socket, "AF_XDP", 44), socket.SOCK_RAW).close()
+    except OSError:
+        return False
+    return True
+
+
+def possible(build):
+    """(fabrics, all variants of round trips): what was built in, and what the kernel has."""
+    tool = os.path.join(build, "perf", "pando-rtt")
+    linked = subprocess.run(["ldd", tool], capture_output=True, text=True, check=True).stdout
+    fabrics = [f for f in FABRICS if f != "af_xdp" or ("libbpf" in linked and can_xdp())]
+    return fabrics, [*fabrics, *(f"raw_{f}" for f in fabrics), *PEERS, *(UCX if "libucp" in linked else ())]
+
+
 def rtt(build):
-    """Every variant at every size, or a sentence that says why not; one page; frames; loss."""
+    """Every variant that can be at every size; a page; every class; frames; loss."""
     before = set(os.listdir("/dev/shm"))
     out, said = bench(build, "rtt", "--quick", "--rounds", "1", "--samples", "100")
-    names, missing = {r["name"]: r for r in out["results"]}, " ".join(out["not_measured"])
-    for v in VARIANTS:
-        here = [f"rtt/{v}/{n}" for n in SIZES] + [f"fetch/{v}/4096/9000"]
-        lacking = [n for n in here if n not in names]
-        if lacking and v not in missing:
-            return f"{lacking} is neither measured nor in not_measured ({missing}); {said[-300:]}"
-        few = [n for n in here if n in names and names[n]["n"] + names[n]["counts"]["lost"] != 100]
-        if few:
-            return f"{few[0]}: {names[few[0]]['n']} samples of 100"
-    if not {"wire/ack", "loss/wire", "loss/af_packet/0/all"} <= set(names):
-        return f"no frames, or no loss: {sorted(names)[:5]}"
+    names = {r["name"]: r for r in out["results"]}
+    fabrics, variants = possible(build)
+    want = [f"rtt/{v}/{n}" for v in variants for n in SIZES]
+    want += [f"fetch/{v}/4096/{mtu}" for v in variants for mtu in (9000, 1500)]
+    classed = [f"class/{f}/{c}/32" for f in fabrics if f != "memif" for c in CLASSES]
+    loss = [f"loss/{v}/{ppm}{end}" for v in fabrics if v.startswith("af_") for ppm in (0, 10000) for end in ("", "/all")]
+    lacking = [n for n in [*want, *classed, *loss, "wire/ack", "loss/wire"] if n not in names]
+    if lacking:
+        return f"{lacking} is not measured ({out['not_measured']}); {said[-300:]}"
+    few = [n for n in want + classed if names[n]["n"] + names[n]["counts"]["lost"] != 100]
+    if few:
+        return f"{few[0]}: {names[few[0]]['n']} samples of 100"
+    other = [n for n in classed if not 100 <= names[n]["counts"]["sent"] < 200]
+    if other:
+        return f"{other[0]}: {names[other[0]]['counts']['sent']} messages left in that class, of 100 questions"
     left = left_behind(before)
     ucx = sum(n.startswith("rtt/ucx") for n in names)
     return (f"left in /dev/shm: {left}" if left else None), f"{len(names)} results, {ucx} of UCX"
