@@ -99,11 +99,14 @@ def bytes_of(frames, kinds=None):
     return sum(f[1] for f in frames if kinds is None or f[0] in kinds)
 
 
+def options(mode, mtu, count, words=""):
+    return Options(nodes=NODES, vcpus=NODES, fabric="af_packet", mtu=mtu, guest="pingpong", ram=64, check=False,
+                   timeout=90, cmdline=f"mode={mode} n={count} {words}".strip())  # fmt: skip
+
+
 def captured(build, mode, mtu, count, words=""):
     """What was on the wire in one run of a guest: all of it, by what the dataplanes say that they sent."""
-    tail = []
-    o = Options(nodes=NODES, vcpus=NODES, fabric="af_packet", mtu=mtu, guest="pingpong", ram=64, check=False,
-                timeout=90, cmdline=f"mode={mode} n={count} {words}".strip())
+    tail, o = [], options(mode, mtu, count, words)
     c = Captured(o, build, on_line=lambda p, _stream, text: tail.append(f"{p.name}: {text}"))
     with c:
         result = c.run()
@@ -202,7 +205,8 @@ def main():
     remarks = ["bytes are Ethernet's, with padding and FCS; preamble and gap, 20 bytes a frame, are not in them",
                "of the goal low and high are the smallest and the largest pair of all, value is their median",
                "the transport's own acknowledgements ride on other frames or are lone_acks, which no transaction has"]
-    output.report("capture", args, start, rows + kinds_rows(wires), goals, missing, table, remarks)
+    output.report("capture", args, start, rows + kinds_rows(wires), goals, missing, table, remarks,
+                  config=options("read", MTUS[0], args.samples).config("RUN_DIR", "bench", "DEVICE"))  # fmt: skip
     return 1 if missing else 0
 
 

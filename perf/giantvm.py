@@ -11,6 +11,9 @@ order of the sides changes from round to round.
 What a guest sees: a page that the peer has modified is read and written; a page that 1, 2 or 3 others have read is
 written (2, 3 and 4 nodes); an interrupt one way; a page handed to and fro. And what two kernels send: increments of
 contended counters, a matrix product. All threads keep their CPUs. p is of a Mann-Whitney U test over the rounds.
+
+The floors are measured in the same rounds: userfaultfd alone with no network (floor/...), and a round trip of each
+fabric by itself (rtt/raw_...). Where a goal is missed, what they are of the fault is said.
 """
 import argparse
 import os
@@ -61,7 +64,11 @@ KERNELS = {
 }
 # Of faults as node 0's poll loop sees them, from the message to the mapping, all of that guest's by kind: without the
 # time until the vCPU runs again. Not of writes: most of them are node 0's first, which need no message in the baseline.
-SERVED = {"read": "read", "upgrade/1": "upgrade"}
+SERVED = {"read": "read", "upgrade/1": "upgrade", "upgrade/2": "upgrade_2", "upgrade/3": "upgrade_3"}
+# Of a fault by its kind: the local fault, and what the other node's end does (perf/fault.py).
+PARTS = {"read": ("minor_shared", "wp"), "write": ("minor_modified", "zap"), "upgrade": ("wp_upgrade", "zap")}
+RAW = [f"rtt/raw_{n}/64" for n in ("shm", *OURS)]
+RAW_SAMPLES = 1000
 P50_GOAL, P99_GOAL = 1 / 3, 1 / 5  # of the baseline as published; of the spinning one: below 1
 GUEST_SECONDS = 60
 P99_SAMPLES = 400  # of a round: four lie beyond the percentile; one would be the largest, and chance
@@ -101,6 +108,7 @@ class Sides:
 
     def __init__(self):
         self.p50, self.p99, self.buckets, self.top, self.each = {}, {}, {}, {}, {}
+        self.floors = measured.Rounds()
 
     def add_samples(self, what, side, turn, ns):
         name = f"giantvm/{what}/{side}"
@@ -122,6 +130,7 @@ class Sides:
             what = name.split("/")[1]
             unit = "us" if what.startswith("served") else "bytes/op" if "bytes" in what else "messages/op"
             rows.append(measured.value(name, unit, list(r.values()), digits=3 if unit == "us" else 6))
+        rows += [self.floors.time_row(n) for n in self.floors.names("")]
         return sorted(rows, key=lambda row: row["name"])
 
     @staticmethod
@@ -134,7 +143,7 @@ class Sides:
         return [a[t] / b[t] for t in turns], ([a[t] for t in turns], [b[t] for t in turns])
 
     def stages(self, what, key, *both):
-        """Where a fault's time is, on both sides, as far as it is known."""
+        """Where a fault's time is: on both sides, as far as it is known, and what of ours the floors are."""
         table, kind, words = {"p50": self.p50, "p99": self.p99}[key], SERVED.get(what), []
         for side in both:
             seen = list(table.get(f"giantvm/{what}/{side}", {}).values())
@@ -142,7 +151,21 @@ class Sides:
             if seen and served:
                 words.append(f"{side}: {statistics.median(seen):.0f} us at the vCPU, {statistics.median(served):.0f} us from "
                              "message to mapping over all such faults of the guest")  # fmt: skip
-        return "; ".join(words)
+        return "; ".join(words + self.share_of_floors(what, key, both[0]))
+
+    def share_of_floors(self, what, key, ours):
+        """Of the median of all rounds; of p99, how far it is beyond that."""
+        name, (local, take) = f"giantvm/{what}/{ours}", PARTS[what.partition("/")[0]]
+        parts = {f"a local fault ({local})": f"floor/uffd_spin/{local}", f"taking the page ({take})": f"floor/take/{take}",
+                 "a round trip of the port by itself": f"rtt/raw_{ours}/64"}  # fmt: skip
+        if name not in self.p50 or any(n not in self.floors for n in parts.values()):
+            return []
+        whole = statistics.median(self.p50[name].values())
+        words = [measured.shares(name, whole, {title: self.floors.median(n) for title, n in parts.items()})]
+        if key == "p99":
+            p99 = statistics.median(self.p99[name].values())
+            words.append(f"its p99 of {p99:.0f} us is {p99 / whole:.1f} times that")
+        return words
 
     def goals(self, samples):
         """samples: of a round."""
@@ -187,7 +210,7 @@ def steps_of(args):
             done = run(args.build, side, "pingpong", nodes, words_of)
             if what in SERVED:
                 for p in ("p50", "p99"):
-                    us = summary.get(done.summaries[0], "faults", SERVED[what], f"{p}_us")
+                    us = summary.get(done.summaries[0], "faults", what.partition("/")[0], f"{p}_us")
                     sides.add_value(f"served_{SERVED[what]}_{p}", side, turn, us)
             mode = what.partition("/")[0]
             sides.add_samples(what, side, turn, samples_of(done, mode, args.samples))
@@ -204,7 +227,15 @@ def steps_of(args):
 
         return f"{side}: {guest}", step
 
-    runs = [[latency(s, *run) for s in (SIDES | LOOPBACK if run[3] else SIDES)] for run in LATENCIES]
+    def floors(sides, _):
+        lines = measured.run_tool(args.build, "uffd_floor", 1)
+        lines += measured.run_tool(args.build, "pando-rtt", "--sizes", 64, "--rounds", 1, "--samples", RAW_SAMPLES)
+        for line in lines:
+            if line["name"].startswith("floor/") or line["name"] in RAW:
+                sides.floors.add(line)
+
+    runs = [[("the floors", floors)]]
+    runs += [[latency(s, *run) for s in (SIDES | LOOPBACK if run[3] else SIDES)] for run in LATENCIES]
     return runs + [[kernel(s, k) for s in SIDES] for k in KERNELS]
 
 
@@ -267,6 +298,7 @@ def main():
         measure(args, sides, missing)
     if args.samples < P99_SAMPLES:
         missing.append(f"p99 against its goals: {args.samples} samples a round, {P99_SAMPLES} are needed")
+    missing += [f"{n}: left out; standard error says why" for n in RAW if n not in sides.floors]
     short = max(nodes for nodes, *_ in LATENCIES)
     if (os.cpu_count() or 1) < 3 * short:
         missing.append(f"a core for each of a node's threads: {os.cpu_count()} CPUs for up to {short} nodes, on every side alike")

@@ -9,7 +9,8 @@ time. With --against FILE every combination is run with that pando-dataplane too
 
 Results: idle/FABRIC/MODE/VALUE, of --against's idle/FABRIC/MODE/VALUE/against; VALUE is rest_cpu or light_cpu, the CPU
 time of one dataplane in per cent of one CPU, all its threads, or page_p50 or page_p99, of the increments that had to
-wait in a round: write faults that fetch the page from the other node. perf/schema.json says more.
+wait in a round: write faults that fetch the page from the other node; page is all of them, with every sample's bucket.
+perf/schema.json says more.
 """
 import argparse
 import itertools
@@ -17,6 +18,7 @@ import os
 import re
 import sys
 import time
+import typing
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", "system"),
@@ -30,38 +32,53 @@ FABRICS, MODES = ("shm", "memif", "af_packet", "af_xdp"), ("busy", "yield", "ada
 VALUES = {"rest_cpu": "%", "light_cpu": "%", "page_p50": "us", "page_p99": "us"}
 IN_ALL = {"seconds": 60, "args": ["--rounds", "1", "--increments", "300", "--fabrics", "shm", "af_xdp"]}
 LIGHT = re.compile(r"light n (\d+) p50 ([\d.]+) p90 [\d.]+ p99 ([\d.]+) us")
+BUCKETS = re.compile(r"light max (\d+) buckets((?: \d+:\d+)+) ns")
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+class Round(typing.NamedTuple):
+    values: tuple  # as VALUES
+    buckets: dict  # of page: {largest ns of the bucket: samples}
+    top: int  # ns
+    config: str
+
+
+def config_of(c):
+    """Without what is another in each run."""
+    with open(c.config, encoding="ascii") as f:
+        return re.sub(r"device: [\w-]+", "device: DEVICE", f.read().replace(c.dir, "DIR"))
+
+
 def run_once(args, program, fabric, mode):
-    """One cluster; the four values."""
+    """One cluster; what it found."""
     words = argparse.Namespace(dataplane=program, vm=args.vm, seed=1)
     poll = "sleep" if mode == "interrupt" else mode  # its older name, which an older program knows as well
     with run_net.Cluster(words, vcpus=2, fabric=fabric, poll=poll) as c:
         rest, light = run_net.light_then_rest(c, args.increments, args.rest)
         c.until(c.ended, 20, "the end")
-        found = LIGHT.search(c.said("vm0"))
-        if found is None or any(p.returncode != 0 for p in c.procs.values()):
+        found, buckets, config = LIGHT.search(c.said("vm0")), BUCKETS.search(c.said("vm0")), config_of(c)
+        if found is None or buckets is None or any(p.returncode != 0 for p in c.procs.values()):
             raise run_net.Failed(f"{fabric} {mode}: the VM failed: {c.said('vm0').strip()}")
-    return rest, light, float(found[2]), float(found[3])
+    pairs = (pair.split(":") for pair in buckets[2].split())
+    return Round((rest, light, float(found[2]), float(found[3])), {int(t): int(n) for t, n in pairs}, int(buckets[1]), config)
 
 
 def measure(args, programs):
-    """{(fabric, mode, program's name): [the four values of each round, or None]}, and what failed, in sentences"""
+    """{(fabric, mode, program's name): [Round of each, or None]}, and what failed, in sentences"""
     rounds, failed = {}, []
     with measured.until_signal(failed):
         for r, fabric, mode, name in itertools.product(range(args.rounds), args.fabrics, args.modes, programs):
             say(f"round {r + 1} of {args.rounds}: {fabric}, {mode}, {name}")
-            values = None
+            found = None
             try:
-                values = run_once(args, programs[name], fabric, mode)
+                found = run_once(args, programs[name], fabric, mode)
             except run_net.Failed as e:  # busy loops and vCPUs on too few CPUs: peers seem dead
                 failed.append(f"round {r + 1}, {fabric} {mode} {name}: {e}")
                 say(failed[-1])
-            rounds.setdefault((fabric, mode, name), []).append(values)
+            rounds.setdefault((fabric, mode, name), []).append(found)
     return rounds, failed
 
 
@@ -70,9 +87,23 @@ def name_of(fabric, mode, value, program):
 
 
 def results(rounds):
-    return [output.value(name_of(f, m, v, p), unit, [r[i] for r in each if r])
-            for (f, m, p), each in rounds.items() if any(each)
-            for i, (v, unit) in enumerate(VALUES.items())]  # fmt: skip
+    out = []
+    for (f, m, p), each in rounds.items():
+        each = [r for r in each if r]
+        if each:
+            out += [output.value(name_of(f, m, v, p), unit, [r.values[i] for r in each])
+                    for i, (v, unit) in enumerate(VALUES.items())]  # fmt: skip
+            out.append(page_row(name_of(f, m, "page", p), each))
+    return out
+
+
+def page_row(name, each):
+    sums = {}
+    for r in each:
+        for top, n in r.buckets.items():
+            sums[top] = sums.get(top, 0) + n
+    p50, p99 = ([r.values[i] for r in each] for i in (2, 3))
+    return output.histogram(name, sums, p50, round(max(r.top for r in each) / 1e3, 3), round_p99=p99)
 
 
 def ratios(rounds):
@@ -83,7 +114,7 @@ def ratios(rounds):
         if name != "this" or other is None:
             continue
         for i, value in enumerate(VALUES):
-            pairs = [(a[i], b[i]) for a, b in zip(each, other) if a and b and b[i] > 0]
+            pairs = [(a.values[i], b.values[i]) for a, b in zip(each, other) if a and b and b.values[i] > 0]
             if pairs:
                 sides = [[p[0] for p in pairs], [p[1] for p in pairs]]
                 names = (name_of(fabric, mode, value, p) for p in ("this", "against"))
@@ -93,7 +124,7 @@ def ratios(rounds):
 
 def table(rows):
     print(f"{'result':<44}{'median':>10}  spread over the rounds")
-    for r in rows:
+    for r in (r for r in rows if "buckets" not in r):
         print(f"{r['name']:<44}{r['median']:>10.2f}  {r['low']:g}..{r['high']:g} {r['unit']}")
 
 
@@ -122,7 +153,8 @@ def main():
     start = time.monotonic()
     rounds, failed = measure(args, programs)
     del args.vm
-    output.report("idle", args, start, results(rounds), [], failed, table, ratios=ratios(rounds))
+    config = next((r.config for each in rounds.values() for r in each if r), None)
+    output.report("idle", args, start, results(rounds), [], failed, table, ratios=ratios(rounds), config=config)
     return 1 if failed else 0
 
 

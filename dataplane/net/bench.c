@@ -14,6 +14,24 @@ static const struct {
     {"stream", (char[]){"pando bench stream"}, bench_stream, "pages, as many as go"},
 };
 
+static const char json_doc[] =
+    "--json prints one object, on one line. It is this program's own and no result of ./dev "
+    "bench,\n"
+    "whose form is perf/schema.json; of both:\n"
+    "  schema            1\n"
+    "  what              rtt or stream\n"
+    "  cluster, node, far, fabric\n"
+    "  transport         tx_frames, rx_frames, sent_again, rtt_us, mtu\n"
+    "of rtt:\n"
+    "  rate              with --rate: messages a second\n"
+    "  sizes             a list; each: class, bytes, reply (bytes of the answer), n, p50_us, "
+    "p99_us,\n"
+    "                    p999_us, max_us, buckets ([largest ns of the bucket, messages], ...),\n"
+    "                    unanswered, seconds\n"
+    "of stream:\n"
+    "  seconds, pages, pages_per_second\n"
+    "  cpu_seconds       of this process; far_cpu_seconds: of the far end's\n";
+
 int bench_main(int argc, char **argv)
 {
     for (size_t i = 0; argc > 1 && i < sizeof(benches) / sizeof(benches[0]); i++)
@@ -29,5 +47,7 @@ int bench_main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(benches) / sizeof(benches[0]); i++)
         fprintf(to, "  %-10s %s\n", benches[i].name, benches[i].doc);
     fprintf(to, "\npando bench BENCH --help says more.\n");
+    if (help)
+        fprintf(to, "\n%s", json_doc);
     return help ? 0 : 2;
 }

@@ -12,7 +12,8 @@ enum { KEY_CONFIG = 256 }; /* -c is ping's count, as everywhere */
 static const struct argp_option option_list[] = {
     {"config", KEY_CONFIG, "FILE", 0, "Cluster configuration, the same file on every node", 0},
     {"node", 'n', "N", 0, "This node: its number or name. Its dataplane must not be running", 0},
-    {"json", 'j', NULL, 0, "Results as JSON on standard output", 0},
+    {"json", 'j', NULL, 0,
+     "Results as JSON on standard output (of bench: `pando bench --help' lists the members)", 0},
     {0},
 };
 

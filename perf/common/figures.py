@@ -98,6 +98,15 @@ STORMS = {"alone": "alone", "spin": "beside spinning vCPUs", "page": "under a st
           "mmio": "under a storm of device reads"}  # fmt: skip
 BASELINE = ("Same guests, same link. The baseline is a re-implementation of published behaviour in Pando's engine, not "
             "GiantVM: perf/giantvm/README.md says what it copies.")  # fmt: skip
+# What lies under all sides: a local fault of the kind with no network, and the link by itself.
+UNDER_ALL = {**dict.fromkeys(("minor_shared", "minor_modified", "wp_upgrade"), "local fault, no network"),
+             "64": "AF_XDP alone, there and back"}  # fmt: skip
+
+
+def under_all(kind):
+    return [f"floor/uffd_spin/{kind}", "rtt/raw_af_xdp/64"]
+
+
 MEMORY = ("shm", "memif", "raw_shm", "ucx_shm")
 FIGURES = (
     Figure("rtt-wire", "rtt", [f"rtt/{v}/64" for v in WIRE], "64 bytes there and back, over one kernel network link",
@@ -115,13 +124,14 @@ FIGURES = (
            slice(1, None)),
     Figure("span-total", "span", [r"span/\w+/total"], "The whole of each, from its first stage to its last",
            "", words=SPANS),
-    *(Figure(f"giantvm-{key}", "giantvm", [f"giantvm/{what}/{v}" for v in SIDES],
-             f"Beside a GiantVM-style baseline: {title}", BASELINE, slice(-1, None))
-      for key, what, title in (("read", "read", "a page that another node has modified is read"),
-                               ("write", "write", "a page that another node has modified is written"),
-                               ("upgrade-1", "upgrade/1", "a page that one other node has read is written"),
-                               ("upgrade-3", "upgrade/3", "a page that three other nodes have read is written"),
-                               ("ipi", "ipi", "an interrupt one way"))),
+    *(Figure(f"giantvm-{key}", "giantvm", [*(f"giantvm/{what}/{v}" for v in SIDES), *floors],
+             f"Beside a GiantVM-style baseline: {title}", BASELINE, slice(-1, None), words=UNDER_ALL)
+      for key, what, title, floors in (
+          ("read", "read", "a page that another node has modified is read", under_all("minor_shared")),
+          ("write", "write", "a page that another node has modified is written", under_all("minor_modified")),
+          ("upgrade-1", "upgrade/1", "a page that one other node has read is written", under_all("wp_upgrade")),
+          ("upgrade-3", "upgrade/3", "a page that three other nodes have read is written", under_all("wp_upgrade")),
+          ("ipi", "ipi", "an interrupt one way", []))),
     Figure("upgrade", "upgrade", [r"upgrade/sharers=\d+"], "A page that others have read is written",
            "Every sharer must give its copy up; as many nodes as there are CPUs for.", slice(1, None)),
     Figure("upgrade-messages", "upgrade", [r"upgrade/messages/.*"], "Messages for one upgrade, by sharers",

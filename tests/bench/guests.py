@@ -19,7 +19,7 @@ import measured  # noqa: E402
 import outcome  # noqa: E402
 import scale as bench_scale  # noqa: E402
 import schema  # noqa: E402
-from tools import bench  # noqa: E402
+from tools import bench, possible  # noqa: E402
 
 SAMPLES = 20
 ROUND = ("--rounds", "1", "--samples", str(SAMPLES))
@@ -98,6 +98,12 @@ def scale(build):
     return f"{n} samples of an open loop, not 80" if n != 80 else None
 
 
+def idle(build):
+    out, _ = bench(build, "idle", "--rounds", "1", "--increments", "100", "--rest", "100", "--fabrics", "shm", "--modes", "yield")
+    names = [f"idle/shm/yield/{v}" for v in ("rest_cpu", "light_cpu", "page_p50", "page_p99")]
+    return lacking(out, names) or lacking(out, ["idle/shm/yield/page"], (1, 100)) or of_a_cluster(out)
+
+
 def io(build):
     out, _ = bench(build, "io", *ROUND)
     return lacking(out, [f"io/{place}/{way}" for place in ("local", "remote")
@@ -112,16 +118,16 @@ def ipi(build):
 
 
 def stream(build):
-    """Pages arrive on every fabric, raw and through RRDP, in some round: a busy machine may leave one without."""
+    """Pages arrive on every fabric that can be, raw and through RRDP, in some round: a busy machine may leave one
+    without."""
     out, _ = bench(build, "stream", "--quick", "--rounds", "2", "--ms", "60")
-    most, missing = {}, " ".join(out["not_measured"])
+    most = {}
     for r in (r for r in out["results"] if r["unit"] == "pages/s"):
         variant = r["name"].split("/")[1]
         most[variant] = max(most.get(variant, 0), r["high"])
-    fabrics = [n for f in ("shm", "memif", "af_packet", "af_xdp") for n in (f, f"raw_{f}")]
-    lacking = [f for f in fabrics if f not in most and f"{f.removeprefix('raw_')} at MTU" not in missing]
-    none = [n for n, high in most.items() if high <= 0]
-    return f"no page came: {none}" if none else f"neither measured nor missing: {lacking}" if lacking else None
+    want = [n for f in possible(build)[0] for n in (f, f"raw_{f}")] + ["tcp_spin", "tcp_block"]
+    none = [n for n in want if most.get(n, 0) <= 0]
+    return f"no page came: {none} ({out['not_measured']})" if none else None
 
 
 def main():
@@ -130,7 +136,7 @@ def main():
     def guarded(test):
         if os.geteuid() != 0:
             raise outcome.Skipped("not root")
-        if test is not stream and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        if test not in (stream, idle) and not os.access("/dev/kvm", os.R_OK | os.W_OK):
             raise outcome.Skipped("there is no /dev/kvm")
         try:
             return test(args.build)
@@ -138,7 +144,7 @@ def main():
             return str(e)
 
     tests = {"bench/warm": warm, "bench/fault": fault, "bench/scale": scale, "bench/io": io, "bench/ipi": ipi,
-             "bench/stream": stream}  # fmt: skip
+             "bench/stream": stream, "bench/idle": idle}  # fmt: skip
     return outcome.status([outcome.run(args.tally, name, lambda t=t: guarded(t)) for name, t in tests.items()])
 
 

@@ -370,12 +370,16 @@ class Benches(unittest.TestCase):
     def test_idle(self):
         import idle
 
-        rounds = {("shm", "busy", "this"): [(100.0, 99.0, 5.0, 50.0), None, (90.0, 98.0, 6.0, 60.0)],
-                  ("shm", "busy", "against"): [(50.0, 99.0, 10.0, 25.0), (1, 1, 1, 1), (45.0, 98.0, 12.0, 20.0)],
+        found = lambda *values: idle.Round(values, {5000: 9, 51000: 1}, 50500, "config")
+        rounds = {("shm", "busy", "this"): [found(100.0, 99.0, 5.0, 50.0), None, found(90.0, 98.0, 6.0, 60.0)],
+                  ("shm", "busy", "against"): [found(50.0, 99.0, 10.0, 25.0), found(1, 1, 1, 1), found(45.0, 98.0, 12.0, 20.0)],
                   ("af_xdp", "yield", "this"): [None]}  # fmt: skip
         ratios = idle.ratios(rounds)
         rows = self.checked("idle", idle.results(rounds), ratios)
-        self.assertEqual(len(rows), 8)
+        self.assertEqual(len(rows), 10)
+        page = rows["idle/shm/busy/page"]
+        self.assertEqual((page["n"], page["buckets"], page["max"], page["round_p99"]),
+                         (20, [[5000, 18], [51000, 2]], 50.5, [50.0, 60.0]))  # fmt: skip
         self.assertEqual(rows["idle/shm/busy/rest_cpu"]["each"], [100.0, 90.0])
         self.assertEqual((rows["idle/shm/busy/rest_cpu"]["unit"], rows["idle/shm/busy/page_p99"]["unit"]), ("%", "us"))
         self.assertEqual(rows["idle/shm/busy/page_p50/against"]["median"], 10.0)

@@ -242,6 +242,20 @@ static void work_forever(struct job *j)
     }
 }
 
+/* For perf/idle.py as well: all that was timed. */
+static void print_light(const struct hist *h)
+{
+    printf("net_vm: light n %llu p50 %.1f p90 %.1f p99 %.1f us\n", (unsigned long long)h->count,
+           (double)hist_quantile(h, 500) / 1e3, (double)hist_quantile(h, 900) / 1e3,
+           (double)hist_quantile(h, 990) / 1e3);
+    printf("net_vm: light max %llu buckets", (unsigned long long)h->max);
+    for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+        if (h->bucket[i] != 0)
+            printf(" %llu:%llu", (unsigned long long)hist_upper(i),
+                   (unsigned long long)h->bucket[i]);
+    printf(" ns\n");
+}
+
 static void *run(void *arg)
 {
     static const struct {
@@ -368,11 +382,7 @@ int main(int argc, char **argv)
     }
     uint32_t all = atomic_load(&shared_ram()->failures);
     if (jobs[0].took.count > 0)
-        printf("net_vm: light n %llu p50 %.1f p90 %.1f p99 %.1f us\n",
-               (unsigned long long)jobs[0].took.count,
-               (double)hist_quantile(&jobs[0].took, 500) / 1e3,
-               (double)hist_quantile(&jobs[0].took, 900) / 1e3,
-               (double)hist_quantile(&jobs[0].took, 990) / 1e3);
+        print_light(&jobs[0].took);
     printf("net_vm: %u vCPUs on %u nodes: %s (%u failures)\n", vcpus(), vm.welcome.nodes,
            all == 0 ? "all results exact" : "WRONG", all);
     fflush(stdout);

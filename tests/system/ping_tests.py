@@ -97,6 +97,14 @@ def whole(shape):
         tops[0] <= 1000 * shape["p50_us"] + 1 and shape["p50_us"] <= shape["p99_us"] <= shape["p999_us"] <= shape["max_us"]
 
 
+def unsaid(lab, r):
+    """Members of a bench's object that `pando bench --help` does not list."""
+    said = subprocess.run([lab.pando, "bench", "--help"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)
+    words = set(re.findall(r"\w+", said.stdout))
+    have = {k for k in r if k not in ("status", "err")} | set(r["transport"]) | {k for s in r.get("sizes", []) for k in s}
+    return sorted(have - words)
+
+
 def works(fabric, lab):
     """Questions, messages of all sizes, pages; from either side; after kill -9 again."""
     lab.setup(fabric)
@@ -114,10 +122,14 @@ def works(fabric, lab):
     want = [(c, n) for c in ("bulk", "urgent", "data", "request") for n in (8, 62)] + [("data", 64)]
     if r["status"] or shapes != want or any(s["unanswered"] or not whole(s) or s["n"] != RATE // 10 for s in r["sizes"]):
         return f"bench rtt --classes --rate: {r}"
+    if unsaid(lab, r):
+        return f"pando bench --help does not list {unsaid(lab, r)}"
     lab.again()
     r = lab.json("bench stream", 0, 1, "--seconds", 0.3)
     if r["status"] or r["pages"] < 100 or not r["far_cpu_seconds"] > 0:
         return f"bench stream: {r}"
+    if unsaid(lab, r):
+        return f"pando bench --help does not list {unsaid(lab, r)}"
     lab.stop()
     lab.echo()
     return ping(lab) or lab.ended()
@@ -352,6 +364,7 @@ def usage(lab):
         (["echo", "--config", config, "-n", "0", "1"], 2, "Too many arguments"),
         (["bench"], 2, "usage: pando bench BENCH"),
         (["bench", "--help"], 0, "stream"),
+        (["bench", "--help"], 0, "whose form is perf/schema.json"),
         (["bench", "dance"], 2, "there is no bench 'dance'"),
         (["bench", "rtt", "--config", config, "-n", "0", "1", "--sizes", "7"], 2, "--sizes: '7': a number of 8..16384"),
         (["bench", "rtt", "--config", config, "-n", "0", "1", "--sizes", "8,,9"], 2, "--sizes: ''"),

@@ -4,6 +4,7 @@
 bench that counts bytes on the wire.
 
 PANDO_GOLDEN_WRITE=1 writes the golden text anew: read what came out before it is committed."""
+import hashlib
 import json
 import os
 import random
@@ -184,6 +185,9 @@ def bench(build, _space):
     rows = {r["name"]: r for r in said["results"]}
     if not 128 <= rows["capture/inv_and_inv_ack"]["p50"] <= 192 or not said["goals"]:
         return f"two frames of at least 64 bytes are {rows['capture/inv_and_inv_ack']}"
+    settings = hashlib.sha256(json.dumps(said["settings"], sort_keys=True).encode()).hexdigest()
+    if said["config_sha256"] == settings:
+        return "config_sha256 is of the bench's arguments, not of the cluster's configuration"
     page, rest = rows["capture/read/9000"]["p50"], rows["capture/read_without_page/9000"]["p50"]
     return None if page - rest == 4096 and rest >= 128 else f"a read takes {page} bytes, {rest} without its page"
 
