@@ -45,15 +45,16 @@ def of_a_cluster(out):
 
 
 def fault(build):
-    out, _ = bench(build, "fault", *ROUND)
+    # So many that a kind is told by its messages from what the guest's start costs; a few may be no faults.
+    n = 100
+    out, _ = bench(build, "fault", "--rounds", "1", "--samples", str(n))
     names = {r["name"] for r in out["results"]}
     floors = {f"floor/uffd_{how}/{kind}" for how in ("spin", "yield") for kind in LOCAL}
     floors |= {"floor/take/wp", "floor/take/zap"}
     if floors - names:
         return f"no {sorted(floors - names)}"
     judged = [g["name"] for g in out["goals"]] + [r["name"] for r in out["ratios"]]
-    # A few samples may be no faults (perf/fault.py): of 20, none.
-    wrong = lacking(out, FAULTS, (SAMPLES, SAMPLES)) or of_a_cluster(out)
+    wrong = lacking(out, FAULTS, (0.98 * n, n)) or of_a_cluster(out)
     if wrong:
         return wrong
     if sorted(n.split(" : ")[0] for n in judged if n.endswith(" hops")) != sorted(FAULTS):

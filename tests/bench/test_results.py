@@ -359,6 +359,27 @@ class Words(unittest.TestCase):
             self.assertEqual(figures.role_of({"name": name}), role, name)
 
 
+class Figures(unittest.TestCase):
+    def drawn(self, bench, *names):
+        rows = [output.histogram(n, {1000: 5}, [1.0]) for n in names]
+        return {f.key: {r["name"]: f.label(r) for r in mine} for f, mine in figures.of_bench(bench, rows)}
+
+    def test_classes(self):
+        wire = self.drawn("rtt", "class/shm/urgent/32", "class/af_xdp/bulk/32", "rtt/shm/64")
+        self.assertEqual(wire["class-memory"], {"class/shm/urgent/32": "Pando, shared memory, urgent"})
+        self.assertEqual(wire["class-wire"], {"class/af_xdp/bulk/32": "Pando, AF_XDP, bulk"})
+
+    def test_the_floors_are_drawn_beside_both_sides(self):
+        drawn = self.drawn("giantvm", "giantvm/write/af_xdp", "giantvm/write/giantvm", "floor/uffd_spin/minor_modified",
+                           "floor/take/zap", "rtt/raw_af_xdp/64")["giantvm-write"]  # fmt: skip
+        self.assertEqual(list(drawn.values()), ["Pando, AF_XDP", "GiantVM-style, sleeping", "local fault, no network",
+                                                "AF_XDP alone, there and back"])  # fmt: skip
+
+    def test_each_kind_of_fault_has_words(self):
+        drawn = self.drawn("fault", "fault/write_shared", "fault/first_touch")["fault"]
+        self.assertEqual(list(drawn.values()), ["write of what others share", "first touch, far home"])
+
+
 class Benches(unittest.TestCase):
     """What benches that take minutes make of what they measured."""
 
