@@ -79,11 +79,14 @@ def can_xdp():
     return True
 
 
+def with_bpf(build):
+    return os.access(os.path.join(build, "perf", "pando-loss"), os.X_OK)
+
+
 def possible(build):
     """(fabrics, all variants of round trips): what was built in, and what the kernel has."""
-    tool = os.path.join(build, "perf", "pando-rtt")
-    linked = subprocess.run(["ldd", tool], capture_output=True, text=True, check=True).stdout
-    fabrics = [f for f in FABRICS if f != "af_xdp" or ("libbpf" in linked and can_xdp())]
+    linked = subprocess.run(["ldd", os.path.join(build, "perf", "pando-rtt")], capture_output=True, text=True, check=True).stdout
+    fabrics = [f for f in FABRICS if f != "af_xdp" or (with_bpf(build) and can_xdp())]
     return fabrics, [*fabrics, *(f"raw_{f}" for f in fabrics), *PEERS, *(UCX if "libucp" in linked else ())]
 
 
@@ -97,7 +100,8 @@ def rtt(build):
     want += [f"fetch/{v}/4096/{mtu}" for v in variants for mtu in (9000, 1500)]
     classed = [f"class/{f}/{c}/32" for f in fabrics if f != "memif" for c in CLASSES]
     loss = [f"loss/{v}/{ppm}{end}" for v in fabrics if v.startswith("af_") for ppm in (0, 10000) for end in ("", "/all")]
-    lacking = [n for n in [*want, *classed, *loss, "wire/ack", "loss/wire"] if n not in names]
+    loss = [*loss, "loss/wire"] if with_bpf(build) else []
+    lacking = [n for n in [*want, *classed, *loss, "wire/ack"] if n not in names]
     if lacking:
         return f"{lacking} is not measured ({out['not_measured']}); {said[-300:]}"
     few = [n for n in want + classed if names[n]["n"] + names[n]["counts"]["lost"] != 100]
