@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 80, "args": ["--limit", "70"]}
+IN_ALL = {"seconds": 95, "args": ["--limit", "75"]}
 GOAL, RTT_SAMPLES = 1.25, 1000
 
 

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "com
 import guests  # noqa: E402
 import measured  # noqa: E402
 
-IN_ALL = {"seconds": 85, "args": ["--rounds", "2", "--ms", "250", "--limit", "75"]}
+IN_ALL = {"seconds": 100, "args": ["--rounds", "2", "--ms", "250", "--limit", "80"]}
 NODES, VCPUS, RAM_MIB, RESIDENT_PCT, SET_MIB = 2, 4, 32, 60, 26
 MIXES = {"read": "reads=100", "mixed": "reads=50", "steal": "reads=50 steal=1"}
 OPEN = {"read": 200, "mixed": 200}  # accesses a second of each vCPU
