@@ -12,7 +12,8 @@ OURS, PEER, FLOOR = "ours", "peer", "floor"
 # Okabe and Ito's hues, darkened until they are readable on white. Ours are solid, or have long dashes; peers have
 # short ones, floors are grey.
 STYLES = {
-    OURS: (("#0072b2", ""), ("#00795a", ""), ("#4b3f9e", "14 4"), ("#3a86b8", "14 4 3 4")),
+    OURS: (("#0072b2", ""), ("#00795a", ""), ("#4b3f9e", "14 4"), ("#3a86b8", "14 4 3 4"),
+           ("#1b2f57", "22 4 3 4 3 4")),
     PEER: (("#c24e00", "7 4"), ("#8f6400", "2 3"), ("#a23b72", "10 3 2 3"), ("#7a4a1e", "4 2"), ("#b3261e", "1 2")),
     FLOOR: (("#5f6368", "3 3"), ("#888c91", "1 3"), ("#3c4043", "6 2"), ("#6b6f75", "10 3 2 3")),
 }

@@ -113,10 +113,9 @@ FIGURES = (
            "Two processes in two network namespaces, one veth pair; all variants take turns in the same run."),
     Figure("rtt-memory", "rtt", [f"rtt/{v}/64" for v in MEMORY], "64 bytes there and back, in shared memory",
            "Two processes on one machine. “Alone” is the fabric without Pando's transport."),
-    *(Figure(f"class-{key}", "rtt", [f"class/{n}/.*" for n in names], f"32 bytes there and back, by class, {title}",
-             "Classes have windows and acknowledgements of their own; urgent leaves first where several wait.", slice(1, 3))
-      for key, names, title in (("memory", ["shm"], "in shared memory"),
-                                ("wire", ["af_xdp", "af_packet"], "over one kernel network link"))),
+    *(Figure(f"class-{n}", "rtt", [f"class/{n}/.*"], f"32 bytes there and back, by class, {title}",
+             "Classes have windows and acknowledgements of their own; urgent leaves first where several wait.", slice(2, 3))
+      for n, title in (("shm", "in shared memory"), ("af_xdp", "over AF_XDP"), ("af_packet", "over af_packet"))),
     Figure("fetch", "rtt", [f"fetch/{v}/4096/9000" for v in ("shm", *WIRE)], "A page of 4 KiB fetched",
            "64 bytes ask, 4096 bytes answer; MTU 9000."),
     Figure("fault", "fault", [r"fault/.*", r"floor/uffd_spin/.*"], "What a guest waits for a page of another node",

@@ -365,9 +365,9 @@ class Figures(unittest.TestCase):
         return {f.key: {r["name"]: f.label(r) for r in mine} for f, mine in figures.of_bench(bench, rows)}
 
     def test_classes(self):
-        wire = self.drawn("rtt", "class/shm/urgent/32", "class/af_xdp/bulk/32", "rtt/shm/64")
-        self.assertEqual(wire["class-memory"], {"class/shm/urgent/32": "Pando, shared memory, urgent"})
-        self.assertEqual(wire["class-wire"], {"class/af_xdp/bulk/32": "Pando, AF_XDP, bulk"})
+        drawn = self.drawn("rtt", "class/shm/urgent/32", "class/shm/data/32", "class/af_xdp/bulk/32", "rtt/shm/64")
+        self.assertEqual(drawn["class-shm"], {"class/shm/urgent/32": "urgent", "class/shm/data/32": "data"})
+        self.assertEqual(drawn["class-af_xdp"], {"class/af_xdp/bulk/32": "bulk"})
 
     def test_the_floors_are_drawn_beside_both_sides(self):
         drawn = self.drawn("giantvm", "giantvm/write/af_xdp", "giantvm/write/giantvm", "floor/uffd_spin/minor_modified",
@@ -375,9 +375,13 @@ class Figures(unittest.TestCase):
         self.assertEqual(list(drawn.values()), ["Pando, AF_XDP", "GiantVM-style, sleeping", "local fault, no network",
                                                 "AF_XDP alone, there and back"])  # fmt: skip
 
-    def test_each_kind_of_fault_has_words(self):
-        drawn = self.drawn("fault", "fault/write_shared", "fault/first_touch")["fault"]
-        self.assertEqual(list(drawn.values()), ["write of what others share", "first touch, far home"])
+    def test_each_kind_of_fault_has_words_and_a_line_of_its_own(self):
+        import fault
+
+        drawn = self.drawn("fault", *fault.FAULTS)["fault"]
+        self.assertEqual(sorted(drawn.values()), ["first touch, far home", "read", "upgrade", "write of a modified page",
+                                                  "write of what others share"])  # fmt: skip
+        self.assertGreaterEqual(len(set(charts.STYLES[charts.OURS])), len(drawn))
 
 
 class Benches(unittest.TestCase):
