@@ -16,7 +16,7 @@
  *   span.c       spans: the hooks that stamp;  span_json.c  what they add up to
  *   idle.c       descriptors, poll modes; loop_time.h: where the loop's time goes
  *   place.c      CPUs and classes of threads
- *   summary.c    counters as JSON
+ *   summary.c    counters as JSON;  glue_json.c  what rings and threads do at the moment
  *   telemetry.c  DPDK telemetry
  *   probes.c     places for bpftrace and others to attach to
  *
@@ -73,6 +73,8 @@ enum {
     X(MSG_CLASS, "message_class") \
     X(MSG_RESERVED, "message_reserved") \
     X(MSG_RANGE, "message_range") \
+    X(MSG_NO_PEER, "message_peer_down") /* ours, to a peer that is gone */ \
+    X(MSG_ENDED, "message_after_end")   /* a peer's, complete, when the VM has ended here */ \
     X(NO_FRAME, "no_frame") \
     X(GLUE_KIND, "glue_kind") \
     X(GLUE_NODE, "glue_node") \
@@ -355,6 +357,11 @@ struct json_t; /* jansson's */
 struct json_t *span_section(const struct engine *e);
 int span_records_write(const struct engine *e, const char *path); /* 0 or -errno */
 void span_telemetry(const struct engine *e);                      /* NULL: no more, from here on */
+
+/* glue_json.c. Snapshots: nothing of it is counted on the way. */
+struct json_t *channels_section(const struct engine *e);
+struct json_t *threads_section(const struct engine *e);
+struct json_t *processes_section(const struct engine *e);
 
 /* idle.c */
 int idle_open(struct engine *e);

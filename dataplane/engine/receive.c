@@ -233,6 +233,14 @@ static void segment(struct engine *e, const struct rrdp_segment *s)
         finish(e, rx, s, s->offset + s->len);
 }
 
+static void take_segment(struct engine *e, const struct rrdp_segment *s)
+{
+    if (e->phase != ENGINE_LEAVING)
+        segment(e, s);
+    else if (s->last)
+        engine_drop(e, ENGINE_DROP_MSG_ENDED);
+}
+
 bool receive_frames(struct engine *e)
 {
     struct port_frame f[PORT_BURST];
@@ -250,8 +258,8 @@ bool receive_frames(struct engine *e)
             /* A page often comes back with the acknowledgement of what we sent of it: taken first,
              * that makes its frame free to change, and no copy aside is needed. */
             peers_events(e);
-            for (uint32_t k = 0; k < e->segments->n && e->phase != ENGINE_LEAVING; k++)
-                segment(e, &e->segments->seg[k]);
+            for (uint32_t k = 0; k < e->segments->n; k++)
+                take_segment(e, &e->segments->seg[k]);
         }
     }
     return useful;

@@ -327,6 +327,14 @@ static json_t *hot_pages(const struct engine *e)
     return all;
 }
 
+static uint64_t over_classes(const uint64_t by_class[WIRE_CLASSES])
+{
+    uint64_t sum = 0;
+    for (unsigned k = 0; k < WIRE_CLASSES; k++)
+        sum += by_class[k];
+    return sum;
+}
+
 static json_t *peers(const struct engine *e)
 {
     json_t *all = json_object();
@@ -338,6 +346,11 @@ static json_t *peers(const struct engine *e)
         put(o, "node", n);
         put(o, "up", rrdp_peer_up(e->rrdp, n));
         put(o, "rtt_ns", rrdp_peer_rtt_ns(e->rrdp, n));
+        put(o, "tx_messages", over_classes(c->tx_messages));
+        put(o, "rx_messages", over_classes(c->rx_messages));
+        put(o, "tx_bytes", over_classes(c->tx_bytes) + c->group_bytes);
+        put(o, "rx_bytes", over_classes(c->rx_bytes));
+        put(o, "retransmit", over_classes(c->retransmit));
         put(o, "mtu", rrdp_peer_mtu(e->rrdp, n));
         put(o, "mtu_falls", c->mtu_falls);
         put(o, "parts", c->parts);
@@ -347,6 +360,7 @@ static json_t *peers(const struct engine *e)
         put(o, "group_tx", c->group_tx);
         put(o, "group_rx", c->group_rx);
         put(o, "group_lost", c->group_lost);
+        put(o, "group_bytes", c->group_bytes);
         put(o, "out_of_order", c->out_of_order);
         put(o, "ack_frames", c->ack_frames);
         put(o, "nul_frames", c->nul_frames);
@@ -538,6 +552,9 @@ static json_t *everything(const struct engine *e)
     json_object_set_new(o, "clock", clock_section(e));
     json_object_set_new(o, "config", config(e));
     json_object_set_new(o, "hot_pages", hot_pages(e)); /* late: telemetry ends after 256 entries */
+    json_object_set_new(o, "channels", channels_section(e));
+    json_object_set_new(o, "threads", threads_section(e));
+    json_object_set_new(o, "processes", processes_section(e));
     json_object_set_new(o, "spans", span_section(e));
     return o;
 }

@@ -113,7 +113,8 @@ static int on_command(const char *cmd, const char *params, struct rte_tel_data *
         {"/pando/counters", "loop"},     {"/pando/clock", "clock"},
         {"/pando/hot", "hot_pages"},     {"/pando/port", "port"},
         {"/pando/messages", "messages"}, {"/pando/transitions", "transitions"},
-        {"/pando/keys", "config"},       {"/pando/summary", NULL},
+        {"/pando/keys", "config"},       {"/pando/channels", "channels"},
+        {"/pando/threads", "threads"},   {"/pando/summary", NULL},
     };
     (void)params;
     int rc = -1;
@@ -231,8 +232,10 @@ int telemetry_open(struct engine *e)
         {"/pando/summary", "Everything that is counted"},
         {"/pando/counters", "The poll loop: rounds, sleeps, unmappings"},
         {"/pando/faults", "Page faults by kind: count and latency in microseconds"},
-        {"/pando/peers", "Peers: up, round-trip time, frames"},
+        {"/pando/peers", "Peers: up, round-trip time, messages, bytes, frames"},
         {"/pando/rings", "Rings of the VM's process, interrupts, wake-ups"},
+        {"/pando/channels", "Entries that wait in the rings of each vCPU and of the VM"},
+        {"/pando/threads", "CPU time of the agent and of the vCPUs' threads"},
         {"/pando/coherence", "Resident pages, evictions, checks"},
         {"/pando/classes", "Messages, frames and bytes by class"},
         {"/pando/hot", "The pages that this node faults on most"},

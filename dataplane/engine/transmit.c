@@ -37,6 +37,13 @@ static void keep(struct engine *e, uint8_t dst, uint8_t cls, const struct engine
     e->count.backlog_high = max_u64(e->count.backlog_high, e->late_pool.used);
 }
 
+static void give_up(struct engine *e, const struct engine_late *m)
+{
+    if (m->paged)
+        freeze_unpin(&e->freeze, m->pin);
+    engine_drop(e, ENGINE_DROP_MSG_NO_PEER);
+}
+
 void transmit_message(struct engine *e, uint8_t dst, const struct wire_msg *m)
 {
     const struct wire_kind_info *info = wire_kind_info(m->kind);
@@ -55,8 +62,8 @@ void transmit_message(struct engine *e, uint8_t dst, const struct wire_msg *m)
         return;
     }
     PANDO_CHECK(rc == 0 || rc == -ENOTCONN); /* the peer is gone: its DOWN event ends the VM */
-    if (rc != 0 && out.paged)
-        freeze_unpin(&e->freeze, out.pin);
+    if (rc != 0)
+        give_up(e, &out);
 }
 
 static bool drain(struct engine *e, uint8_t dst, uint8_t cls)
@@ -68,8 +75,8 @@ static bool drain(struct engine *e, uint8_t dst, uint8_t cls)
         int rc = try_send(e, dst, cls, &e->late[i]);
         if (rc == -EAGAIN)
             break;
-        if (rc != 0 && e->late[i].paged)
-            freeze_unpin(&e->freeze, e->late[i].pin);
+        if (rc != 0)
+            give_up(e, &e->late[i]);
         q->first = e->late[i].next;
         pool_put(&e->late_pool, i);
         useful = true;

@@ -167,20 +167,79 @@ int host_thread_cpus(pid_t tid, struct host_cpus *ret_set)
     return 0;
 }
 
-int32_t host_thread_cpu(pid_t tid)
+/* proc(5): "TID (NAME) STATE ...". A name may hold anything, what follows no parenthesis. */
+static bool parse_stat(const char *line, struct host_thread *ret)
 {
-    enum { AFTER_NAME = 36 }; /* proc(5): processor is the 39th word, the name the second */
-    char path[64], line[1024] = "";
-    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
+    enum { USER = 11, SYSTEM = 12, PROCESSOR = 36, WORDS = 37 }; /* behind the name, from 0 on */
+    const char *name = strchr(line, '('), *end = strrchr(line, ')');
+    uint64_t word[WORDS];
+    if (name == NULL || end == NULL || end < name)
+        return false;
+    const char *at = end + 1;
+    for (unsigned i = 0; i < WORDS; i++) {
+        at += strspn(at, " ");
+        if (*at == '\0' || *at == '\n')
+            return false;
+        word[i] = strtoull(at, NULL, 10); /* the state is a letter: 0 */
+        at += strcspn(at, " ");
+    }
+    size_t len = (size_t)(end - name - 1);
+    len = len < sizeof(ret->name) ? len : sizeof(ret->name) - 1;
+    memcpy(ret->name, name + 1, len);
+    ret->name[len] = '\0';
+    ret->cpu_ns =
+        (word[USER] + word[SYSTEM]) * (UINT64_C(1000000000) / (uint64_t)sysconf(_SC_CLK_TCK));
+    ret->cpu = (int32_t)word[PROCESSOR];
+    return true;
+}
+
+bool host_thread_look(pid_t pid, pid_t tid, struct host_thread *ret)
+{
+    char path[64], line[1024];
+    struct host_thread t = {.tid = tid};
+    if (pid <= 0 || tid < 0)
+        return false;
+    if (tid == 0)
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    else
+        snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
     FILE *f = fopen(path, "re");
     if (f == NULL)
-        return -1;
-    char *at = fgets(line, sizeof(line), f);
+        return false;
+    size_t n = fread(line, 1, sizeof(line) - 1, f); /* a name may hold a newline */
     fclose(f);
-    at = at != NULL ? strrchr(at, ')') : NULL; /* a name may hold spaces */
-    for (int i = 0; at != NULL && i <= AFTER_NAME; i++)
-        at = strchr(at + 1, ' ');
-    return at != NULL ? (int32_t)strtol(at, NULL, 10) : -1;
+    line[n] = '\0';
+    bool good = parse_stat(line, &t);
+    if (good)
+        *ret = t;
+    return good;
+}
+
+int32_t host_thread_cpu(pid_t tid)
+{
+    struct host_thread t;
+    return tid > 0 && host_thread_look(getpid(), tid, &t) ? t.cpu : -1;
+}
+
+int host_threads_look(pid_t pid, uint32_t most,
+                      void (*each)(const struct host_thread *t, void *arg), void *arg)
+{
+    char path[64];
+    uint32_t n = 0;
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *dir = pid > 0 ? opendir(path) : NULL;
+    if (dir == NULL)
+        return pid > 0 ? -errno : -ESRCH;
+    for (struct dirent *d; n < most && (d = readdir(dir)) != NULL;) {
+        struct host_thread t;
+        if (!isdigit((unsigned char)d->d_name[0]))
+            continue;
+        n++;
+        if (host_thread_look(pid, (pid_t)strtol(d->d_name, NULL, 10), &t)) /* else it has ended */
+            each(&t, arg);
+    }
+    closedir(dir);
+    return 0;
 }
 
 int host_threads(void (*each)(pid_t tid, const char *name, void *arg), void *arg)

@@ -25,6 +25,7 @@ enum {
     HOST_SLICE_MAX_US = 100000, /* the kernel's own bound (sched_setattr(2)) */
     HOST_CPUS_MAX = 1024,       /* as cpu_set_t */
     HOST_CPUS_TEXT = 256,       /* room for a list in words; a longer one ends with "..." */
+    HOST_THREAD_NAME = 32,      /* room for a thread's name; a longer one is cut off */
 };
 
 /* In the order of the choices of the keys threads.*_class. */
@@ -86,6 +87,21 @@ int host_thread_cpus(pid_t tid, struct host_cpus *ret_set);
 
 /* The CPU that a thread of this process is on, or was last; -1: cannot be told. */
 int32_t host_thread_cpu(pid_t tid);
+
+/* What /proc tells of a thread, or of a whole process (tid 0: its threads that have ended
+ * included). */
+struct host_thread {
+    pid_t tid;
+    char name[HOST_THREAD_NAME]; /* any characters */
+    uint64_t cpu_ns;             /* time that it had a CPU, in steps of 10 ms */
+    int32_t cpu;                 /* that it is on, or was last */
+};
+/* False: there is none, or /proc does not tell. */
+bool host_thread_look(pid_t pid, pid_t tid, struct host_thread *ret);
+/* Calls each(thread, arg) for the threads that the process has now, `most` of them at most.
+ * Allocates (opendir). 0, or -errno: /proc does not tell. */
+int host_threads_look(pid_t pid, uint32_t most,
+                      void (*each)(const struct host_thread *t, void *arg), void *arg);
 
 /* Calls each(tid, name, arg) for every thread that this process has now. Allocates (opendir). 0, or
  * -errno: /proc cannot be read. */

@@ -73,6 +73,7 @@ bool group_transmit(struct rrdp *r, struct peer *p, uint64_t now, struct rrdp_fr
         frame_at(s, s->snd_nxt - 1)->group = true;
         send_mark(r, to, WIRE_CLASS_URGENT, s->snd_nxt - 1, now);
         to->counters.group_tx++;
+        to->counters.group_bytes += WIRE_RRDP_HEADER + m->inline_len;
     }
     size_t len = wire_group_pack(&r->group, m->inline_data, m->inline_len, r->group_bytes);
     struct wire_rrdp h = {

@@ -138,8 +138,9 @@ struct rrdp_counters {
     uint64_t parts;                      /* frames sent that are parts of such ones */
     uint64_t group_tx, group_rx;         /* messages that left or came in group frames */
     uint64_t group_lost;                 /* ... that were sent again */
-    uint64_t group_frames;               /* own node only: frames sent */
-    uint64_t group_others;               /* own node only: received, and not for this node */
+    uint64_t group_bytes;  /* of those that left, as if each had come alone (rx_bytes counts so) */
+    uint64_t group_frames; /* own node only: frames sent */
+    uint64_t group_others; /* own node only: received, and not for this node */
 };
 
 /* One in-order piece of a message. data is valid until the next call into this rrdp. */

@@ -84,6 +84,23 @@ static inline void glue_ring_pop(struct glue_ring *r, uint32_t len)
     atomic_store_explicit(&r->tail, tail + 1, memory_order_release); /* [B] */
 }
 
+/* Entries that wait now, 0..most, for who is neither producer nor consumer (telemetry); -1: the
+ * indices are impossible. Any ring of glue_abi.h: head and tail are its indices. Both may move
+ * meanwhile; while tail stands still, head is at most `most` ahead of it. A tail that never does
+ * belongs to a ring in full use, whose last difference is as good as any: cut off, not believed. */
+enum { GLUE_WAITING_TRIES = 8 };
+static inline int32_t glue_waiting(_Atomic uint32_t *head, _Atomic uint32_t *tail, uint32_t most)
+{
+    uint32_t n = 0;
+    for (unsigned i = 0; i < GLUE_WAITING_TRIES; i++) {
+        uint32_t before = atomic_load_explicit(tail, memory_order_acquire);
+        n = atomic_load_explicit(head, memory_order_acquire) - before;
+        if (atomic_load_explicit(tail, memory_order_relaxed) == before)
+            return n <= most ? (int32_t)n : -1;
+    }
+    return (int32_t)(n <= most ? n : most);
+}
+
 static inline bool glue_ring_empty(struct glue_ring *r)
 {
     return atomic_load_explicit(&r->head, memory_order_acquire) ==

@@ -38,7 +38,10 @@ static void take(struct glue_ring *r)
     struct glue_entry e;
     const uint8_t *payload;
     uint8_t copy[GLUE_SIDE_SIZE];
+    int32_t waiting = glue_waiting(&r->head, &r->tail, GLUE_RING_ENTRIES);
+    PANDO_CHECK(waiting >= -1 && waiting <= GLUE_RING_ENTRIES);
     int got = glue_ring_peek(r, &e, &payload);
+    PANDO_CHECK(waiting >= 0 ? got != 0 || waiting == 0 : got == -EPROTO);
     PANDO_CHECK(got == 0 || got == 1 || got == -EPROTO);
     if (got != 1)
         return;

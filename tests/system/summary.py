@@ -13,6 +13,9 @@
      "classes": {"urgent": {"tx_frames": 1, "rx_frames": 1, "tx_bytes": 60, "rx_bytes": 60, "tx_messages": 1,
                  "rx_messages": 1, "retransmit": 0, "retransmit_probe": 0, "retransmit_timeout": 0,
                  "credit_stall": 0}, ...},
+     "peers": {"n1": {"node": 1, "up": 1, "rtt_ns": 23400,     by name; see "By peer" below
+                      "tx_messages": 1, "rx_messages": 1, "tx_bytes": 60, "rx_bytes": 60, "retransmit": 0,
+                      "group_tx": 0, "group_bytes": 0, ...}},  of what was sent, what left in frames for several
      "drops": {"rrdp.duplicate": 3, "coherence.state": 0, ...}, by reason; zero may be left out
      "fault_filter": {"dropped": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "delayed": 0},
      "port": {"tx_frames": 1, ..., "rx_refused": {"length": 1},   by verdict on the link header
@@ -35,6 +38,14 @@
      "transitions": {"IS_D>IS_P": 10, ...},                    of pages' states, those that were seen
      "config": {"hash": "...", "vm.ram_mib": "64", ...},       the keys that are not the default
      "hot_pages": {"0x12": {"faults": 5, "over": 0}, ...},     at least so many faults, "over" more at most
+     "channels": {"capacity": 128,                             entries that wait now in the rings of the VM's process:
+                  "to_dp": {"0": 2, "1": 0, "vm": 0},          for the dataplane, by vCPU, and the VM's own channel
+                  "to_glue": {"0": 0, "1": 0, "vm": 0},        for the VM's process
+                  "unmap": 3, "unmap_capacity": 256,           for the agent
+                  "implausible": {"1": 2}},                    rings whose indices are impossible, which are left out above
+     "threads": {"agent": {"cpu_ns": 5, "core": 1},            of the VM's process: CPU time in steps of 10 ms; {}: not
+                 "vcpu0": {...}, "proxy1": {...}},             known. proxy: stands for a vCPU of another node
+     "processes": {"dataplane": {"cpu_ns": 9}, "vm": {"cpu_ns": 9}},       of all their threads; vm: while it is connected
      "spans": {"sample": 64, "cost_ticks": 115, "khz": 2100000, "epoch": ..., "newest": 7,   cost of one stamp; guest TSC =
                "messages_sent": 1, "messages_unsent": 0, "messages_taken": 1,             cluster clock - epoch; records
                "pieces": 1, "pieces_replaced": 0,                                         so far
@@ -43,6 +54,19 @@
                                   "total": H, "stages": {"asked": H, ...}}, ...}},        by span.h's names
                                   H: {"n", "p50_ns", "p90_ns", "p99_ns", "max_ns", "buckets": [[upper_ns, n], ...]}
      "coherence": {"checks": 100, "violations": 0, "resident": 10, "resident_high": 20, "evict_puts": 0, ...}}
+
+By peer: tx_messages are those that the transport has accepted for the peer, rx_messages those of the peer that it has
+delivered, complete and in order; kinds are counted by who writes and who reads them. So, at the end,
+
+    messages[*].tx = peers[*].tx_messages + rings.backlog + drops["engine.message_peer_down"]
+    peers[*].rx_messages = messages[*].rx + drops["engine.message_after_end"]    if no other engine.message_* is counted
+
+tx_bytes and rx_bytes are those of frames of the connection with the peer, from RRDP's header on, without what the
+fabric puts around them: those sent again, acknowledgements and heartbeats included, SYN and HOST-PING not. Received are
+those that belong to the connection, repeated ones included. A frame for several peers counts for each, as if it had
+come alone; classes[*].tx_bytes lack these:
+
+    peers[*].tx_bytes = classes[*].tx_bytes + peers[*].group_bytes,    peers[*].rx_bytes = classes[*].rx_bytes
 """
 
 KINDS = ("read", "write", "upgrade", "spurious")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The glue's border: rings, the ioctl allow-list and its sizes, exits on the wire, commands from
  * peers. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,6 +69,62 @@ static void ring_refuses_a_bad_producer(void **state)
     assert_int_equal(glue_ring_peek(r, &out, &payload), -EPROTO);
     r->entry[0].side = UINT32_MAX;
     assert_int_equal(glue_ring_peek(r, &out, &payload), -EPROTO);
+    free(r);
+}
+
+/* As who only looks: how much waits, up to what a ring holds; what cannot be is said to be that. */
+static void ring_tells_what_waits(void **state)
+{
+    (void)state;
+    struct glue_ring *r = aligned_alloc(4096, sizeof(*r));
+    struct glue_entry e = {.kind = WIRE_IO_EXIT}, out;
+    const uint8_t *payload;
+    memset(r, 0, sizeof(*r));
+    atomic_store(&r->head, UINT32_MAX - 2); /* the numbers wrap on the way */
+    atomic_store(&r->tail, UINT32_MAX - 2);
+    for (int32_t n = 0; n < GLUE_RING_ENTRIES; n++) {
+        assert_int_equal(glue_waiting(&r->head, &r->tail, GLUE_RING_ENTRIES), n);
+        assert_int_equal(glue_ring_put(r, &e, NULL, 0), 0);
+    }
+    assert_int_equal(glue_waiting(&r->head, &r->tail, GLUE_RING_ENTRIES), GLUE_RING_ENTRIES);
+    assert_int_equal(glue_ring_peek(r, &out, &payload), 1);
+    glue_ring_pop(r, 0);
+    assert_int_equal(glue_waiting(&r->head, &r->tail, GLUE_RING_ENTRIES), GLUE_RING_ENTRIES - 1);
+    atomic_store(&r->head, atomic_load(&r->tail) + GLUE_RING_ENTRIES + 1);
+    assert_int_equal(glue_waiting(&r->head, &r->tail, GLUE_RING_ENTRIES), -1);
+    atomic_store(&r->head, atomic_load(&r->tail) - 1); /* more was taken than was there */
+    assert_int_equal(glue_waiting(&r->head, &r->tail, GLUE_RING_ENTRIES), -1);
+    free(r);
+}
+
+static void *put_and_take(void *arg)
+{
+    struct glue_ring *r = arg;
+    struct glue_entry e = {.kind = WIRE_IO_EXIT}, out;
+    const uint8_t *payload;
+    for (uint32_t i = 0; i < 300000; i++) {
+        while (i % 1000 < 500 && glue_ring_put(r, &e, NULL, 0) == 0)
+            ;
+        if (glue_ring_peek(r, &out, &payload) == 1)
+            glue_ring_pop(r, out.len);
+    }
+    atomic_store(&r->side_head, 1);
+    return NULL;
+}
+
+/* Beside who uses it: whatever moves between two reads, no honest ring looks broken. */
+static void ring_in_use_is_plausible(void **state)
+{
+    (void)state;
+    struct glue_ring *r = aligned_alloc(4096, sizeof(*r));
+    pthread_t t;
+    memset(r, 0, sizeof(*r));
+    assert_int_equal(pthread_create(&t, NULL, put_and_take, r), 0);
+    while (atomic_load(&r->side_head) == 0) {
+        int32_t n = glue_waiting(&r->head, &r->tail, GLUE_RING_ENTRIES);
+        assert_in_range(n, 0, GLUE_RING_ENTRIES);
+    }
+    pthread_join(t, NULL);
     free(r);
 }
 
@@ -635,6 +692,8 @@ int main(void)
         cmocka_unit_test(feature_values_in_common),
         cmocka_unit_test(ring_carries_both_sizes),
         cmocka_unit_test(ring_refuses_a_bad_producer),
+        cmocka_unit_test(ring_tells_what_waits),
+        cmocka_unit_test(ring_in_use_is_plausible),
         cmocka_unit_test(broken_ring_ends_the_vm),
         cmocka_unit_test(kick_leaves_a_mark),
         cmocka_unit_test(sizes_are_bounded),

@@ -235,10 +235,24 @@ static void an_evicted_page_is_not_written_in_place(void **state)
     misplaced();
 }
 
+/* What the transport delivered is counted by kind, or as refused, or as too late. */
+static void the_vm_has_ended(void **state)
+{
+    (void)state;
+    ask(PAGE);
+    w->e.phase = ENGINE_LEAVING;
+    answer(WIRE_DATA, PAGE, w->ram[PAGE]);
+    assert_int_equal(rrdp_counters(w->e.rrdp, 1)->rx_messages[WIRE_CLASS_DATA], 1);
+    assert_int_equal(coh_counters(w->e.coh)->rx[WIRE_DATA], 0);
+    assert_int_equal(w->e.count.drop[ENGINE_DROP_MSG_ENDED], 1);
+    assert_int_equal(w->e.count.page_bytes_in, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_awaited_page_is_taken_as_it_lies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_vm_has_ended, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_page_was_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_evicted_page_is_not_written_in_place, set_up, tear_down),

@@ -47,9 +47,14 @@ static void one_frame_for_all(void **state)
 {
     (void)state;
     struct world *w = grouped(1, 2);
-    uint64_t before = world_count(w, 0, tx_frames[0]);
+    uint64_t before = world_count(w, 0, tx_frames[0]), bytes[5];
+    for (uint8_t n = 1; n < 5; n++)
+        bytes[n] = rrdp_counters(w->node[n].r, 0)->rx_bytes[0];
     assert_int_equal(world_send_all(w, 0, ALL), 0);
     world_drain(w, 1 * SEC);
+    for (uint8_t n = 1; n < 5; n++) /* what a member counts, the sender counts for it */
+        assert_int_equal(rrdp_counters(w->node[0].r, n)->group_bytes,
+                         rrdp_counters(w->node[n].r, 0)->rx_bytes[0] - bytes[n]);
     assert_int_equal(world_count(w, 0, group_frames), 1);
     assert_int_equal(world_count(w, 0, group_tx), 4);
     assert_int_equal(world_count(w, 0, tx_frames[0]), before);

@@ -262,12 +262,28 @@ static void buffers_are_settled_before_reuse(void **state)
     assert_int_equal(w->e.buffers.used, 0);
 }
 
+/* Every message that was to leave is counted by who was to get it, or as one that nobody gets. */
+static void nobody_is_there(void **state)
+{
+    struct world *w = *state;
+    connect_both(w);
+    const struct rrdp_counters *c = rrdp_counters(w->e.rrdp, 1);
+    send_page(w);
+    assert_int_equal(c->tx_messages[WIRE_CLASS_DATA], 1);
+    assert_int_equal(w->e.count.drop[ENGINE_DROP_MSG_NO_PEER], 0);
+    rrdp_reset(w->e.rrdp);
+    send_page(w);
+    assert_int_equal(c->tx_messages[WIRE_CLASS_DATA], 1);
+    assert_int_equal(w->e.count.drop[ENGINE_DROP_MSG_NO_PEER], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(by_reference_or_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_thaw_settles, set_up, tear_down),
         cmocka_unit_test_setup_teardown(buffers_are_settled_before_reuse, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_is_there, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
