@@ -4,9 +4,10 @@
  * nodes stand together, as the format demands.
  *
  * Labels: cluster and node (its number) everywhere, and by family kind, class, reason, step, state,
- * peer (a node's number), from and to, stage. Counters begin at 0 when a dataplane starts, which is
- * what Prometheus expects of a restart. Buckets of histograms are base/hist.h's, 16 of them added
- * up at a time: two to a power of two, each edge exact.
+ * peer (a node's number), from and to, stage, channel (a vCPU's number, or vm), thread, process.
+ * Counters begin at 0 when a dataplane starts, which is what Prometheus expects of a restart.
+ * Buckets of histograms are base/hist.h's, 16 of them added up at a time: two to a power of two,
+ * each edge exact.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -126,6 +127,41 @@ static void print_table(FILE *to, const struct family *f, const char *labels, co
         fprintf(to, "\"}");
         put_value(to, count_of(v, f->of), f->scale);
     }
+}
+
+/* Entries that wait in rings: what cannot be is no sample. */
+static void print_rings(FILE *to, const struct family *f, const char *labels, const struct node *n)
+{
+    const char *channel;
+    json_t *v;
+    size_t i = 0;
+    json_object_foreach((json_t *)count_at(n->now, f->path), channel, v)
+    {
+        uint64_t waiting;
+        (void)v;
+        if (i++ == COUNT_ENTRIES_MAX)
+            break;
+        if (!is_name(channel) || !node_ring(n, f->path, channel, &waiting))
+            continue;
+        fprintf(to, "%s{%s,channel=\"", f->name, labels);
+        put_label(to, channel);
+        fprintf(to, "\"} %" PRIu64 "\n", waiting);
+    }
+}
+
+static void print_unmap(FILE *to, const struct family *f, const char *labels, const struct node *n)
+{
+    uint64_t waiting;
+    if (node_unmap_ring(n, &waiting))
+        fprintf(to, "%s{%s} %" PRIu64 "\n", f->name, labels, waiting);
+}
+
+static void print_implausible(FILE *to, const struct family *f, const char *labels,
+                              const struct node *n)
+{
+    struct node_rings rings;
+    node_rings(n, &rings);
+    fprintf(to, "%s{%s} %" PRIu64 "\n", f->name, labels, rings.implausible);
 }
 
 /* "IS_D>IS_P" in two labels. */
@@ -324,6 +360,16 @@ static const struct family families[] = {
     TABLE("pando_peer_up", "gauge", "peers", "peer", "up", 0, "1: the peer is up.")
     TABLE("pando_peer_rtt_seconds", "gauge", "peers", "peer", "rtt_ns", 1e-9,
         "Smoothed round-trip time; 0: not measured yet.")
+    TABLE("pando_peer_messages_sent_total", "counter", "peers", "peer", "tx_messages", 0,
+        "Messages given to the transport for the peer.")
+    TABLE("pando_peer_messages_received_total", "counter", "peers", "peer", "rx_messages", 0,
+        "Messages of the peer, complete and in order.")
+    TABLE("pando_peer_bytes_sent_total", "counter", "peers", "peer", "tx_bytes", 0,
+        "Bytes of frames sent to the peer, without the fabric's headers; one for several counts for each.")
+    TABLE("pando_peer_bytes_received_total", "counter", "peers", "peer", "rx_bytes", 0,
+        "Bytes of frames received of the peer, without the fabric's headers.")
+    TABLE("pando_peer_retransmissions_total", "counter", "peers", "peer", "retransmit", 0,
+        "Frames sent to the peer again.")
     TABLE("pando_peer_out_of_order_total", "counter", "peers", "peer", "out_of_order", 0,
         "Frames that came before their turn.")
     TABLE("pando_peer_congestion_total", "counter", "peers", "peer", "congestion", 0,
@@ -388,6 +434,22 @@ static const struct family families[] = {
         "Entries taken from the VM process's rings.")
     ONE("pando_glue_entries_written_total", "counter", "rings/to_glue", 0,
         "Entries put into the VM process's rings.")
+    {"pando_ring_to_dataplane_entries", "gauge",
+     "Entries of a channel that wait for the dataplane.",
+     print_rings, "channels/to_dp", "", "", 0},
+    {"pando_ring_to_vm_entries", "gauge",
+     "Entries of a channel that wait for the VM's process.",
+     print_rings, "channels/to_glue", "", "", 0},
+    ONE("pando_ring_capacity_entries", "gauge", "channels/capacity", 0, "Entries that a ring has room for.")
+    {"pando_ring_unmap_entries", "gauge", "Unmap requests that wait for the agent.", print_unmap, "", "", "", 0},
+    {"pando_rings_implausible", "gauge",
+     "Rings of the VM's process whose indices are impossible.",
+     print_implausible, "", "", "", 0},
+    TABLE("pando_thread_cpu_seconds_total", "counter", "threads", "thread", "cpu_ns", 1e-9,
+        "CPU time of the VM process's threads: agent, vcpuN, and proxyN for a vCPU of another node.")
+    TABLE("pando_thread_core", "gauge", "threads", "thread", "core", 0, "The CPU that the thread is on.")
+    TABLE("pando_process_cpu_seconds_total", "counter", "processes", "process", "cpu_ns", 1e-9,
+        "CPU time of all threads of the dataplane, and of the VM's process.")
     ONE("pando_page_bytes_sent_total", "counter", "copies/page_out_bytes", 0,
         "Bytes of pages that left, those sent again included.")
     ONE("pando_page_bytes_received_total", "counter", "copies/page_in_bytes", 0,

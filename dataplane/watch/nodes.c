@@ -68,6 +68,12 @@ static void take_answer(struct node *n, json_t *answer)
     n->err[0] = '\0';
 }
 
+/* The answer that the latest one is compared with; NULL: none. */
+static const json_t *earlier(const struct node *n)
+{
+    return n->since_start ? NULL : n->before;
+}
+
 static void ask_node(void *arg, const char *socket_path, unsigned number)
 {
     struct nodes *all = arg;
@@ -110,6 +116,7 @@ size_t nodes_look(struct nodes *all)
     all->others = f.others;
     for (size_t i = 0; i < all->n; i++) {
         struct node *n = &all->node[i];
+        n->since_start = all->since_start;
         if (!n->seen) {
             n->state = NODE_ENDED;
             n->err[0] = '\0';
@@ -126,10 +133,17 @@ void nodes_release(struct nodes *all)
     all->n = 0;
 }
 
+void nodes_since_start(struct nodes *all, bool yes)
+{
+    all->since_start = yes;
+    for (size_t i = 0; i < all->n; i++)
+        all->node[i].since_start = yes;
+}
+
 double node_seconds(const struct node *n)
 {
     double now = count_real(n->now, "seconds");
-    return n->before != NULL ? now - count_real(n->before, "seconds") : now;
+    return earlier(n) != NULL ? now - count_real(earlier(n), "seconds") : now;
 }
 
 static double per_second(const struct node *n, uint64_t now, uint64_t before)
@@ -140,12 +154,12 @@ static double per_second(const struct node *n, uint64_t now, uint64_t before)
 
 double node_rate(const struct node *n, const char *path)
 {
-    return per_second(n, count_of(n->now, path), count_of(n->before, path));
+    return per_second(n, count_of(n->now, path), count_of(earlier(n), path));
 }
 
 double node_rate_sum(const struct node *n, const char *path, const char *of)
 {
-    return per_second(n, count_sum(n->now, path, of), count_sum(n->before, path, of));
+    return per_second(n, count_sum(n->now, path, of), count_sum(earlier(n), path, of));
 }
 
 bool node_hist(const struct node *n, const char *path, struct hist *ret)
@@ -153,7 +167,7 @@ bool node_hist(const struct node *n, const char *path, struct hist *ret)
     struct hist before;
     if (!count_hist(count_at(n->now, path), ret))
         return false;
-    if (n->before == NULL || !count_hist(count_at(n->before, path), &before))
+    if (earlier(n) == NULL || !count_hist(count_at(earlier(n), path), &before))
         return true;
     return count_hist_since(ret, &before);
 }
@@ -167,7 +181,7 @@ double node_share(const struct node *n, const char *state)
     for (unsigned s = 0; s < LOOP_STATES; s++) {
         char path[32];
         snprintf(path, sizeof(path), "loop/%s_ns", names[s]);
-        uint64_t now = count_of(n->now, path), before = count_of(n->before, path);
+        uint64_t now = count_of(n->now, path), before = count_of(earlier(n), path);
         uint64_t ns = now > before ? now - before : 0;
         all += ns;
         part += strcmp(names[s], state) == 0 ? ns : 0;
@@ -180,4 +194,102 @@ double node_cpu(const struct node *n)
     if (count_at(n->now, "loop/cpu_ns") == NULL)
         return -1;
     return node_rate(n, "loop/cpu_ns") / 1e9;
+}
+
+/* The counter of a thread, at path/name. False: it is not told, or impossible. */
+static bool thread_count(const struct node *n, const char *path, const char *name, json_int_t most,
+                         json_int_t *ret)
+{
+    const json_t *v = json_object_get(count_at(n->now, path), name);
+    if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > most)
+        return false;
+    *ret = json_integer_value(v);
+    return true;
+}
+
+/* Steps of 10 ms in CPU times make a whole CPU look like a little more in a short time; what is far
+ * above is not true. */
+double node_thread_share(const struct node *n, const char *path)
+{
+    char cpu[2 * COUNT_NAME_MAX];
+    json_int_t ns;
+    if (!thread_count(n, path, "cpu_ns", COUNT_MAX, &ns) || node_seconds(n) <= 0)
+        return -1;
+    snprintf(cpu, sizeof(cpu), "%s/cpu_ns", path);
+    double share = node_rate(n, cpu) / 1e9, most = 1.05 + 0.02 / node_seconds(n);
+    return share <= 1 ? share : share <= most ? 1 : -1;
+}
+
+double node_thread_seconds(const struct node *n, const char *path)
+{
+    json_int_t ns;
+    return thread_count(n, path, "cpu_ns", COUNT_MAX, &ns) ? (double)ns / 1e9 : -1;
+}
+
+int32_t node_thread_core(const struct node *n, const char *path)
+{
+    enum { CORE_MAX = 65535 };
+    json_int_t core;
+    return thread_count(n, path, "core", CORE_MAX, &core) ? (int32_t)core : -1;
+}
+
+/* Of a ring in shared memory, told by another process: believed up to its size, and that up to what
+ * is a size. */
+static bool waiting_in(const json_t *entry, uint64_t capacity, uint64_t *ret_waiting)
+{
+    enum { CAPACITY_MAX = 1 << 16 };
+    json_int_t waiting = json_integer_value(entry);
+    if (!json_is_integer(entry) || waiting < 0 || capacity > CAPACITY_MAX ||
+        (uint64_t)waiting > capacity)
+        return false;
+    *ret_waiting = (uint64_t)waiting;
+    return true;
+}
+
+bool node_ring(const struct node *n, const char *path, const char *channel, uint64_t *ret_waiting)
+{
+    return waiting_in(json_object_get(count_at(n->now, path), channel),
+                      count_of(n->now, "channels/capacity"), ret_waiting);
+}
+
+bool node_unmap_ring(const struct node *n, uint64_t *ret_waiting)
+{
+    return waiting_in(count_at(n->now, "channels/unmap"),
+                      count_of(n->now, "channels/unmap_capacity"), ret_waiting);
+}
+
+static void look_at_rings(const struct node *n, const char *path, bool to_dp,
+                          struct node_rings *sum)
+{
+    const char *channel;
+    json_t *v;
+    size_t i = 0;
+    json_object_foreach((json_t *)count_at(n->now, path), channel, v)
+    {
+        uint64_t waiting = 0;
+        (void)v;
+        if (i++ == COUNT_ENTRIES_MAX)
+            break;
+        if (!node_ring(n, path, channel, &waiting)) {
+            sum->implausible++;
+            continue;
+        }
+        sum->rings++;
+        sum->used += waiting > 0;
+        if (waiting <= sum->most)
+            continue;
+        sum->most = waiting;
+        sum->channel = channel;
+        sum->to_dp = to_dp;
+    }
+}
+
+void node_rings(const struct node *n, struct node_rings *ret)
+{
+    *ret = (struct node_rings){.channel = ""};
+    look_at_rings(n, "channels/to_dp", true, ret);
+    look_at_rings(n, "channels/to_glue", false, ret);
+    if (ret->rings > 0)
+        ret->capacity = count_of(n->now, "channels/capacity");
+    ret->implausible += count_sum(n->now, "channels/implausible", "");
 }

@@ -34,7 +34,8 @@ struct node {
     char socket[PATH_MAX];
     unsigned number; /* by its socket's place */
     enum node_state state;
-    bool seen; /* in this look */
+    bool seen;        /* in this look */
+    bool since_start; /* rates are since the start, whatever was answered before */
     char err[ASK_ERROR_MAX];
     json_t *now, *before; /* the latest answer, NULL: never one; the one before it, NULL: none */
     json_t *offload;      /* latest, NULL: not asked or no answer */
@@ -45,6 +46,7 @@ struct nodes {
     const char *run_dir; /* NULL: everywhere (find.h) */
     struct ask_limits limits;
     bool offload;         /* ask for it, too */
+    bool since_start;     /* of every node */
     size_t n, left_out;   /* left_out: adds up over the looks */
     size_t found, others; /* in the last look, as struct find has it */
     struct node node[NODES_MAX];
@@ -54,6 +56,8 @@ struct nodes {
  * trickles limits.all_ms. Returns how many answered. */
 size_t nodes_look(struct nodes *all);
 void nodes_release(struct nodes *all);
+/* Rates since the start, or since the look before: also of the answers that are there. */
+void nodes_since_start(struct nodes *all, bool yes);
 
 static inline bool node_is_up(const struct node *n)
 {
@@ -73,5 +77,29 @@ bool node_hist(const struct node *n, const char *path, struct hist *ret);
 double node_share(const struct node *n, const char *state);
 /* ... and had a CPU, by the kernel's account. */
 double node_cpu(const struct node *n);
+
+/* A thread's share of a CPU, by the counter at path/cpu_ns; below 0: not known, or impossible. */
+double node_thread_share(const struct node *n, const char *path);
+/* Its CPU time since it began, in seconds; below 0: not known. */
+double node_thread_seconds(const struct node *n, const char *path);
+/* The CPU that it is on; below 0: not known. */
+int32_t node_thread_core(const struct node *n, const char *path);
+
+/* Entries that wait in a ring, as the table at path ("channels/to_dp", "channels/to_glue") has them
+ * for a channel. False: not known, or more than there can be. */
+bool node_ring(const struct node *n, const char *path, const char *channel, uint64_t *ret_waiting);
+/* ... and in that of the agent's unmap requests. */
+bool node_unmap_ring(const struct node *n, uint64_t *ret_waiting);
+
+/* What the rings of the VM's process hold. */
+struct node_rings {
+    uint64_t capacity;    /* entries of a ring; 0: not known */
+    uint64_t rings, used; /* that are known; of those, with entries that wait */
+    uint64_t most;        /* entries of the fullest */
+    const char *channel;  /* ... and whose it is: any characters */
+    bool to_dp;           /* ... and its direction */
+    uint64_t implausible; /* rings whose indices are impossible, or that hold more than they can */
+};
+void node_rings(const struct node *n, struct node_rings *ret);
 
 #endif

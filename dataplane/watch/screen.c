@@ -96,6 +96,11 @@ static void paint_line(int y, const char *line, int len)
     attrset(A_NORMAL);
 }
 
+void screen_anew(void)
+{
+    clearok(curscr, TRUE);
+}
+
 void screen_paint(const char *text)
 {
     erase();
@@ -169,6 +174,8 @@ int screen_key(int wait_ms)
     (void)wait_ms;
     return SCREEN_NONE;
 }
+
+void screen_anew(void) {}
 
 void screen_paint(const char *text)
 {

@@ -14,7 +14,9 @@ const char *screen_open(void);
 void screen_close(void);
 /* A key, SCREEN_NONE after wait_ms or a signal. */
 int screen_key(int wait_ms);
-/* Paints a page of view.h; what does not fit is left out. */
+/* The next page is painted whole, whatever else wrote to the terminal. */
+void screen_anew(void);
+/* Paints a page of watch.h; what does not fit is left out. */
 void screen_paint(const char *text);
 /* Paints what print says until a key comes. */
 void screen_help(void (*print)(FILE *to));

@@ -127,8 +127,70 @@ static void print_peers(const struct node *n)
         printf("): %s", count_of(p, "up") != 0 ? "up" : "DOWN");
         if (count_of(p, "rtt_ns") != 0)
             printf(", round trip %.1f us", (double)count_of(p, "rtt_ns") / 1e3);
+        printf("; messages %" PRIu64 " sent, %" PRIu64 " received; MB %.1f sent, %.1f received",
+               count_of(p, "tx_messages"), count_of(p, "rx_messages"),
+               (double)count_of(p, "tx_bytes") / 1e6, (double)count_of(p, "rx_bytes") / 1e6);
+        if (count_of(p, "retransmit") != 0)
+            printf("; %" PRIu64 " frames sent again", count_of(p, "retransmit"));
         putchar('\n');
     }
+}
+
+/* Those of the VM's process. */
+static void print_rings(const struct node *n)
+{
+    struct node_rings r;
+    node_rings(n, &r);
+    if (r.rings + r.implausible == 0)
+        return;
+    printf("  rings of the VM's process: ");
+    if (r.most > 0) {
+        printf("entries wait in %" PRIu64 " of %" PRIu64 "; the fullest holds %" PRIu64
+               " of %" PRIu64 " (channel ",
+               r.used, r.rings, r.most, r.capacity);
+        out_word(stdout, r.channel);
+        printf(r.to_dp ? " to the dataplane)" : " to the VM)");
+    } else {
+        printf("nothing waits in %" PRIu64, r.rings);
+    }
+    if (r.implausible > 0)
+        printf("; IMPLAUSIBLE: %" PRIu64, r.implausible);
+    putchar('\n');
+}
+
+static void print_thread(const struct node *n, const char *name)
+{
+    char path[2 * COUNT_NAME_MAX];
+    snprintf(path, sizeof(path), "threads/%.63s", name);
+    double share = node_thread_share(n, path);
+    out_word(stdout, name);
+    if (share < 0)
+        printf(" -");
+    else
+        printf(" %.1f %%", 100 * share);
+    if (node_thread_core(n, path) >= 0)
+        printf(" on core %d", node_thread_core(n, path));
+}
+
+static void print_threads(const struct node *n)
+{
+    enum { SHOWN = 16 };
+    const char *name;
+    json_t *t;
+    size_t i = 0;
+    json_object_foreach((json_t *)count_at(n->now, "threads"), name, t)
+    {
+        (void)t;
+        if (i < SHOWN) {
+            printf(i == 0 ? "  CPU of threads since then: " : ", ");
+            print_thread(n, name);
+        }
+        i++;
+    }
+    if (i > SHOWN)
+        printf(", %zu more (--json)", i - SHOWN);
+    if (i > 0)
+        putchar('\n');
 }
 
 /* The bound of the clock's error; 0: none. */
@@ -181,6 +243,8 @@ static void print_node(const struct node *n)
     print_head(n);
     print_since(n);
     print_work(n);
+    print_threads(n);
+    print_rings(n);
     print_peers(n);
     print_rest(n);
 }
@@ -217,9 +281,67 @@ static json_t *peers_json(const json_t *j)
         put_text(o, "name", name);
         json_object_set_new(o, "up", json_boolean(count_of(p, "up") != 0));
         put(o, "rtt_ns", count_of(p, "rtt_ns"));
+        put(o, "messages_sent", count_of(p, "tx_messages"));
+        put(o, "messages_received", count_of(p, "rx_messages"));
+        put(o, "bytes_sent", count_of(p, "tx_bytes"));
+        put(o, "bytes_received", count_of(p, "rx_bytes"));
+        put(o, "retransmissions", count_of(p, "retransmit"));
         json_array_append_new(all, o);
     }
     return all;
+}
+
+static json_t *threads_json(const struct node *n)
+{
+    const char *name;
+    json_t *t, *all = json_array();
+    json_object_foreach((json_t *)count_at(n->now, "threads"), name, t)
+    {
+        char path[2 * COUNT_NAME_MAX];
+        (void)t;
+        if (json_array_size(all) == COUNT_ENTRIES_MAX)
+            break;
+        json_t *o = json_object();
+        snprintf(path, sizeof(path), "threads/%.63s", name);
+        put_text(o, "name", name);
+        put_real(o, "cpu_share", node_thread_share(n, path));
+        put_real(o, "cpu_seconds", node_thread_seconds(n, path));
+        int32_t core = node_thread_core(n, path);
+        json_object_set_new(o, "core", core >= 0 ? json_integer(core) : json_null());
+        json_array_append_new(all, o);
+    }
+    return all;
+}
+
+/* The rings in which something waits, by channel. */
+static json_t *waiting_json(const struct node *n, const char *path)
+{
+    const char *channel;
+    json_t *v, *all = json_object();
+    size_t i = 0;
+    json_object_foreach((json_t *)count_at(n->now, path), channel, v)
+    {
+        uint64_t waiting;
+        (void)v;
+        if (i++ == COUNT_ENTRIES_MAX)
+            break;
+        if (node_ring(n, path, channel, &waiting) && waiting > 0)
+            put(all, channel, waiting);
+    }
+    return all;
+}
+
+static json_t *rings_json(const struct node *n)
+{
+    struct node_rings r;
+    json_t *o = json_object();
+    node_rings(n, &r);
+    put(o, "rings", r.rings);
+    put(o, "capacity", r.capacity);
+    put(o, "implausible", r.implausible);
+    json_object_set_new(o, "to_dataplane", waiting_json(n, "channels/to_dp"));
+    json_object_set_new(o, "to_vm", waiting_json(n, "channels/to_glue"));
+    return o;
 }
 
 static json_t *drops_json(const json_t *j)
@@ -281,6 +403,8 @@ static json_t *node_json(const struct node *n)
     put_real(o, "cpu_share", node_cpu(n));
     put_text(o, "clock", count_text(j, "clock/state"));
     put_real(o, "clock_error_us", error_us(j));
+    json_object_set_new(o, "threads", threads_json(n));
+    json_object_set_new(o, "rings", rings_json(n));
     json_object_set_new(o, "peers", peers_json(j));
     json_object_set_new(o, "drops", drops_json(j));
     json_object_set_new(o, "offload", offload_json(n->offload));

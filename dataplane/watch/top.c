@@ -13,7 +13,8 @@
 
 static const char title[] = "pando top";
 
-enum { DELAY_MAX = 3600 };
+enum { DELAY_MAX = 3600, LINES_MAX = 999, CTRL_L = 'L' & 31 };
+static const char sort_keys[] = "NFMPLT"; /* in the order of enum view_sort */
 /* A silent node must not make the terminal feel dead. */
 #define TOP_LIMITS ((struct ask_limits){.silence_ms = 300, .all_ms = 1000})
 
@@ -22,6 +23,8 @@ struct options {
     bool batch;
     uint64_t times; /* 0: for ever */
     double delay;
+    enum view_sort sort;
+    bool since_start;
 };
 
 static double delay_option(struct argp_state *state, const char *text)
@@ -53,6 +56,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'd':
         o->delay = delay_option(state, arg);
         break;
+    case 'o':
+        if (strlen(arg) != 1 || strchr(sort_keys, arg[0]) == NULL)
+            argp_error(state, "--sort: '%s': one of these keys is allowed: %s", arg, sort_keys);
+        o->sort = (enum view_sort)(strchr(sort_keys, arg[0]) - sort_keys);
+        break;
+    case 'S':
+        o->since_start = true;
+        break;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -64,6 +75,8 @@ static const struct argp_option option_list[] = {
     {"once", '1', NULL, 0, "One page as text: -b -n 1", 0},
     {"iterations", 'n', "N", 0, "Ends after N pages", 0},
     {"delay", 'd', "SECONDS", 0, "Between two pages (default 2)", 0},
+    {"sort", 'o', "KEY", 0, "In the order of that key: N F M P L T (help: h)", 0},
+    {"since-start", 'S', NULL, 0, "Rates since the start, as the key S", 0},
     {0},
 };
 static const struct argp_child children[] = {{.argp = &place_argp}, {0}};
@@ -166,13 +179,12 @@ static void choose(struct view *v, const struct nodes *all, const struct node *r
 
 static void sort_by(struct view *v, int key)
 {
-    static const char keys[] = "NFMPL"; /* in the order of enum view_sort */
-    const char *k = strchr(keys, key);
+    const char *k = strchr(sort_keys, key);
     if (k != NULL)
-        v->sort = (enum view_sort)(k - keys);
+        v->sort = (enum view_sort)(k - sort_keys);
     else if (key == '<' && v->sort > VIEW_BY_NODE)
         v->sort--;
-    else if (key == '>' && v->sort < VIEW_BY_LATENCY)
+    else if (key == '>' && v->sort < VIEW_BY_TIME)
         v->sort++;
 }
 
@@ -188,10 +200,22 @@ static void ask_delay(struct view *v)
         screen_say("0.1 to 3600 seconds are allowed");
 }
 
+static void ask_lines(struct view *v)
+{
+    char text[16], *end;
+    if (!screen_line("lines of each list (0: as by default): ", text, sizeof(text)))
+        return;
+    unsigned long n = strtoul(text, &end, 10);
+    if (*end == '\0' && text[0] >= '0' && text[0] <= '9' && n <= LINES_MAX)
+        v->lines = n;
+    else
+        screen_say("0 to 999 are allowed");
+}
+
 enum after { AFTER_NOTHING, AFTER_PAINT, AFTER_LOOK, AFTER_QUIT };
 
-static enum after on_key(struct view *v, const struct nodes *all,
-                         const struct node *rows[NODES_MAX], int key)
+static enum after on_key(struct view *v, struct nodes *all, const struct node *rows[NODES_MAX],
+                         int key)
 {
     switch (key) {
     case SCREEN_NONE:
@@ -212,6 +236,16 @@ static enum after on_key(struct view *v, const struct nodes *all,
         break;
     case 'p':
         v->paused = !v->paused;
+        break;
+    case 'n':
+    case '#':
+        ask_lines(v);
+        break;
+    case CTRL_L:
+        screen_anew();
+        break;
+    case 'S':
+        nodes_since_start(all, !all->since_start);
         break;
     case 'R':
         v->reverse = !v->reverse;
@@ -286,7 +320,8 @@ int top_main(int argc, char **argv)
     struct view v = {.sort = VIEW_BY_NODE};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     v.delay = o.delay;
-    all = (struct nodes){.limits = TOP_LIMITS};
+    v.sort = o.sort;
+    all = (struct nodes){.limits = TOP_LIMITS, .since_start = o.since_start};
     if (!place_of(title, &o.place, &all.run_dir))
         return EXIT_USAGE;
     set_signals();

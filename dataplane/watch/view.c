@@ -6,18 +6,18 @@
 #include <string.h>
 #include <time.h>
 
-#include "dataplane/watch/watch.h"
+#include "dataplane/watch/view.h"
 
-enum { KINDS_MAX = 64, HOT_MAX = 64, HOT_SHOWN = 12, STAGES_MAX = 32 };
+enum { KINDS_MAX = 64, HOT_MAX = 64, HOT_SHOWN = 12, KINDS_SHOWN = 16, STAGES_MAX = 32 };
 
-static void mark(FILE *to, char letter)
+void cell_mark(FILE *to, char letter)
 {
     fputc(VIEW_MARK, to);
     fputc(letter, to);
 }
 
 /* At most width characters of another's word, filled up to that. */
-static void cell(FILE *to, const char *s, int width)
+void cell_word(FILE *to, const char *s, int width)
 {
     char text[COUNT_NAME_MAX];
     snprintf(text, sizeof(text), "%-*.*s", width, width, s);
@@ -25,7 +25,7 @@ static void cell(FILE *to, const char *s, int width)
 }
 
 /* 4 digits and a unit: what fits into a column of 7. */
-static void number(FILE *to, double v)
+void cell_number(FILE *to, double v)
 {
     static const char *const unit[] = {"", "k", "M", "G", "T"};
     size_t u = 0;
@@ -34,7 +34,7 @@ static void number(FILE *to, double v)
     fprintf(to, " %*.*f%s", u > 0 ? 6 : 7, v < 99.95 ? 1 : 0, v, unit[u]);
 }
 
-static void percent(FILE *to, double share)
+void cell_percent(FILE *to, double share)
 {
     if (share < 0)
         fprintf(to, "     -");
@@ -42,7 +42,7 @@ static void percent(FILE *to, double share)
         fprintf(to, " %5.1f", 100 * share);
 }
 
-static void micros(FILE *to, uint64_t ns, bool known)
+void cell_micros(FILE *to, uint64_t ns, bool known)
 {
     if (!known)
         fprintf(to, "       -");
@@ -73,6 +73,12 @@ static bool node_latency(const struct node *n, struct hist *ret)
     return any;
 }
 
+/* Of all threads of the dataplane and the VM's process. */
+static double node_cpu_seconds(const struct node *n)
+{
+    return (double)count_sum(n->now, "processes", "cpu_ns") / 1e9;
+}
+
 static double key_of(const struct node *n, enum view_sort sort)
 {
     static struct hist h;
@@ -88,6 +94,8 @@ static double key_of(const struct node *n, enum view_sort sort)
         return node_share(n, "useful");
     case VIEW_BY_LATENCY:
         return node_latency(n, &h) ? (double)hist_quantile(&h, 990) : 0;
+    case VIEW_BY_TIME:
+        return node_cpu_seconds(n);
     case VIEW_BY_NODE:
         break;
     }
@@ -128,7 +136,7 @@ static void print_peer_rtt(FILE *to, const struct node *n)
         worst = rtt > worst ? rtt : worst;
     }
     fprintf(to, " %3" PRIu64 "/%-3" PRIu64, up, all);
-    micros(to, worst, worst > 0);
+    cell_micros(to, worst, worst > 0);
 }
 
 static const char *state_word(const struct node *n)
@@ -153,10 +161,10 @@ static void print_node(FILE *to, const struct node *n, bool chosen)
     char who[COUNT_NAME_MAX];
     snprintf(who, sizeof(who), "%u %s", n->number, count_text(n->now, "name"));
     if (chosen || !node_is_up(n))
-        mark(to, chosen ? 'C' : 'E');
-    cell(to, who, 12);
+        cell_mark(to, chosen ? 'C' : 'E');
+    cell_word(to, who, 12);
     fputc(' ', to);
-    cell(to, state_word(n), 8);
+    cell_word(to, state_word(n), 8);
     if (!node_is_up(n)) {
         fprintf(to, " ");
         if (n->state == NODE_ENDED)
@@ -169,21 +177,23 @@ static void print_node(FILE *to, const struct node *n, bool chosen)
         return;
     }
     bool known = node_latency(n, &h);
-    number(to, node_rate_sum(n, "faults", "n"));
-    micros(to, hist_quantile(&h, 500), known);
-    micros(to, hist_quantile(&h, 990), known);
-    number(to, node_rate_sum(n, "classes", "tx_messages"));
-    number(to, node_rate_sum(n, "classes", "rx_messages"));
-    number(to, node_rate_sum(n, "classes", "tx_bytes") / 1e6);
-    number(to, (double)count_of(n->now, "coherence/resident") / 256);
+    cell_number(to, node_rate_sum(n, "faults", "n"));
+    cell_micros(to, hist_quantile(&h, 500), known);
+    cell_micros(to, hist_quantile(&h, 990), known);
+    cell_number(to, node_rate_sum(n, "classes", "tx_messages"));
+    cell_number(to, node_rate_sum(n, "classes", "rx_messages"));
+    cell_number(to, node_rate_sum(n, "classes", "tx_bytes") / 1e6);
+    cell_number(to, (double)count_of(n->now, "coherence/resident") / 256);
     if (count_at(n->now, "loop/core") != NULL)
         fprintf(to, " %4" PRIu64, count_of(n->now, "loop/core"));
     else
         fprintf(to, "    -");
-    percent(to, node_share(n, "useful"));
-    percent(to, node_cpu(n));
+    cell_percent(to, node_share(n, "useful"));
+    cell_percent(to, node_cpu(n));
     print_peer_rtt(to, n);
-    number(to, node_rate_sum(n, "drops", ""));
+    cell_number(to, node_rate_sum(n, "drops", ""));
+    fprintf(to, "  ");
+    print_seconds(to, node_cpu_seconds(n));
     fputc('\n', to);
 }
 
@@ -191,11 +201,11 @@ static void print_nodes(FILE *to, const struct view *v, const struct nodes *all,
                         const struct node *rows[NODES_MAX])
 {
     const char *cluster = NULL;
-    mark(to, 'H');
+    cell_mark(to, 'H');
     fprintf(
         to,
         "NODE         STATE    FAULT/s  p50 us  p99 us  SENT/s  RECV/s SENT MB RES MiB CORE BUSY%%"
-        "  CPU%%   PEERS     RTT REFUSED\n");
+        "  CPU%%   PEERS     RTT REFUSED  TIME\n");
     for (size_t i = 0; i < all->n; i++) {
         const char *of = count_text(rows[i]->now, "cluster");
         if (rows[i]->now != NULL && (cluster == NULL || strcmp(of, cluster) != 0)) {
@@ -213,19 +223,19 @@ static void print_nodes(FILE *to, const struct view *v, const struct nodes *all,
 /* ---- what the chosen node, or all, did ----------------------------------------------------------
  */
 
-static bool is_shown(const struct view *v, const struct node *rows[NODES_MAX], size_t i)
+bool view_shows(const struct view *v, const struct node *rows[NODES_MAX], size_t i)
 {
     return node_is_up(rows[i]) && (v->chosen == NULL || v->chosen == rows[i]);
 }
 
 static void latency_row(FILE *to, const char *name, const struct hist *h, double seconds)
 {
-    cell(to, name, 12);
-    number(to, seconds > 0 ? (double)h->count / seconds : 0);
-    micros(to, hist_quantile(h, 500), true);
-    micros(to, hist_quantile(h, 900), true);
-    micros(to, hist_quantile(h, 990), true);
-    micros(to, h->max, true);
+    cell_word(to, name, 12);
+    cell_number(to, seconds > 0 ? (double)h->count / seconds : 0);
+    cell_micros(to, hist_quantile(h, 500), true);
+    cell_micros(to, hist_quantile(h, 900), true);
+    cell_micros(to, hist_quantile(h, 990), true);
+    cell_micros(to, h->max, true);
     fputc('\n', to);
 }
 
@@ -234,7 +244,7 @@ static void print_latency(FILE *to, const struct view *v, const struct nodes *al
                           const struct node *rows[NODES_MAX])
 {
     static struct hist sum, one;
-    mark(to, 'H');
+    cell_mark(to, 'H');
     fprintf(to, "FAULTS             /s  p50 us  p90 us  p99 us  max us\n");
     for (size_t k = 0; k < KINDS; k++) {
         char path[32];
@@ -242,7 +252,7 @@ static void print_latency(FILE *to, const struct view *v, const struct nodes *al
         sum = (struct hist){0};
         snprintf(path, sizeof(path), "faults/%s", kinds[k]);
         for (size_t i = 0; i < all->n; i++)
-            if (is_shown(v, rows, i) && node_hist(rows[i], path, &one)) {
+            if (view_shows(v, rows, i) && node_hist(rows[i], path, &one)) {
                 hist_merge(&sum, &one);
                 double s = node_seconds(rows[i]);
                 seconds = s > seconds ? s : seconds;
@@ -272,7 +282,7 @@ static void print_messages(FILE *to, const struct view *v, const struct nodes *a
     const char *name;
     json_t *m;
     for (size_t i = 0; i < all->n; i++) {
-        if (!is_shown(v, rows, i))
+        if (!view_shows(v, rows, i))
             continue;
         json_object_foreach((json_t *)count_at(rows[i]->now, "messages"), name, m)
         {
@@ -291,12 +301,13 @@ static void print_messages(FILE *to, const struct view *v, const struct nodes *a
         }
     }
     qsort(kind, n, sizeof(kind[0]), by_rate);
-    mark(to, 'H');
+    cell_mark(to, 'H');
     fprintf(to, "MESSAGES       SENT/s  RECV/s\n");
-    for (size_t k = 0; k < n && kind[k].tx + kind[k].rx > 0; k++) {
-        cell(to, kind[k].name, 12);
-        number(to, kind[k].tx);
-        number(to, kind[k].rx);
+    for (size_t k = 0; k < n && k < view_lines(v, KINDS_SHOWN) && kind[k].tx + kind[k].rx > 0;
+         k++) {
+        cell_word(to, kind[k].name, 12);
+        cell_number(to, kind[k].tx);
+        cell_number(to, kind[k].rx);
         fputc('\n', to);
     }
 }
@@ -343,13 +354,13 @@ static void print_hot(FILE *to, const struct view *v, const struct nodes *all,
     static struct hot hot[HOT_MAX];
     size_t n = 0;
     for (size_t i = 0; i < all->n; i++)
-        if (is_shown(v, rows, i))
+        if (view_shows(v, rows, i))
             add_hot(hot, &n, rows[i]);
     qsort(hot, n, sizeof(hot[0]), by_faults);
-    mark(to, 'H');
+    cell_mark(to, 'H');
     fprintf(to, "HOT PAGES      FAULTS  BY NODE (since start, at least)\n");
-    for (size_t k = 0; k < n && k < HOT_SHOWN; k++) {
-        cell(to, hot[k].page, 12);
+    for (size_t k = 0; k < n && k < view_lines(v, HOT_SHOWN); k++) {
+        cell_word(to, hot[k].page, 12);
         fprintf(to, " %8" PRIu64 "  ", hot[k].faults);
         out_word(to, hot[k].nodes);
         fputc('\n', to);
@@ -368,7 +379,7 @@ static void stage_row(FILE *to, const char *kind, const char *name, const char *
     char words[COUNT_NAME_MAX];
     sum = (struct hist){0};
     for (size_t i = 0; i < all->n; i++)
-        if (is_shown(v, rows, i) && node_hist(rows[i], path, &one)) {
+        if (view_shows(v, rows, i) && node_hist(rows[i], path, &one)) {
             hist_merge(&sum, &one);
             double s = node_seconds(rows[i]);
             seconds = s > seconds ? s : seconds;
@@ -376,11 +387,11 @@ static void stage_row(FILE *to, const char *kind, const char *name, const char *
     if (sum.count == 0)
         return;
     snprintf(words, sizeof(words), "%.20s %.40s", kind, name);
-    cell(to, words, 32);
-    number(to, seconds > 0 ? (double)sum.count / seconds : 0);
-    micros(to, hist_quantile(&sum, 500), true);
-    micros(to, hist_quantile(&sum, 990), true);
-    micros(to, sum.max, true);
+    cell_word(to, words, 32);
+    cell_number(to, seconds > 0 ? (double)sum.count / seconds : 0);
+    cell_micros(to, hist_quantile(&sum, 500), true);
+    cell_micros(to, hist_quantile(&sum, 990), true);
+    cell_micros(to, sum.max, true);
     fputc('\n', to);
 }
 
@@ -392,11 +403,12 @@ static void print_stages(FILE *to, const struct view *v, const struct nodes *all
     const char *kind, *stage;
     json_t *k, *s;
     for (size_t i = 0; i < all->n && list == NULL; i++)
-        if (is_shown(v, rows, i) && json_object_size(count_at(rows[i]->now, "spans/kinds")) > 0)
+        if (view_shows(v, rows, i) && json_object_size(count_at(rows[i]->now, "spans/kinds")) > 0)
             list = count_at(rows[i]->now, "spans/kinds");
     if (list == NULL)
         return;
-    mark(to, 'H');
+    fputc('\n', to);
+    cell_mark(to, 'H');
     fprintf(to, "SAMPLED SPANS: STAGE                  /s  p50 us  p99 us  max us\n");
     json_object_foreach((json_t *)list, kind, k)
     {
@@ -417,6 +429,12 @@ static void print_stages(FILE *to, const struct view *v, const struct nodes *all
 void view_print(FILE *to, const struct view *v, const struct nodes *all,
                 const struct node *rows[NODES_MAX])
 {
+    static const char *const sorted[] = {[VIEW_BY_NODE] = "",
+                                         [VIEW_BY_FAULTS] = ", by faults",
+                                         [VIEW_BY_MESSAGES] = ", by messages",
+                                         [VIEW_BY_BUSY] = ", by busy share",
+                                         [VIEW_BY_LATENCY] = ", by p99",
+                                         [VIEW_BY_TIME] = ", by CPU time"};
     time_t now = time(NULL);
     struct tm tm;
     char clock[16];
@@ -424,8 +442,9 @@ void view_print(FILE *to, const struct view *v, const struct nodes *all,
     strftime(clock, sizeof(clock), "%H:%M:%S", localtime_r(&now, &tm));
     for (size_t i = 0; i < all->n; i++)
         up += node_is_up(&all->node[i]);
-    fprintf(to, "pando top - %s, %zu node%s here, %zu up, every %.1f s%s\n", clock, all->n,
-            all->n == 1 ? "" : "s", up, v->delay, v->paused ? ", PAUSED" : "");
+    fprintf(to, "pando top - %s, %zu node%s here, %zu up, every %.1f s%s%s%s\n", clock, all->n,
+            all->n == 1 ? "" : "s", up, v->delay, sorted[v->sort],
+            all->since_start ? ", SINCE THE START" : "", v->paused ? ", PAUSED" : "");
     sort_rows(v, all, rows);
     if (all->n == 0) {
         fprintf(to,
@@ -439,29 +458,40 @@ void view_print(FILE *to, const struct view *v, const struct nodes *all,
     fputc('\n', to);
     print_messages(to, v, all, rows);
     fputc('\n', to);
+    view_threads(to, v, all, rows);
+    fputc('\n', to);
     print_hot(to, v, all, rows);
+    view_peers(to, v, all, rows);
     print_stages(to, v, all, rows);
 }
 
 void view_help(FILE *to)
 {
-    mark(to, 'H');
-    fputs("pando top: keys\n"
-          "  q            quit\n"
-          "  h ?          this page; any key leaves it\n"
-          "  space enter  look now\n"
-          "  d s          seconds between two looks\n"
-          "  p            pause, and go on\n"
-          "  up down k j  choose a node: the tables below are then its own\n"
-          "  1..9         the node of that row; 0, escape: all nodes\n"
-          "  N F M P L    sort by node, faults, messages, busy share, p99\n"
-          "  R            the other way round\n"
-          "  < >          sort by the column to the left, to the right\n"
-          "\n"
-          "FAULT/s, SENT, RECV: a second, since the last look (the first: since the start)\n"
-          "p50, p99: of these faults, buckets of all kinds added up\n"
-          "SENT MB: megabytes of frames a second; RES: guest memory held\n"
-          "BUSY: share of the poll loop's time in rounds that found work; CPU: that it had a CPU\n"
-          "PEERS: up of all, RTT: of the slowest; REFUSED: frames and messages a second\n",
-          to);
+    cell_mark(to, 'H');
+    fputs(
+        "pando top: keys\n"
+        "  q            quit\n"
+        "  h ?          this page; any key leaves it\n"
+        "  space enter  look now\n"
+        "  d s          seconds between two looks\n"
+        "  p            pause, and go on\n"
+        "  up down k j  choose a node: the tables below are then its own\n"
+        "  1..9         the node of that row; 0, escape: all nodes\n"
+        "  N F M P L T  sort by node, faults, messages, busy share, p99, CPU time since the start\n"
+        "  R            the other way round\n"
+        "  < >          sort by the one before, the one behind in this order\n"
+        "  S            rates since the start, and since the last look again\n"
+        "  n #          lines of each list; 0: as many as by default\n"
+        "  ctrl-L       paint anew\n"
+        "\n"
+        "FAULT/s, SENT, RECV: a second, since the last look (the first: since the start)\n"
+        "p50, p99: of these faults, buckets of all kinds added up\n"
+        "SENT MB: megabytes of frames a second; RES: guest memory held\n"
+        "BUSY: share of the poll loop's time in rounds that found work; CPU: that it had a CPU\n"
+        "PEERS: up of all, RTT: of the slowest; REFUSED: frames and messages a second\n"
+        "TIME: CPU time of the dataplane and of the VM's process, all their threads\n"
+        "THREADS: poll loop; the VM process's agent, vcpuN, proxyN (for another node's vCPU)\n"
+        "CPU: share of the time that it had one; -: not known. TIME: since it began\n"
+        "NODE > PEER: messages and megabytes a second; AGAIN: frames sent again a second\n",
+        to);
 }

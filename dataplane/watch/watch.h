@@ -46,12 +46,20 @@ int http_serve(const char *title, const char *where, struct nodes *all);
 /* top's page as text of at most `lines` lines. Those that begin with VIEW_MARK and a letter are
  * headings (H), the chosen node (C), nodes that ended or are silent (E). */
 enum { VIEW_MARK = 1, VIEW_LINES = 4096 };
-enum view_sort { VIEW_BY_NODE, VIEW_BY_FAULTS, VIEW_BY_MESSAGES, VIEW_BY_BUSY, VIEW_BY_LATENCY };
+enum view_sort {
+    VIEW_BY_NODE,
+    VIEW_BY_FAULTS,
+    VIEW_BY_MESSAGES,
+    VIEW_BY_BUSY,
+    VIEW_BY_LATENCY,
+    VIEW_BY_TIME
+};
 struct view {
     enum view_sort sort;
     bool reverse, paused;
     const struct node *chosen; /* NULL: all nodes */
     double delay;              /* seconds */
+    size_t lines;              /* of each list; 0: as many as by default */
 };
 /* Sorts rows and prints the page. rows: out, the nodes of it in their order, all->n of them. */
 void view_print(FILE *to, const struct view *v, const struct nodes *all,

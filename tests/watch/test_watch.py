@@ -71,14 +71,25 @@ def said_well():
                       "faults 150 (15.0/s), read 100 (p50 1.0, p99 32.8 us), write 50", "round trip 23.4 us",
                       "messages 100 sent (10.0/s), 100 received (10.0/s)", "resident 512 (2.0 MiB)", "on core 5: 25.0 % busy",
                       "70.0 % given away; CPU 30.0 %", "locked, within 1.50 us", "refused: rrdp.duplicate 3\n",
-                      "in software 1"):
+                      "in software 1",
+                      "peer 1 (n1): up, round trip 23.4 us; messages 100 sent, 90 received; MB 10.0 sent, 9.0 received; "
+                      "7 frames sent again\n",
+                      "rings of the VM's process: entries wait in 3 of 6; the fullest holds 128 of 128 (channel 1 to the VM)\n",
+                      "CPU of threads since then: agent 1.0 % on core 2, vcpu0 90.0 % on core 3, proxy1 -\n"):
             good &= check(f"status: {words}", status == 0 and err == "" and words in out, status, out, err)
         status, out, err = watch("status", "--json", *where)
         nodes = json.loads(out)["nodes"]
         want = {"cluster": "played", "node": 1, "faults": 150, "faults_per_s": 15.0, "messages_sent": 100,
                 "resident_pages": 512, "busy_share": 0.25, "cpu_share": 0.3, "clock_error_us": 1.5, "vcpus": [1],
                 "vmm": False, "phase": "running", "drops": {"rrdp.duplicate": 3}, "seconds": 10.0,
-                "peers": [{"node": 0, "name": "n0", "up": True, "rtt_ns": 23400}],
+                "peers": [{"node": 0, "name": "n0", "up": True, "rtt_ns": 23400, "messages_sent": 100,
+                           "messages_received": 90, "bytes_sent": 10000000, "bytes_received": 9000000,
+                           "retransmissions": 7}],
+                "rings": {"rings": 6, "capacity": 128, "implausible": 0, "to_dataplane": {"0": 3},
+                          "to_vm": {"1": 128, "vm": 1}},
+                "threads": [{"name": "agent", "cpu_share": 0.01, "cpu_seconds": 0.1, "core": 2},
+                            {"name": "vcpu1", "cpu_share": 0.9, "cpu_seconds": 9.0, "core": 3},
+                            {"name": "proxy0", "cpu_share": None, "cpu_seconds": None, "core": None}],
                 "offload": {"nic": "none", "hardware": 0, "xdp": 0, "software": 1}}
         good &= check("status --json", status == 0 and len(nodes) == 2 and want.items() <= nodes[1].items(), out, err)
         status, out, err = watch("metrics", *where)
@@ -98,12 +109,132 @@ def said_well():
                 (3, "pando_span_stage_seconds_count", {"node": "0", "kind": "read", "stage": "to_port"}),
                 (3, "pando_spans_total", {"node": "0", "kind": "read"}),
                 (2, "pando_spans_incomplete_total", {"node": "0", "kind": "read", "reason": "data"}),
+                (100, "pando_peer_messages_sent_total", {"node": "0", "peer": "1"}),
+                (90, "pando_peer_messages_received_total", {"node": "1", "peer": "0"}),
+                (1e7, "pando_peer_bytes_sent_total", {"node": "0", "peer": "1"}),
+                (9e6, "pando_peer_bytes_received_total", {"node": "0", "peer": "1"}),
+                (7, "pando_peer_retransmissions_total", {"node": "0", "peer": "1"}),
+                (3, "pando_ring_to_dataplane_entries", {"node": "0", "channel": "0"}),
+                (128, "pando_ring_to_vm_entries", {"node": "0", "channel": "1"}),
+                (1, "pando_ring_to_vm_entries", {"node": "1", "channel": "vm"}),
+                (128, "pando_ring_capacity_entries", {"node": "0"}), (6, "pando_ring_unmap_entries", {"node": "0"}),
+                (0, "pando_rings_implausible", {}),
+                (0.1, "pando_thread_cpu_seconds_total", {"node": "1", "thread": "agent"}),
+                (9, "pando_thread_cpu_seconds_total", {"node": "1", "thread": "vcpu1"}),
+                (3, "pando_thread_core", {"node": "0", "thread": "vcpu0"}),
+                (9.5, "pando_process_cpu_seconds_total", {"node": "0", "process": "vm"}),
                 (1.5e-6, "pando_clock_error_seconds", {"node": "0"})):
             found = exposition.get(m, name, **labels)
             good &= check(f"{name} {labels}", abs(found - value) < 1e-12, found, value)
+        threads = {dict(labels)["thread"] for name, labels in m if name == "pando_thread_cpu_seconds_total"}
+        good &= check("not known", threads == {"agent", "vcpu0", "vcpu1"}, threads)
         took = exposition.get(m, "pando_fault_seconds_sum", node="0", kind="read")
         good &= check("sum", abs(took - (90 * 1023 + 10 * 32767) / 1e9) < 1e-9, took)
         good &= check("metrics", status == 0 and err == "", status, err)
+    return good
+
+
+def lines_of(page, head):
+    """The lines of a list of top's page, in words."""
+    lines = iter(page.splitlines())
+    next((x for x in lines if x.startswith(head)), None)
+    return [x.split() for x in iter(lambda: next(lines, ""), "")]
+
+
+def ordered():
+    """top's keys as options: the order of rows and lists, rates since the start."""
+    good = True
+    with tempfile.TemporaryDirectory() as run_dir:
+        played = [Dataplane(run_dir, n, summary(n, faults=faults(read={1023: 1000 - 100 * n}, write={}))) for n in (0, 1)]
+        pages = {}
+        for key in "NFMPLT":
+            status, out, err = watch("top", "-1", "-o", key, "--run-dir", run_dir)
+            rows = [x[0] for x in lines_of(out, "cluster played")]
+            good &= check(f"-o {key}", status == 0 and rows == (["1", "0"] if key == "T" else ["0", "1"]), status, out, err)
+            pages[key] = out
+        for key, words in zip("NFMPLT", ("", "faults", "messages", "busy share", "p99", "CPU time")):
+            said = pages[key].splitlines()[0].partition(", by ")[2]
+            good &= check(f"said {key}", said == words, pages[key])
+        good &= check("TIME", row(pages["T"], "1 n1")[-1] == "0:02:12", pages["T"])
+        good &= check("TIME", row(pages["T"], "0 n0")[-2:] == ["12", "s"], pages["T"])
+        threads = lines_of(pages["T"], "THREADS")
+        want = [["vcpu0", "0", "n0", "3", "90.0", "9", "s"], ["vcpu1", "1", "n1", "3", "90.0", "9", "s"],
+                ["loop", "0", "n0", "5", "30.0", "3", "s"], ["loop", "1", "n1", "5", "30.0", "3", "s"],
+                ["agent", "0", "n0", "2", "1.0", "0", "s"], ["agent", "1", "n1", "2", "1.0", "0", "s"],
+                ["proxy1", "0", "n0", "-", "-", "-"], ["proxy0", "1", "n1", "-", "-", "-"]]
+        good &= check("threads", threads == want, threads)
+        peers = lines_of(pages["N"], "NODE > PEER")
+        good &= check("peers", peers == [["n0", ">", "n1", "23.4", "10.0", "9.0", "1.0", "0.9", "0.7"],
+                                         ["n1", ">", "n0", "23.4", "10.0", "9.0", "1.0", "0.9", "0.7"]], peers)
+        for since_start, rates in (((), ("50.0", "100.0")), (("-S",), ("91.7", "25.0"))):
+            for n, plane in enumerate(played):
+                plane.asked, plane.answer = 0, summary(n, faults=faults(read={1023: 1000}, write={}))
+            with subprocess.Popen([sys.argv[1], "top", "-b", "-n", "2", "-d", "1", *since_start, "--run-dir", run_dir],
+                                  stdout=subprocess.PIPE, text=True) as p:
+                until(lambda: all(plane.asked for plane in played))
+                time.sleep(0.2)  # it has all pages
+                for n, plane in enumerate(played):
+                    vcpu = {f"vcpu{n}": {"cpu_ns": 3000000000 if since_start else 11000000000, "core": 3}}
+                    plane.answer = summary(n, seconds=12.0, faults=faults(read={1023: 1100}, write={}), threads=vcpu)
+                page = p.communicate(timeout=20)[0].split("pando top")[2]
+            share = next((x[4] for x in lines_of(page, "THREADS") if x[0] == "vcpu0"), None)
+            good &= check(f"rates {since_start}", (row(page, "0 n0")[1], share) == rates, page)
+            good &= check("said", ("SINCE THE START" in page) == bool(since_start), page)
+    for args in (["-o", ""], ["-o", "X"], ["-o", "NF"], ["--sort", "\x1b"]):
+        status, out, err = watch("top", "-1", *args, timeout=10)
+        good &= check(f"{args}", status == 2 and "--sort" in err and out == "", status, out, err)
+    return good
+
+
+def impossible():
+    """Numbers that no ring and no thread can have: said to be that, or not shown; never taken for true."""
+    good = True
+    huge = 1 << 62
+    cases = [  # a ring's table and capacity; rings that are believed, in each direction; those that are not
+        ({"to_dp": {"0": 129, "1": 2}}, {"1": 2}, {}, 1), ({"to_dp": {"0": -1, "1": -huge}}, {}, {}, 2),
+        ({"to_glue": {"0": huge, "vm": 128}}, {}, {"vm": 128}, 1),
+        ({"to_dp": {"0": 0.5, "1": "7", "2": None, "3": [1]}}, {}, {}, 4),
+        ({"to_dp": {"0": 1000000}, "capacity": huge}, {}, {}, 1),
+        ({"to_dp": {"0": 1000000}, "capacity": 1000000}, {}, {}, 1),
+        ({"to_dp": {"0": 1}, "capacity": -5}, {}, {}, 1), ({"to_dp": {"0": 1}, "capacity": "128"}, {}, {}, 1),
+        ({"implausible": {"0": 2, "vm": 1, "agent": 1}}, {}, {}, 4),
+        ({"to_dp": [1, 2], "to_glue": 7, "implausible": []}, {}, {}, 0),
+    ]
+    for table, to_dp, to_vm, implausible in cases:
+        channels = {"capacity": 128, "unmap_capacity": 256, "unmap": 300, "to_dp": {}, "to_glue": {}, "implausible": {},
+                    **table}
+        with tempfile.TemporaryDirectory() as run_dir:
+            plane = Dataplane(run_dir, 0, summary(0, channels=channels))
+            m = strict(watch("metrics", "--run-dir", run_dir)[1]) or {}
+            for name, want in (("pando_ring_to_dataplane_entries", to_dp), ("pando_ring_to_vm_entries", to_vm)):
+                have = {dict(labels)["channel"]: v for (n, labels), v in m.items() if n == name}
+                good &= check(f"{table}: {name}", have == want, have)
+            good &= check(f"{table}: unmap", not any(n == "pando_ring_unmap_entries" for n, _ in m), m)
+            good &= check(f"{table}: implausible", exposition.get(m, "pando_rings_implausible") == implausible, m)
+            rings = json.loads(watch("status", "--json", "--run-dir", run_dir)[1])["nodes"][0]["rings"]
+            good &= check(f"{table}: --json", (rings["to_dataplane"], rings["to_vm"], rings["implausible"]) ==
+                          (to_dp, to_vm, implausible), rings)
+            said = watch("status", "--run-dir", run_dir)[1]
+            good &= check(f"{table}: status", (f"IMPLAUSIBLE: {implausible}\n" in said) == (implausible > 0), said)
+            plane.end()
+    for thread, share in (({"cpu_ns": 10000000000}, "100.0"), ({"cpu_ns": 10100000000}, "100.0"), ({"cpu_ns": 20000000000}, "-"),
+                          ({"cpu_ns": huge, "core": huge}, "-"), ({"cpu_ns": -5, "core": -3}, "-"), ({"cpu_ns": "7"}, "-"),
+                          ({"core": 7}, "-"), ({"cpu_ns": 1e300}, "-"), (7, "-"), ([], "-"), (None, "-")):
+        with tempfile.TemporaryDirectory() as run_dir:
+            plane = Dataplane(run_dir, 0, summary(0, threads={"vcpu0": thread}))
+            threads = lines_of(watch("top", "-1", "--run-dir", run_dir)[1], "THREADS")
+            mine = next((x for x in threads if x[0] == "vcpu0"), [])
+            core = "7" if thread == {"core": 7} else "-"
+            good &= check(f"thread {thread}", mine[3:5] == [core, share], threads)
+            plane.end()
+    many = {f"vcpu{i}": {"cpu_ns": i, "core": i} for i in range(700)}
+    with tempfile.TemporaryDirectory() as run_dir:
+        peers = {f"p{i}": {"node": i, "up": 1, "tx_bytes": huge, "tx_messages": -1} for i in range(500)}
+        Dataplane(run_dir, 0, summary(0, threads=many, peers=peers), page=6000)
+        out = watch("top", "-1", "--run-dir", run_dir)[1]
+        good &= check("many", len(lines_of(out, "THREADS")) == 10 and len(lines_of(out, "NODE > PEER")) == 8, out)
+        out = watch("status", "--run-dir", run_dir)[1]
+        good &= check("many", "684 more (--json)" in out and out.count("  peer ") == 64, out)
     return good
 
 
@@ -268,7 +399,9 @@ def mangled_answers():
 def terminals():
     """A terminal gets no orders: by no word of an answer, by no path."""
     good = True
-    spoilt = summary(0, cluster=ORDERS, name=ORDERS, phase=ORDERS, vm=ORDERS, stop=ORDERS, drops={ORDERS: 5, ORDERS.replace("x", "\x01"): 6, "long" * 20 + "a": 1, "long" * 20 + "b": 2},
+    rings = {"capacity": 128, "to_dp": {ORDERS: 5}, "to_glue": {ORDERS: 500}, "implausible": {ORDERS: 1}}
+    threads = {ORDERS: {"cpu_ns": 5, "core": 1}}
+    spoilt = summary(0, channels=rings, threads=threads, processes=threads, cluster=ORDERS, name=ORDERS, phase=ORDERS, vm=ORDERS, stop=ORDERS, drops={ORDERS: 5, ORDERS.replace("x", "\x01"): 6, "long" * 20 + "a": 1, "long" * 20 + "b": 2},
                      messages={ORDERS: {"tx": 5, "rx": 5}}, hot_pages={ORDERS: {"faults": 5}}, clock={"state": ORDERS},
                      peers={ORDERS: {"node": 1, "up": 1}, "a": {"node": 2, "up": 1}, "b": {"node": 2, "up": 0}}, port={"fabric": ORDERS, "name": ORDERS},
                      spans={"kinds": {ORDERS: {"total": {"buckets": [[5, 5]]}, "stages": {ORDERS: {"buckets": [[5, 5]]}}}}})
@@ -356,11 +489,26 @@ def on_a_terminal():
         t.read(2)
         t.key(b"s0.5\n")
         good &= check("delay", b"0.5" in t.read(3), t.got)
+        t.key(b"T")
+        good &= check("T", b"by CPU time" in t.read(5, b"by CPU time"), t.got)
+        t.key(b"S")
+        good &= check("S", b"SINCE THE START" in t.read(5, b"SINCE THE START"), t.got)
+        t.key(b"S")
+        t.key(b"n1\n")
+        t.read(2)
+        t.key(b"\x0c")  # the whole page again, with one line of each list
+        again = t.read(2)
+        good &= check("ctrl-L, n", b"NODE" in again and b"0x12" in again and b"0x101" not in again, again)
+        t.key(b"n0x\n")
+        good &= check("bad lines", b"are allowed" in t.read(5, b"are allowed"), t.got)
+        t.read(2)
+        t.key(b"#0\n")
+        good &= check("#", b"0x101" in t.read(5, b"0x101"), t.got)
         for lines, columns in ((5, 20), (1, 1), (200, 400), (24, 80)):
             t.size(lines, columns)
             t.read(0.7)
             os.kill(t.pid, signal.SIGWINCH)
-        t.key(b"FMPLNR<>jk0123456789\x1b[A\x1b[B \n")
+        t.key(b"FMPLTNRSS\x0c<>jk0123456789\x1b[A\x1b[B \n")
         t.read(1)
         t.key(b"q")
         good &= check("q", t.ended() == 0)
@@ -501,7 +649,8 @@ def main():
         print(__doc__, file=sys.stderr)
         return 2
     assert OFFLOAD["v"] == 1
-    tests = (said_well, merged, liars, mangled_answers, terminals, on_a_terminal, over_http, options)
+    tests = (said_well, merged, ordered, impossible, liars, mangled_answers, terminals, on_a_terminal, over_http,
+             options)
     if len(sys.argv) == 3:
         began = time.monotonic()
         good = next(t for t in tests if t.__name__ == sys.argv[2])()
