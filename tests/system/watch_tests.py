@@ -4,6 +4,7 @@ what was seen only grows, and never beyond what is written. The cluster ends whi
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,9 @@ import exposition  # noqa: E402
 NODES = 3
 LOOK_SECONDS, START_SECONDS = 30, 30
 PAGES = 6  # of top, at work
+AT_WORK = 70  # messages that a poll loop may be handling while telemetry reads: a burst's, or a step's
+IN_FLIGHT = 1024  # messages of a node to another that may be lost when the VM is ended: four queues (RRDP_QUEUE)
+RING = 128  # GLUE_RING_ENTRIES
 # name of the counter, its label, where the summary has it (the label's value for "*"), member
 TABLES = (
     ("pando_faults_total", "kind", ("faults", "*", "n")),
@@ -37,6 +41,22 @@ TABLES = (
 )
 
 
+def cpu_times(c):
+    """{(node, thread by its name): seconds of CPU time}, as the kernel has them, of the VM's processes."""
+    times = {}
+    for process in c.group.processes:
+        node = 0 if process.name == "vmm" else int(process.name[5:]) if process.name.startswith("vcpud") else None
+        if node is None:
+            continue
+        for tid in os.listdir(f"/proc/{process.pid}/task"):
+            with open(f"/proc/{process.pid}/task/{tid}/stat", encoding="ascii", errors="replace") as f:
+                name, _, rest = f.read().partition("(")[2].rpartition(")")
+            known = re.fullmatch(r"pando-(agent|vcpu[0-9]+)", name)
+            if known:
+                times[node, known[1]] = sum(map(int, rest.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    return times
+
+
 class Look:
     """One after the other: metrics, status; and at the end, top."""
 
@@ -44,6 +64,7 @@ class Look:
         self.program, self.run_dir = cl.find_program(build, "pando"), run_dir
         self.metrics, self.status, self.wrong, self.page = [], [], [], ""
         self.top, self.top_file, self.last_pages = None, "", []
+        self.kernel = []  # what it says of threads' CPU time, before each of metrics and after
 
     def command(self, *words):
         p = subprocess.run([self.program, *words, "--run-dir", self.run_dir], capture_output=True, text=True,
@@ -74,8 +95,10 @@ class Look:
             finally:
                 p.terminate()
 
-    def round(self):
+    def round(self, c):
+        before = cpu_times(c)
         self.take_metrics(self.command("metrics"))
+        self.kernel.append((before, cpu_times(c)))
         text = self.command("status", "--json")
         if text:
             self.status.append(json.loads(text)["nodes"])
@@ -167,6 +190,107 @@ def messages(summaries):
             yield f"node {s['node']}: {steps} transitions: {s['transitions']}"
 
 
+def summed(s, table, *members):
+    return sum(sum(entry[m] for m in members) for entry in s[table].values())
+
+
+def by_peer(summaries):
+    """At the end: the totals by peer are those by kind and class, as summary.py defines them, to the last message; and
+    who received what was sent to him."""
+    for s in summaries:
+        drops, node = s["drops"], f"node {s['node']}"
+        bad = {k: v for k, v in drops.items() if k.startswith("engine.message_")}
+        gone, late = (bad.pop(f"engine.message_{why}", 0) for why in ("peer_down", "after_end"))
+        unsent = s["rings"]["backlog"] + gone
+        pairs = (("sent", summed(s, "messages", "tx"), summed(s, "peers", "tx_messages") + unsent),
+                 ("received", summed(s, "messages", "rx") + late, summed(s, "peers", "rx_messages")),
+                 ("bytes sent", summed(s, "classes", "tx_bytes") + summed(s, "peers", "group_bytes"),
+                  summed(s, "peers", "tx_bytes")),
+                 ("bytes received", summed(s, "classes", "rx_bytes"), summed(s, "peers", "rx_bytes")),
+                 ("sent again", summed(s, "classes", "retransmit"), summed(s, "peers", "retransmit")))
+        for what, by_kind, by_peers in pairs:
+            if by_kind != by_peers:
+                yield f"{node}: {what}: {by_kind} by kind or class, {by_peers} by peer; {drops}"
+        if bad:
+            yield f"{node}: {bad}"
+    for a in summaries:
+        for b in summaries:
+            if a is b:
+                continue
+            way, back = a["peers"][b["name"]], b["peers"][a["name"]]
+            sent, received = way["tx_messages"], back["rx_messages"]
+            if not 0 < received <= sent <= received + IN_FLIGHT:
+                yield f"{a['name']} to {b['name']}: {sent} messages sent, {received} received"
+            sent, received = way["tx_bytes"], back["rx_bytes"]
+            if not 30 * way["tx_messages"] < received <= sent or received < 0.9 * sent - 65536:
+                yield f"{a['name']} to {b['name']}: {sent} bytes sent, {received} received"
+
+
+def by_peer_at_work(looks, summaries):
+    """While it runs, telemetry reads kinds first and peers then: what is counted by kind in a look is counted by peer
+    in it, and what is counted by peer is by kind in the next one."""
+    for node, s in enumerate(summaries):
+        where = {"node": str(node)}
+        kinds = {way: [exposition.get(m, f"pando_messages_{way}_total", **where) for m in looks]
+                 for way in ("sent", "received")}
+        kinds["sent"].append(summed(s, "messages", "tx"))
+        kinds["received"].append(summed(s, "messages", "rx"))
+        for i, m in enumerate(looks):
+            waits = exposition.get(m, "pando_backlog_messages", **where)
+            for way in ("sent", "received"):
+                peers = exposition.get(m, f"pando_peer_messages_{way}_total", **where)
+                if not kinds[way][i] - waits - AT_WORK <= peers <= kinds[way][i + 1] + AT_WORK or peers == 0:
+                    yield f"node {node}: look {i}: {way}: {peers} by peer, {kinds[way]} by kind, {waits} wait"
+            for counter, key in (("messages_sent", "tx_messages"), ("bytes_received", "rx_bytes"),
+                                 ("retransmissions", "retransmit")):
+                for name, peer in s["peers"].items():
+                    seen = exposition.get(m, f"pando_peer_{counter}_total", peer=str(peer["node"]), **where)
+                    if not (seen > 0 or key == "retransmit") or seen > peer[key]:
+                        yield f"node {node} to {name}: {counter}: {seen}, {peer[key]} at the end"
+
+
+def threads(looks, kernel, status):
+    """CPU times are the kernel's, between what it says before and after; each node has its own threads' names."""
+    for m, (before, after) in zip(looks, kernel):
+        for (node, name), least in before.items():
+            where = {"node": str(node), "thread": name}
+            seen = exposition.get(m, "pando_thread_cpu_seconds_total", **where)
+            told = {v for (n, labels), v in m.items() if n == "pando_thread_cpu_seconds_total"
+                    and set(where.items()) <= set(labels)}
+            if not told or not least - 0.001 <= seen <= after[node, name] + 0.001:
+                yield f"{where}: {seen} s, the kernel says {least} before and {after[node, name]} after"
+    if not all((n, name) in kernel[0][0] for n in range(NODES) for name in (["agent"] + [f"vcpu{n}"] * (n > 0))):
+        yield f"the kernel knows no such threads: {kernel[0][0]}"
+    for nodes in status:
+        for n in nodes:
+            want = {"agent", f"vcpu{n['node']}"} | {f"proxy{v}" for v in range(1, NODES) if n["vmm"]}
+            if {t["name"] for t in n["threads"]} != want:
+                yield f"status: {n['threads']}"
+            for t in n["threads"]:
+                if t["cpu_share"] is None or not 0 <= t["cpu_share"] <= 1 or not 0 <= t["core"] < os.cpu_count():
+                    yield f"status: node {n['node']}: {t}"
+        if not any(t["cpu_share"] > 0 for n in nodes for t in n["threads"] if t["name"].startswith("vcpu")):
+            yield f"status: no vCPU has run: {[n['threads'] for n in nodes]}"
+
+
+def rings(looks, status):
+    """All of them are told, none is impossible, and none holds more than it can."""
+    for m in looks:
+        for node in range(NODES):
+            for way in ("dataplane", "vm"):
+                found = {dict(labels)["channel"]: v for (name, labels), v in m.items()
+                         if name == f"pando_ring_to_{way}_entries" and ("node", str(node)) in labels}
+                beyond = not all(0 <= v <= RING for v in found.values())
+                if set(found) != {"vm"} | {str(v) for v in range(NODES)} or beyond:
+                    yield f"node {node}: rings to the {way}: {found}"
+        if exposition.get(m, "pando_rings_implausible") != 0:
+            yield "a ring is implausible"
+    for nodes in status:
+        for n in nodes:
+            if (n["rings"]["rings"], n["rings"]["capacity"], n["rings"]["implausible"]) != (2 * (NODES + 1), RING, 0):
+                yield f"status: {n['rings']}"
+
+
 def statuses(looks, summaries):
     for nodes in looks:
         if [n["node"] for n in nodes] != list(range(NODES)):
@@ -180,6 +304,9 @@ def statuses(looks, summaries):
                 yield f"status: {n}"
             if not all(p["up"] for p in n["peers"]) or len(n["peers"]) != NODES - 1 or not 0 < n["busy_share"] < 1:
                 yield f"status: {n}"
+            sent = sum(p["messages_sent"] for p in n["peers"])
+            if not 0 < n["messages_sent"] <= sent <= summed(s, "peers", "tx_messages"):
+                yield f"status: {n['messages_sent']} sent, {sent} by peer"
             if n["phase"] != "running" or n["clock"] != "locked" or not n["offload"]:
                 yield f"status: {n}"
 
@@ -195,8 +322,12 @@ def tops(pages):
         yield f"top: no page has all nodes at work: {pages[1]}"
     if any(r[2] != "ended" for r in rows[-1]):
         yield f"top: not all have ended: {pages[-1]}"
-    if not all(any(line.startswith(kind) for line in pages[1].splitlines()) for kind in ("write", "data ", "0x")):
+    starts = ("write", "data ", "0x", "n0 > n")
+    if not all(any(line.startswith(start) for line in pages[1].splitlines()) for start in starts):
         yield f"top: {pages[1]}"
+    words = [x.split() for x in pages[1].splitlines() if x.startswith(("vcpu", "agent", "loop"))]
+    if not {"loop", "agent"} <= {w[0] for w in words} or any("-" in (w[3], w[4]) for w in words):
+        yield f"top: threads: {pages[1]}"
 
 
 def look_around(c, look):
@@ -206,7 +337,7 @@ def look_around(c, look):
         return "the guest did not start"
     c.group.wait_until(c.ended, time.monotonic() + 0.3)
     for _ in range(2):
-        look.round()
+        look.round(c)
     look.over_http()
     look.page = look.command("status")
     look.start_top(c.space.path("top.txt"))
@@ -245,7 +376,8 @@ def agree(fabric, build):
     if not all(s) or len(look.metrics) < 3 or len(look.status) < 2 or look.wrong:
         return f"{look.wrong or said[-3:]}; again: {o.command()}"
     wrong = [*only_grows(look.metrics, s), *histograms(look.metrics, s), *where_time_went(s), *messages(s),
-             *statuses(look.status, s), *tops(look.last_pages)]
+             *by_peer(s), *by_peer_at_work(look.metrics, s), *threads(look.metrics, look.kernel, look.status),
+             *rings(look.metrics, look.status), *statuses(look.status, s), *tops(look.last_pages)]
     if "runs the VMM of vm0" not in look.page or look.page.count("round trip") != NODES * (NODES - 1):
         wrong.append(f"status: {look.page}")
     return "\n".join(wrong[:5]) if wrong else None
