@@ -71,6 +71,7 @@ come alone; classes[*].tx_bytes lack these:
 
 KINDS = ("read", "write", "upgrade", "spurious")
 CLASSES = ("urgent", "request", "data", "bulk")
+IN_FLIGHT = 1024  # messages of a node to another that may be lost when the VM is ended: four queues (RRDP_QUEUE)
 
 
 def get(d, *path, default=0):
@@ -252,6 +253,42 @@ def problem(result, o):
         if not total_classes(s, "retransmit"):
             return "frames were lost and none was sent again"
     return None
+
+
+def summed(s, table, *members):
+    return sum(sum(entry[m] for m in members) for entry in s[table].values())
+
+
+def by_peer(summaries):
+    """What is wrong with what is said above: the totals by peer are those by kind and class, to the last message; and who
+    received what was sent to him, on a fabric that loses little and repeats nothing."""
+    for s in summaries:
+        drops, node = s["drops"], f"node {s['node']}"
+        bad = {k: v for k, v in drops.items() if k.startswith("engine.message_")}
+        gone, late = (bad.pop(f"engine.message_{why}", 0) for why in ("peer_down", "after_end"))
+        unsent = s["rings"]["backlog"] + gone
+        pairs = (("sent", summed(s, "messages", "tx"), summed(s, "peers", "tx_messages") + unsent),
+                 ("received", summed(s, "messages", "rx") + late, summed(s, "peers", "rx_messages")),
+                 ("bytes sent", summed(s, "classes", "tx_bytes") + summed(s, "peers", "group_bytes"),
+                  summed(s, "peers", "tx_bytes")),
+                 ("bytes received", summed(s, "classes", "rx_bytes"), summed(s, "peers", "rx_bytes")),
+                 ("sent again", summed(s, "classes", "retransmit"), summed(s, "peers", "retransmit")))
+        for what, by_kind, by_peers in pairs:
+            if by_kind != by_peers:
+                yield f"{node}: {what}: {by_kind} by kind or class, {by_peers} by peer; {drops}"
+        if bad:
+            yield f"{node}: {bad}"
+    for a in summaries:
+        for b in summaries:
+            if a is b:
+                continue
+            way, back = a["peers"][b["name"]], b["peers"][a["name"]]
+            sent, received = way["tx_messages"], back["rx_messages"]
+            if not 0 < received <= sent <= received + IN_FLIGHT:
+                yield f"{a['name']} to {b['name']}: {sent} messages sent, {received} received"
+            sent, received = way["tx_bytes"], back["rx_bytes"]
+            if not 30 * way["tx_messages"] < received <= sent or received < 0.9 * sent - 65536:
+                yield f"{a['name']} to {b['name']}: {sent} bytes sent, {received} received"
 
 
 def record(name, o, result, wrong):
