@@ -83,7 +83,7 @@ class Configured(cl.Cluster):
 def running(build, look, node_keys=("", ""), sections=None, **options):
     """Runs a guest with this configuration to its end; look(c, lines) says what is wrong while it runs."""
     lines, result = [], cl.Result()
-    o = Options(**{"nodes": 2, "vcpus": 2, "ram": 64, "guest": "counters", "cmdline": "iters=3000000", "timeout": 100} | options)
+    o = Options(**{"nodes": 2, "vcpus": 2, "ram": 64, "guest": "faultrate", "cmdline": "size=4 ms=4000", "timeout": 100} | options)
     with Configured(o, build, node_keys, sections or {}, lambda p, s, text: lines.append(f"{p.name}: {text}")) as c:
         wrong = kill_tests.run_until_started(c, result)
         wrong = wrong or look(c, lines)
@@ -213,7 +213,7 @@ def real_time_vcpus(build):
         rules = {"pando-vcpu1": (None, RR, None, 2), "pando-agent": (None, FIFO, None, 30)}
         return check_threads(processes(c)["vcpud1"], rules, (None, OTHER, 0, 0))
     keys = "poll_class: fifo, poll_priority: 30, agent_class: fifo, agent_priority: 30, vcpu_class: rr, vcpu_priority: 2"
-    return running(build, look, sections={"threads": keys}, cmdline="iters=600000")
+    return running(build, look, sections={"threads": keys}, cmdline="size=4 ms=2000")
 
 
 def poll_mode(mode, build):
