@@ -102,9 +102,11 @@ static void *named_body(void *arg)
     struct timespec t;
     (void)arg;
     prctl(PR_SET_NAME, ") S 1 (2 3\n 4");
-    do
+    do {
+        for (volatile int i = 0; i < 100000; i++) /* mostly user time */
+            ;
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    while (t.tv_sec == 0 && t.tv_nsec < NAMED_MS * 1000000);
+    } while (t.tv_sec == 0 && t.tv_nsec < NAMED_MS * 1000000);
     struct host_thread h;
     assert_true(host_thread_look(getpid(), gettid(), &h));
     if (strstr(h.name, "\\n") == NULL) /* so do kernels that write none */

@@ -145,7 +145,8 @@ def ordered():
     """top's keys as options: the order of rows and lists, rates since the start."""
     good = True
     with tempfile.TemporaryDirectory() as run_dir:
-        played = [Dataplane(run_dir, n, summary(n, faults=faults(read={1023: 1000 - 100 * n}, write={}))) for n in (0, 1)]
+        played = [Dataplane(run_dir, n, summary(n, seconds=10.0 + 30 * n, faults=faults(read={1023: 1000}, write={})))
+                  for n in (0, 1)]
         pages = {}
         for key in "NFMPLT":
             status, out, err = watch("top", "-1", "-o", key, "--run-dir", run_dir)
@@ -157,15 +158,16 @@ def ordered():
             good &= check(f"said {key}", said == words, pages[key])
         good &= check("TIME", row(pages["T"], "1 n1")[-1] == "0:02:12", pages["T"])
         good &= check("TIME", row(pages["T"], "0 n0")[-2:] == ["12", "s"], pages["T"])
-        threads = lines_of(pages["T"], "THREADS")
-        want = [["vcpu0", "0", "n0", "3", "90.0", "9", "s"], ["vcpu1", "1", "n1", "3", "90.0", "9", "s"],
-                ["loop", "0", "n0", "5", "30.0", "3", "s"], ["loop", "1", "n1", "5", "30.0", "3", "s"],
-                ["agent", "0", "n0", "2", "1.0", "0", "s"], ["agent", "1", "n1", "2", "1.0", "0", "s"],
+        want = [["vcpu0", "0", "n0", "3", "90.0", "9", "s"], ["vcpu1", "1", "n1", "3", "22.5", "9", "s"],
+                ["loop", "0", "n0", "5", "30.0", "3", "s"], ["loop", "1", "n1", "5", "7.5", "3", "s"],
+                ["agent", "0", "n0", "2", "1.0", "0", "s"], ["agent", "1", "n1", "2", "0.2", "0", "s"],
                 ["proxy1", "0", "n0", "-", "-", "-"], ["proxy0", "1", "n1", "-", "-", "-"]]
-        good &= check("threads", threads == want, threads)
+        good &= check("threads by time", lines_of(pages["T"], "THREADS") == want, pages["T"])
+        want[1:3] = reversed(want[1:3])
+        good &= check("threads by share", lines_of(pages["N"], "THREADS") == want, pages["N"])
         peers = lines_of(pages["N"], "NODE > PEER")
         good &= check("peers", peers == [["n0", ">", "n1", "23.4", "10.0", "9.0", "1.0", "0.9", "0.7"],
-                                         ["n1", ">", "n0", "23.4", "10.0", "9.0", "1.0", "0.9", "0.7"]], peers)
+                                         ["n1", ">", "n0", "23.4", "2.5", "2.2", "0.2", "0.2", "0.2"]], peers)
         for since_start, rates in (((), ("50.0", "100.0")), (("-S",), ("91.7", "25.0"))):
             for n, plane in enumerate(played):
                 plane.asked, plane.answer = 0, summary(n, faults=faults(read={1023: 1000}, write={}))
@@ -399,8 +401,10 @@ def mangled_answers():
 def terminals():
     """A terminal gets no orders: by no word of an answer, by no path."""
     good = True
-    rings = {"capacity": 128, "to_dp": {ORDERS: 5}, "to_glue": {ORDERS: 500}, "implausible": {ORDERS: 1}}
-    threads = {ORDERS: {"cpu_ns": 5, "core": 1}}
+    alike = ("long" * 20 + "a", "long" * 20 + "b")  # as far as a name is looked at
+    rings = {"capacity": 128, "to_dp": {ORDERS: 5, **dict.fromkeys(alike, 7)}, "to_glue": {ORDERS: 500},
+             "implausible": {ORDERS: 1}}
+    threads = dict.fromkeys((ORDERS, *alike), {"cpu_ns": 5, "core": 1})
     spoilt = summary(0, channels=rings, threads=threads, processes=threads, cluster=ORDERS, name=ORDERS, phase=ORDERS, vm=ORDERS, stop=ORDERS, drops={ORDERS: 5, ORDERS.replace("x", "\x01"): 6, "long" * 20 + "a": 1, "long" * 20 + "b": 2},
                      messages={ORDERS: {"tx": 5, "rx": 5}}, hot_pages={ORDERS: {"faults": 5}}, clock={"state": ORDERS},
                      peers={ORDERS: {"node": 1, "up": 1}, "a": {"node": 2, "up": 1}, "b": {"node": 2, "up": 0}}, port={"fabric": ORDERS, "name": ORDERS},
