@@ -171,10 +171,9 @@ def ordered():
         for since_start, rates in (((), ("50.0", "100.0")), (("-S",), ("91.7", "25.0"))):
             for n, plane in enumerate(played):
                 plane.asked, plane.answer = 0, summary(n, faults=faults(read={1023: 1000}, write={}))
-            with subprocess.Popen([sys.argv[1], "top", "-b", "-n", "2", "-d", "1", *since_start, "--run-dir", run_dir],
+            with subprocess.Popen([sys.argv[1], "top", "-b", "-n", "2", "-d", "3", *since_start, "--run-dir", run_dir],
                                   stdout=subprocess.PIPE, text=True) as p:
-                until(lambda: all(plane.asked for plane in played))
-                time.sleep(0.2)  # it has all pages
+                until(lambda: all(plane.asked for plane in played))  # what it is told then is of that moment
                 for n, plane in enumerate(played):
                     vcpu = {f"vcpu{n}": {"cpu_ns": 3000000000 if since_start else 11000000000, "core": 3}}
                     plane.answer = summary(n, seconds=12.0, faults=faults(read={1023: 1100}, write={}), threads=vcpu)
