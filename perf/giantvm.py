@@ -45,13 +45,13 @@ LOOPBACK = {
 OURS, PUBLISHED, SPINNING = ("af_packet", "af_xdp"), "giantvm", "giantvm_spin"
 PAIRS = [(ours, theirs) for ours in OURS for theirs in (PUBLISHED, SPINNING)]
 # Runs of the guest pingpong: (nodes, command line, what it is here, whether it is measured on all links). The mode that
-# it reports is the one of the command line. Peers that have nothing to do halt; of ipi and handover they never rest.
+# it reports is the one of the command line. The page's home is the peer's node. Peers that have nothing to do halt; of ipi and handover they never rest.
 LATENCIES = (
-    (2, "mode=read halt=1", "read", True),
-    (2, "mode=write halt=1", "write", True),
+    (2, "mode=read halt=1 nodes=2 home=1", "read", True),
+    (2, "mode=write halt=1 nodes=2 home=1", "write", True),
     (2, "mode=upgrade halt=1", "upgrade/1", True),
     (2, "mode=ipi", "ipi", False),
-    (2, "mode=handover", "handover", False),
+    (2, "mode=handover nodes=2 home=1", "handover", False),
     (3, "mode=upgrade sharers=2 halt=1", "upgrade/2", False),
     (4, "mode=upgrade sharers=3 halt=1", "upgrade/3", False),
 )

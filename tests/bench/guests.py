@@ -102,6 +102,13 @@ def scale(build):
     return f"{n} samples of an open loop, not 80" if n != 80 else None
 
 
+def span(build):
+    """Every waterfall, over three nodes too."""
+    out, _ = bench(build, "span", *ROUND)
+    kinds = ("read", "read_three_nodes", "write", "upgrade", "ipi", "pio", "mmio")
+    return lacking(out, [f"span/{k}/total" for k in kinds]) or of_a_cluster(out)
+
+
 def idle(build):
     out, _ = bench(build, "idle", "--rounds", "1", "--increments", "100", "--rest", "100", "--fabrics", "shm", "--modes", "yield")
     names = [f"idle/shm/yield/{v}" for v in ("rest_cpu", "light_cpu", "page_p50", "page_p99")]
@@ -148,7 +155,7 @@ def main():
             return str(e)
 
     tests = {"bench/warm": warm, "bench/fault": fault, "bench/scale": scale, "bench/io": io, "bench/ipi": ipi,
-             "bench/stream": stream, "bench/idle": idle}  # fmt: skip
+             "bench/span": span, "bench/stream": stream, "bench/idle": idle}  # fmt: skip
     return outcome.status([outcome.run(args.tally, name, lambda t=t: guarded(t)) for name, t in tests.items()])
 
 

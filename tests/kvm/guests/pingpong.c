@@ -58,9 +58,10 @@ struct order {
 
 static struct order orders[MAX_CPUS];
 static uint64_t done[MAX_CPUS][512] PAGE_ALIGNED;      /* serial of the last order carried out */
-static volatile uint64_t *page;                        /* the page that is measured */
+static volatile uint64_t any_page[512] PAGE_ALIGNED;   /* the page that is measured ... */
 static volatile uint64_t (*batch)[PAGE / 8];           /* those that are upgraded */
 static uint64_t *samples, *ends, max_samples, batched; /* ends: TSC, with raw=2 */
+static volatile uint64_t *page = any_page;             /* ... or one of the node that home= names */
 static uint64_t warm, nodes, home;
 static unsigned peer;
 static unsigned sharers;
@@ -491,7 +492,8 @@ static void set_up(void)
     nodes = cmdline_u64("nodes", 0);
     home = cmdline_u64("home", 0);
     CHECK(nodes <= MAX_CPUS && home < (nodes != 0 ? nodes : 1), "home is one of nodes=");
-    page = homed((uintptr_t)arena((nodes != 0 ? nodes : 1) * PAGE));
+    if (nodes != 0)
+        page = homed((uintptr_t)arena(nodes * PAGE));
     batch = arena(batched * PAGE);
     samples = arena(max_samples * sizeof(*samples));
     if (cmdline_u64("raw", 0) == 2)
