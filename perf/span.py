@@ -235,8 +235,8 @@ def main():
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--rounds", type=measured.within(1, 100), default=3, metavar="N",
                         help="of all guests, 1..100 (default 3)")  # fmt: skip
-    parser.add_argument("--samples", type=measured.within(4, 120), default=120, metavar="N",
-                        help="accesses a round, 4..120: a node keeps its last 1024 spans (default 120)")  # fmt: skip
+    parser.add_argument("--samples", type=measured.within(4, 110), default=100, metavar="N",
+                        help="accesses a round, 4..110: a node keeps its last 1024 spans (default %(default)s)")  # fmt: skip
     args = parser.parse_args()
     start, missing, args.limit = time.monotonic(), [], None
     io = ("read", "exit_tx", "rx", "given", "taken", "handled", "done_read", "done_tx", "done_rx", "back", "entered")
