@@ -330,7 +330,7 @@ suite_giantvm() {
 
 suite_bench() {
     local python=python3
-    say "bench: the benches' tools, briefly; the report's page as Chromium shows it (a minute; what makes it is pure's)"
+    say "bench: the benches' tools, briefly; the report's page as Chromium shows it (1 to 2 minutes; what makes it is pure's)"
     (cmd_setup quiet look) || echo "     without what Chromium shows"
     [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3 # the one that Debian's packages are for
     built bench gcc || return 0
