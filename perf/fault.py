@@ -41,7 +41,7 @@ class Fault(typing.NamedTuple):
 FAULTS = {
     "fault/read": Fault("read", "nodes=2 home=1", 2, "minor_shared", "wp", 2),
     "fault/write_modified": Fault("write", "nodes=2 home=1", 2, "minor_modified", "zap", 2),
-    "fault/write_shared": Fault("write", "sharers=2 nodes=3 home=2", 3, "minor_modified", "zap", 3, (2, "inv")),
+    "fault/write_shared": Fault("write", "sharers=2 nodes=3 home=2", 3, "minor_modified", "zap", 3, (1, "gets")),
     "fault/first_touch": Fault("touch", "nodes=2 home=1", 2, "minor_modified", "", 2, (0, "getm")),
     "fault/upgrade": Fault("upgrade", "", 2, "wp_upgrade", "zap", 2),
 }

@@ -146,7 +146,7 @@ class FaultTest(unittest.TestCase):
 
         def run(build, guest, words, nodes, **more):
             mode = words.split("mode=")[1].split()[0]
-            many = {"messages": {"inv": {"tx": 20}, "getm": {"tx": 20}}}
+            many = {"messages": {"gets": {"tx": 20}, "getm": {"tx": 20}}}
             return guests.Run(samples={mode: runs[mode].pop(0) if runs.get(mode) else [9000] * 20},
                               summaries=[many] * 3, config="c")  # fmt: skip
 
