@@ -243,6 +243,8 @@ def problem(result, o):
     if o.nodes == 1:
         return None
     s = result.summaries
+    if wrong := next(totals_by_peer(s), None):
+        return wrong
     if not sum(total(s, "faults", kind, "n") for kind in KINDS[:3]):
         return "no page fault was served: nothing was distributed"
     if not total_classes(s, "tx_messages"):
@@ -259,9 +261,8 @@ def summed(s, table, *members):
     return sum(sum(entry[m] for m in members) for entry in s[table].values())
 
 
-def by_peer(summaries):
-    """What is wrong with what is said above: the totals by peer are those by kind and class, to the last message; and who
-    received what was sent to him, on a fabric that loses little and repeats nothing."""
+def totals_by_peer(summaries):
+    """What is wrong with what is said above: the totals by peer are those by kind and class, to the last message."""
     for s in summaries:
         drops, node = s["drops"], f"node {s['node']}"
         bad = {k: v for k, v in drops.items() if k.startswith("engine.message_")}
@@ -278,6 +279,11 @@ def by_peer(summaries):
                 yield f"{node}: {what}: {by_kind} by kind or class, {by_peers} by peer; {drops}"
         if bad:
             yield f"{node}: {bad}"
+
+
+def by_peer(summaries):
+    """The same; and who received what was sent to him, where the fabric loses little and repeats nothing."""
+    yield from totals_by_peer(summaries)
     for a in summaries:
         for b in summaries:
             if a is b:

@@ -30,7 +30,15 @@ def good_summary(node):
     return {
         "node": node,
         "faults": {"read": {"n": 10, "p50_us": 1, "p99_us": 2, "max_us": 3}},
-        "classes": {"urgent": {"tx_messages": 10, "tx_frames": 5000, "retransmit": 4}},
+        "classes": {"urgent": {"tx_messages": 10, "tx_frames": 5000, "retransmit": 4, "tx_bytes": 600,
+                               "rx_bytes": 500}},
+        "messages": {"gets": {"tx": 10, "rx": 6}, "data": {"tx": 3, "rx": 1}},
+        "peers": {"a": {"tx_messages": 6, "rx_messages": 3, "tx_bytes": 400, "rx_bytes": 200, "retransmit": 1,
+                        "group_bytes": 50},
+                  "b": {"tx_messages": 4, "rx_messages": 5, "tx_bytes": 250, "rx_bytes": 300, "retransmit": 3,
+                        "group_bytes": 0}},
+        "rings": {"backlog": 2},
+        "drops": {"engine.message_peer_down": 1, "engine.message_after_end": 1, "rrdp.duplicate": 7},
         "fault_filter": {"dropped": 50},
         "coherence": {"checks": 5, "violations": 0, "resident_high": 100},
     }
@@ -171,9 +179,15 @@ class SummaryTest(unittest.TestCase):
             (set_all(0, "fault_filter", "dropped"), {"loss": 1.0}),
             (set_all(0, "classes", "urgent", "retransmit"), {"loss": 1.0}),
             (set_all(32768, "coherence", "resident_high"), {"resident_pct": 50}),
+            *((set_all(77, "peers", "b", key), {}) for key in good_summary(0)["peers"]["b"]),
+            *((set_all(77, "messages", "gets", way), {}) for way in ("tx", "rx")),
+            (set_all(0, "rings", "backlog"), {}),
+            (set_all(0, "drops", "engine.message_peer_down"), {}),
+            (set_all(0, "drops", "engine.message_after_end"), {}),
+            (set_all(1, "drops", "engine.message_kind"), {}),
         )
-        for change, more in cases:
-            self.assertIsNotNone(self.problem(change, **more))
+        for i, (change, more) in enumerate(cases):
+            self.assertIsNotNone(self.problem(change, **more), i)
 
 
 class ProcessTest(unittest.TestCase):
