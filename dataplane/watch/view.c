@@ -468,30 +468,27 @@ void view_print(FILE *to, const struct view *v, const struct nodes *all,
 void view_help(FILE *to)
 {
     cell_mark(to, 'H');
-    fputs(
-        "pando top: keys\n"
-        "  q            quit\n"
-        "  h ?          this page; any key leaves it\n"
-        "  space enter  look now\n"
-        "  d s          seconds between two looks\n"
-        "  p            pause, and go on\n"
-        "  up down k j  choose a node: the tables below are then its own\n"
-        "  1..9         the node of that row; 0, escape: all nodes\n"
-        "  N F M P L T  sort by node, faults, messages, busy share, p99, CPU time since the start\n"
-        "  R            the other way round\n"
-        "  < >          sort by the one before, the one behind in this order\n"
-        "  S            rates since the start, and since the last look again\n"
-        "  n #          lines of each list; 0: as many as by default\n"
-        "  ctrl-L       paint anew\n"
-        "\n"
-        "FAULT/s, SENT, RECV: a second, since the last look (the first: since the start)\n"
-        "p50, p99: of these faults, buckets of all kinds added up\n"
-        "SENT MB: megabytes of frames a second; RES: guest memory held\n"
-        "BUSY: share of the poll loop's time in rounds that found work; CPU: that it had a CPU\n"
-        "PEERS: up of all, RTT: of the slowest; REFUSED: frames and messages a second\n"
-        "TIME: CPU time of the dataplane and of the VM's process, all their threads\n"
-        "THREADS: poll loop; the VM process's agent, vcpuN, proxyN (for another node's vCPU)\n"
-        "CPU: share of the time that it had one; -: not known. TIME: since it began\n"
-        "NODE > PEER: messages and megabytes a second; AGAIN: frames sent again a second\n",
-        to);
+    fputs("pando top: keys\n"
+          "  q            quit\n"
+          "  h ?          this page; any key leaves it\n"
+          "  space enter  look now; ctrl-L: paint anew\n"
+          "  d s          seconds between two looks\n"
+          "  p            pause, and go on\n"
+          "  up down k j  choose a node: the tables below are then its own\n"
+          "  1..9         the node of that row; 0, escape: all nodes\n"
+          "  N F M P L T  sort by node, faults, messages, busy share, p99, CPU time\n"
+          "  R            the other way round; < >: by the one before, behind in this list\n"
+          "  S            rates since the start, or since the last look again\n"
+          "  n #          lines of each list; 0: as many as by default\n"
+          "\n"
+          "FAULT/s, SENT, RECV: a second, since the last look (the first: the start)\n"
+          "p50, p99: of these faults, buckets of all kinds added up\n"
+          "SENT MB: megabytes of frames a second; RES: guest memory held\n"
+          "BUSY: share of the loop's time in rounds that found work; CPU: that it had one\n"
+          "PEERS: up of all, RTT: of the slowest; REFUSED: frames and messages a second\n"
+          "TIME: CPU time of all threads of the dataplane and the VM's process\n"
+          "THREADS: loop; of the VM's process agent, vcpuN, proxyN for another node's vCPU\n"
+          "CPU: share of the time that a thread had one; -: not known; TIME: in all\n"
+          "NODE > PEER: messages, megabytes, AGAIN: frames sent again, a second\n",
+          to);
 }

@@ -39,6 +39,12 @@ MUTANTS = (
         [],
     ),
     (
+        "group-bytes",
+        "a frame for several peers counts for none of them",
+        [(RRDP + "group.c", "        to->counters.group_bytes += WIRE_RRDP_HEADER + m->inline_len;\n", "")],
+        [],
+    ),
+    (
         "idle-in-a-fault",
         "a vCPU that is blocked in a fault is taken for one that waits",
         [(COH + "residency.c", " || c->vcpu[vcpu].outstanding)", ")")],

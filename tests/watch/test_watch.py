@@ -476,7 +476,7 @@ def on_a_terminal():
         t = Terminal(run_dir, "-d", "0.2")
         good &= check("page", b"0 n0" in t.read(5, b"0x101"), t.got)
         t.key(b"h")
-        good &= check("help", b"choose a node" in t.read(5, b"PEERS: up"), t.got)
+        good &= check("help", b"choose a node" in t.read(5, b"NODE > PEER: messages"), t.got)
         t.key(b"x")
         good &= check("page again", b"MESSAGES" in t.read(5, b"MESSAGES"), t.got)
         t.key(b"2")
