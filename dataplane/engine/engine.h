@@ -238,8 +238,9 @@ struct engine {
     int epoll_fd;
     bool wait_fd_known;
     uint32_t empty_rounds;
-    bool make_way; /* since it last gave the CPU away a thread of this CPU was made runnable */
-    bool beside;   /* since the last mapping a vCPU has faulted on this loop's CPU */
+    bool make_way;   /* since it last gave the CPU away a thread of this CPU was made runnable */
+    uint64_t way_ns; /* what is left of the sleep for such a thread; 0: it has had its way */
+    bool beside;     /* since the last mapping a vCPU has faulted on this loop's CPU */
     uint64_t idles[COH_VCPUS_MAX]; /* glue_chan.idles, as last looked at */
     uint64_t resident_pause;       /* new faults wait while this node holds more pages */
     uint64_t gone_at;              /* peers.c: next look for peers whose process has ended */

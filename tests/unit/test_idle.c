@@ -196,15 +196,18 @@ static void ring(int fd)
     assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
 }
 
-/* Somebody of the loop's own CPU was made runnable: in the first empty round, and once. */
+/* Somebody of the loop's own CPU was made runnable: in the first empty round, and once, as what
+ * ends the sleep is of this node. */
 static void makes_way(void **state)
 {
     (void)state;
     bell = eventfd(0, EFD_NONBLOCK);
-    ring(bell); /* no sleep is long */
+    e->doorbell_fd = eventfd(0, EFD_NONBLOCK);
+    assert_int_equal(idle_watch(e, e->doorbell_fd, WATCH_DOORBELL), 0);
     for (int mode = CONFIG_POLL_BUSY; mode <= CONFIG_POLL_INTERRUPT; mode++) {
         bool sleeps = mode != CONFIG_POLL_BUSY;
         cfg.poll.mode = (enum config_poll)mode;
+        ring(e->doorbell_fd); /* no sleep is long */
         e->make_way = true;
         uint64_t slept = e->count.sleeps, made = e->count.made_way;
         found();
@@ -213,10 +216,54 @@ static void makes_way(void **state)
         assert_int_equal(e->count.sleeps - slept, sleeps);
         assert_int_equal(e->count.made_way - made, sleeps);
         assert_false(e->make_way);
+        assert_int_equal(e->way_ns, 0);
         found();
         assert_int_equal(rounds_to_sleep(1), 0);
     }
     assert_int_equal(e->count.yields, 0);
+    close(e->doorbell_fd);
+}
+
+/* Frames end the sleep, and it goes on when they are dealt with, until all of the way was made. */
+static void makes_way_between_frames(void **state)
+{
+    (void)state;
+    bell = eventfd(0, EFD_NONBLOCK);
+    ring(bell); /* nobody takes it away: each sleep is over at once */
+    for (unsigned i = 0; i < 30; i++) {
+        cfg.poll.mode = (enum config_poll)(CONFIG_POLL_YIELD + i % 3);
+        e->make_way = true;
+        uint64_t made = e->count.made_way, left = UINT64_MAX;
+        do {
+            assert_true(e->way_ns < left);
+            left = e->way_ns == 0 ? UINT64_MAX : e->way_ns;
+            found();
+            assert_int_equal(rounds_to_sleep(1), 1);
+        } while (e->way_ns != 0);
+        assert_int_equal(e->count.made_way - made, 1);
+        found();
+        assert_int_equal(rounds_to_sleep(1), 0);
+    }
+    assert_true(e->count.sleeps > e->count.made_way); /* some of them may have been long */
+}
+
+/* A deadline within the way is late; one behind it ends the sleep. */
+static void makes_way_before_deadlines(void **state)
+{
+    (void)state;
+    bell = eventfd(0, EFD_NONBLOCK);
+    for (int mode = CONFIG_POLL_YIELD; mode <= CONFIG_POLL_INTERRUPT; mode++) {
+        cfg.poll.mode = (enum config_poll)mode;
+        e->phase = ENGINE_JOINING;
+        e->deadline = e->now + 10 * STEP; /* 10 us: too short to sleep otherwise */
+        e->make_way = true;
+        uint64_t before = engine_now(), slept = e->count.sleeps;
+        idle_round(e, false);
+        assert_int_equal(e->count.sleeps - slept, 1);
+        assert_true(engine_now() - before >= 45000);
+        assert_int_equal(e->way_ns, 0);
+        e->phase = ENGINE_RUNNING;
+    }
 }
 
 /* What comes on the way to bed is served first; the way is made after it. */
@@ -333,6 +380,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(adaptive_spins, set_up, tear_down),
         cmocka_unit_test_setup_teardown(adaptive_sleeps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(makes_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(makes_way_between_frames, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(makes_way_before_deadlines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(makes_way_after_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(makes_way_awake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(makes_way_for_a_while, set_up, tear_down),
