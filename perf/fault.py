@@ -149,7 +149,7 @@ def table(results):
 
 
 def main():
-    args = guests.arguments("fault", __doc__, 4, ("samples", 200, 10, 100000, "of each kind of fault a round"))
+    args = guests.arguments("fault", __doc__, 4, ("samples", 200, 100, 7000, "of each kind of fault a round"))
     rounds, missing, configs, start = measured.Rounds(), [], [""], time.monotonic()
     measured.run_steps("fault", args, steps_of(args, rounds, configs), missing)
     goals, ratios = judge(rounds, args.fabric, missing)

@@ -154,7 +154,8 @@ class Sides:
         return "; ".join(words + self.share_of_floors(what, key, both[0]))
 
     def share_of_floors(self, what, key, ours):
-        """Of the median of all rounds; of p99, how far it is beyond that."""
+        """Of the median of all rounds; of p99, how far it is beyond that. More than two nodes are on a bridge, of which
+        the round trip by itself, over a veth pair, has nothing: what it costs is in the rest."""
         name, (local, take) = f"giantvm/{what}/{ours}", PARTS[what.partition("/")[0]]
         parts = {f"a local fault ({local})": f"floor/uffd_spin/{local}", f"taking the page ({take})": f"floor/take/{take}",
                  "a round trip of the port by itself": f"rtt/raw_{ours}/64"}  # fmt: skip

@@ -85,9 +85,9 @@ static void measure_classes(struct rtt_side *s, struct rtt_port *ports[RTT_FABRI
             const struct rrdp_counters *n = rrdp_counters(rtt_port_rrdp(r), !s->side);
             struct rtt_variant v = {rtt_fabric_names[CLASSED[i]], r, rtt_rrdp_ask, rtt_rrdp_answer};
             struct rtt_shape shape = {RTT_MIN, RTT_MIN, true, c};
-            uint64_t before = n->tx_messages[c];
+            uint64_t asked = n->tx_messages[c], answered = n->rx_messages[c];
             rtt_round(s, &v, shape, &classed[i][c].result);
-            classed[i][c].sent += n->tx_messages[c] - before;
+            classed[i][c].sent += min_u64(n->tx_messages[c] - asked, n->rx_messages[c] - answered);
         }
 }
 

@@ -79,7 +79,8 @@ static const struct {
     [DOCTOR_RCU_NOCBS] = {"rcu_nocbs", "the kernel's RCU callbacks run there as well"},
 };
 
-/* What a word names on this machine; NULL: the kernel does not tell, or knows no such word. */
+/* What a word names on this machine; NULL: the kernel does not tell. One that was built without
+ * rcu_nocbs does not tell that, and ignores the word. */
 static const struct host_cpus *in_force(const struct machine *m, enum doctor_word w)
 {
     const struct host_cpus *sets[DOCTOR_WORDS] = {
@@ -117,8 +118,15 @@ char *doctor_boot_words(const struct machine *m, const struct doctor_words *lack
             continue;
         for (size_t i = 0; in != NULL && i < sizeof(all.word) / sizeof(all.word[0]); i++)
             all.word[i] |= in->word[i];
+        host_cpus_text(&all, list, sizeof(list));
+        if (strstr(list, "...") != NULL) { /* cut off: no word of a command line */
+            snprintf(buf, size,
+                     "the CPUs of each role in its words on the host's kernel command "
+                     "line, and a reboot");
+            return buf;
+        }
         at += (size_t)snprintf(buf + at, size - at, "%s%s=%s", at > 0 ? " " : "", words[w].word,
-                               host_cpus_text(&all, list, sizeof(list)));
+                               list);
     }
     if (at < size)
         snprintf(buf + at, size - at, " on the host's kernel command line, and a reboot");

@@ -226,6 +226,25 @@ static uint32_t vcpus_here(const struct check *c)
     return n;
 }
 
+static void without(struct host_cpus *set, const struct host_cpus *these)
+{
+    for (size_t i = 0; i < sizeof(set->word) / sizeof(set->word[0]); i++)
+        set->word[i] &= ~these->word[i];
+}
+
+/* All CPUs kept for somebody are kept for nobody: these are too few for the word. */
+static bool leaves_none(const struct check *c, const struct doctor_words *lacking,
+                        enum doctor_word w)
+{
+    struct host_cpus left = c->m->usable;
+    struct doctor_words in_force;
+    doctor_lacking(c->m, &c->m->usable, 1u << w, &in_force); /* those that are not named yet */
+    for (uint32_t cpu = 0; cpu < HOST_CPUS_MAX; cpu++)
+        if (!host_cpus_has(&in_force.of[w], cpu) || host_cpus_has(&lacking->of[w], cpu))
+            left.word[cpu / 64] &= ~(UINT64_C(1) << cpu % 64);
+    return !host_cpus_empty(&lacking->of[w]) && host_cpus_empty(&left);
+}
+
 /* By role what helps there. The agent sleeps until it is asked, and an idle CPU has no tick.
  * isolcpus ends the balancing that the VMM's other threads need; where vCPUs take turns on a CPU,
  * the tick is what ends a turn. */
@@ -241,15 +260,24 @@ static void check_isolation(struct check *c)
     };
     enum { N = sizeof(helps) / sizeof(helps[0]) };
     struct doctor_words lacking[N], all = {0};
+    struct host_cpus balanced = config_cpus(c->node, CONFIG_ROLE_VCPU),
+                     rest = config_cpus(c->node, CONFIG_ROLE_HOUSEKEEPING);
+    for (size_t i = 0; i < sizeof(rest.word) / sizeof(rest.word[0]); i++)
+        balanced.word[i] |= rest.word[i];
     char of[32], remedy[DOCTOR_TEXT_MAX];
     for (int role = 0; role < N; role++) {
         struct host_cpus set = config_cpus(c->node, (enum config_role)role);
         doctor_lacking(c->m, &set, helps[role], &lacking[role]);
+        without(&lacking[role].of[DOCTOR_ISOLCPUS], &balanced);
         for (uint32_t cpu = 0; cpu < HOST_CPUS_MAX; cpu++)
             for (int w = 0; w < DOCTOR_WORDS; w++)
                 if (host_cpus_has(&lacking[role].of[w], cpu))
                     host_cpus_add(&all.of[w], cpu);
     }
+    for (int w = 0; w < DOCTOR_WORDS; w++)
+        if (leaves_none(c, &all, (enum doctor_word)w))
+            for (int role = 0; role <= N; role++)
+                (role < N ? &lacking[role] : &all)->of[w] = (struct host_cpus){0};
     doctor_boot_words(c->m, &all, remedy, sizeof(remedy)); /* one line for all roles */
     for (int role = 0; role < N; role++) {
         snprintf(of, sizeof(of), "of the %s", roles[role].role);

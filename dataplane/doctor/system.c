@@ -150,13 +150,13 @@ static void check_cpus(const struct machine *m, struct doctor_report *r)
 static void check_governor(const struct machine *m, struct doctor_report *r)
 {
     if (!doctor_governor(m, &m->usable, DOCTOR_NO_ROLE, r))
-        OK(r, "no frequency governor but performance");
+        OK(r, "no frequency governor but performance is told of");
 }
 
 static void check_idle(const struct machine *m, struct doctor_report *r)
 {
     if (!doctor_idle(m, &m->usable, DOCTOR_NO_ROLE, r))
-        OK(r, "no idle state that takes long to leave");
+        OK(r, "no idle state that takes long to leave is told of");
 }
 
 /* Which CPUs a node will want is not known here; but where nobody is in a list, none of them is. */

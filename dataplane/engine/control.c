@@ -376,8 +376,8 @@ static void accept_connection(struct engine *e)
         return;
     }
     e->conn_fd = fd;
+    e->glue_pid = who.pid; /* before anybody may look at it */
     e->conn = CONN_NEW;
-    e->glue_pid = who.pid;
     if (idle_watch(e, fd, WATCH_CONN) != 0)
         close_connection(e);
 }

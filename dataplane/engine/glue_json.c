@@ -104,10 +104,10 @@ static void take_thread(const struct host_thread *t, void *arg)
             put_thread(l->all, vcpu_key(l->e, v, key), t);
 }
 
-/* 0: not connected, or of another PID namespace. */
+/* 0: not connected, nothing said yet, or of another PID namespace. */
 static pid_t vm_process(const struct engine *e)
 {
-    return e->conn != CONN_NONE && e->shared != NULL ? e->glue_pid : 0;
+    return e->conn >= CONN_HELLO && e->shared != NULL ? e->glue_pid : 0;
 }
 
 /* What is to be there and is not known is an empty object. */

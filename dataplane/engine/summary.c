@@ -527,6 +527,7 @@ static json_t *everything(const struct engine *e)
     put_text(o, "name", node_name(e, e->self));
     put_text(o, "cluster", e->cfg->cluster);
     json_object_set_new(o, "seconds", json_real((double)(engine_now() - e->started_at) / 1e9));
+    json_t *threads = threads_section(e), *processes = processes_section(e); /* of that moment */
     for (uint32_t v = 0; v < e->cfg->vm.vcpus; v++)
         if (e->cfg->vm.vcpu_home[v] == e->self)
             json_array_append_new(vcpus, json_integer((json_int_t)v));
@@ -553,8 +554,8 @@ static json_t *everything(const struct engine *e)
     json_object_set_new(o, "config", config(e));
     json_object_set_new(o, "hot_pages", hot_pages(e)); /* late: telemetry ends after 256 entries */
     json_object_set_new(o, "channels", channels_section(e));
-    json_object_set_new(o, "threads", threads_section(e));
-    json_object_set_new(o, "processes", processes_section(e));
+    json_object_set_new(o, "threads", threads);
+    json_object_set_new(o, "processes", processes);
     json_object_set_new(o, "spans", span_section(e));
     return o;
 }

@@ -93,7 +93,7 @@ int32_t host_thread_cpu(pid_t tid);
 struct host_thread {
     pid_t tid;
     char name[HOST_THREAD_NAME]; /* any characters */
-    uint64_t cpu_ns;             /* time that it had a CPU, in steps of 10 ms */
+    uint64_t cpu_ns;             /* time that it had a CPU, up to 20 ms less */
     int32_t cpu;                 /* that it is on, or was last */
 };
 /* False: there is none, or /proc does not tell. */

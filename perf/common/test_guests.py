@@ -76,11 +76,21 @@ class ReaderTest(unittest.TestCase):
 
     def test_work_is_looked_at_when_it_begins_and_ends(self):
         reader, seen = read(), []
-        reader.look = lambda: [len(seen)]
+        reader.look = lambda: [{"seen": len(seen)}]
         for line in ("WORK begins", "WORK ends"):
             seen.append(line)
             reader.line(types.SimpleNamespace(name="vmm"), "out", line)
-        self.assertEqual((reader.run.marks, reader.run.late), ({"begins": [1], "ends": [2]}, ""))
+        self.assertEqual((reader.run.marks, reader.run.late), ({"begins": [{"seen": 1}], "ends": [{"seen": 2}]}, ""))
+
+    def test_a_line_that_comes_too_late(self):
+        """The guest works again, and two looks differ."""
+        reader, faults = read(), iter((100, 100 + guests.RESTING_FAULTS + 1))
+        reader.look = lambda: [{"faults": {"read": {"n": next(faults)}}}]
+        reader.line(types.SimpleNamespace(name="vmm"), "out", "WORK begins")
+        self.assertIn("9 faults between two looks", reader.run.late)
+        reader.look = lambda: None
+        reader.line(types.SimpleNamespace(name="vmm"), "out", "WORK ends")
+        self.assertIn("does not answer", reader.run.late)
 
     def test_a_look_that_comes_too_late(self):
         now = iter((0, guests.REST_MS / 1e3))
@@ -88,7 +98,7 @@ class ReaderTest(unittest.TestCase):
         reader.look = lambda: []
         with mock.patch.object(guests.time, "monotonic", lambda: next(now)):
             reader.line(types.SimpleNamespace(name="vmm"), "out", "WORK begins")
-        self.assertIn("after 100 ms", reader.run.late)
+        self.assertIn(f"after {guests.REST_MS} ms", reader.run.late)
 
     def test_only_the_console_counts(self):
         reader = guests.Reader()

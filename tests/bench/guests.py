@@ -151,7 +151,7 @@ def main():
             raise outcome.Skipped("there is no /dev/kvm")
         try:
             return test(args.build)
-        except (guests.GuestError, schema.BadResult, OSError, subprocess.TimeoutExpired) as e:
+        except (measured.ToolError, schema.BadResult, OSError, subprocess.TimeoutExpired) as e:
             return str(e)
 
     tests = {"bench/warm": warm, "bench/fault": fault, "bench/scale": scale, "bench/io": io, "bench/ipi": ipi,

@@ -403,7 +403,7 @@ class Units(unittest.TestCase):
         """Where the example's housekeeping is, and where a prepare with the same CPUs puts other services."""
         example = read("configs/two-nodes-pinned.yaml")
         (cpus,) = set(re.findall(r"housekeeping_cores: \[(.*?)\]", example))
-        isolated = re.search(r"isolcpus=(\d+)-(\d+)", example)
+        isolated = re.search(r"isolcpus=(\d+)", example)
         for name in self.NAMES:
             (affinity,) = self.values(name, "CPUAffinity")
             first, last = map(int, affinity.split("-"))
@@ -416,6 +416,14 @@ class Units(unittest.TestCase):
                                capture_output=True)
                 with open(os.path.join(root, f"etc/systemd/system/{name}.d/50-pando.conf"), encoding="ascii") as f:
                     self.assertEqual(self.values(name, "CPUAffinity", f.read()), [affinity])
+
+    def test_nobody_wakes_a_dataplane(self):
+        """What a unit wants is started by its restart: one that was stopped, too, or given up."""
+        vcpud, dataplane = self.NAMES[1], self.NAMES[0].replace("@", "@%i")
+        for key in ("Wants", "Requires", "Requisite", "BindsTo", "Upholds"):
+            self.assertNotIn(dataplane, self.values(vcpud, key))
+        for key in ("PartOf", "After"):
+            self.assertEqual(self.values(vcpud, key), [dataplane])
 
     def test_limits(self):
         """What the fabrics and real-time classes ask for in words of systemd's."""

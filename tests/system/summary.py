@@ -43,7 +43,7 @@
                   "to_glue": {"0": 0, "1": 0, "vm": 0},        for the VM's process
                   "unmap": 3, "unmap_capacity": 256,           for the agent
                   "implausible": {"1": 2}},                    rings whose indices are impossible, which are left out above
-     "threads": {"agent": {"cpu_ns": 5, "core": 1},            of the VM's process: CPU time in steps of 10 ms; {}: not
+     "threads": {"agent": {"cpu_ns": 5, "core": 1},            of the VM's process: CPU time, up to 20 ms less; {}: not
                  "vcpu0": {...}, "proxy1": {...}},             known. proxy: stands for a vCPU of another node
      "processes": {"dataplane": {"cpu_ns": 9}, "vm": {"cpu_ns": 9}},       of all their threads; vm: while it is connected
      "spans": {"sample": 64, "cost_ticks": 115, "khz": 2100000, "epoch": ..., "newest": 7,   cost of one stamp; guest TSC =

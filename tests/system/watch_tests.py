@@ -48,8 +48,11 @@ def cpu_times(c):
         if node is None:
             continue
         for tid in os.listdir(f"/proc/{process.pid}/task"):
-            with open(f"/proc/{process.pid}/task/{tid}/stat", encoding="ascii", errors="replace") as f:
-                name, _, rest = f.read().partition("(")[2].rpartition(")")
+            try:
+                with open(f"/proc/{process.pid}/task/{tid}/stat", encoding="ascii", errors="replace") as f:
+                    name, _, rest = f.read().partition("(")[2].rpartition(")")
+            except OSError:
+                continue  # it has ended
             known = re.fullmatch(r"pando-(agent|vcpu[0-9]+)", name)
             if known:
                 times[node, known[1]] = sum(map(int, rest.split()[11:13])) / os.sysconf("SC_CLK_TCK")
@@ -288,8 +291,8 @@ def tops(pages):
     starts = ("write", "data ", "0x", "n0 > n")
     if not any(all(any(line.startswith(start) for line in p.splitlines()) for start in starts) for p in pages):
         yield f"top: {pages[1]}"  # of some: a machine that others share may stand still for one
-    words = [x.split() for x in pages[1].splitlines() if x.startswith(("vcpu", "agent", "loop"))]
-    if not {"loop", "agent"} <= {w[0] for w in words} or any("-" in (w[3], w[4]) for w in words):
+    threads = [[x.split() for x in p.splitlines() if x.startswith(("vcpu", "agent", "loop"))] for p in pages]
+    if not any({"loop", "agent"} <= {w[0] for w in t} and not any("-" in (w[3], w[4]) for w in t) for t in threads):
         yield f"top: threads: {pages[1]}"
 
 

@@ -136,6 +136,16 @@ static void older(void)
     made_up_put("/sys/devices/system/cpu/isolated", "%s", "");
 }
 
+/* ... of two CPUs, which tells. */
+static void small(void)
+{
+    taciturn();
+    made_up_put("/sys/devices/system/cpu/online", "0-1");
+    made_up_put("/sys/devices/system/cpu/isolated", "%s", "");
+    made_up_put("/sys/devices/system/cpu/nohz_full", " (null)");
+    made_up_put("/proc/cmdline", "%s", "");
+}
+
 static void isolated_only(void)
 {
     older();
@@ -229,6 +239,18 @@ static const struct expected cases[] = {
      NODES(", dataplane_core: 2, agent_core: 3, vcpu_cores: [4]"),
      {"note CPUs 2 of the poll loop: not in isolcpus (the scheduler puts other threads there)",
       "note CPUs 3 of the agent: not in isolcpus (the scheduler puts other threads there)"}},
+    {"not all CPUs for some, and none from threads that are balanced",
+     small,
+     NODES(", dataplane_core: 0, agent_core: 1, vcpu_cores: [0]"),
+     {"note vcpu_cores", "note CPUs 0 of the poll loop: not in nohz_full (",
+      "note CPUs 1 of the agent: not in isolcpus (the scheduler puts other threads there)",
+      "note CPUs 0 of the vCPUs: not in nohz_full ("}},
+    {"nor from housekeeping",
+     isolated_only,
+     NODES(", dataplane_core: 5, agent_core: 6, housekeeping_cores: [5]"),
+     {"note CPU 5 is the poll loop's and also in housekeeping_cores",
+      "note CPUs 5 of the poll loop: not in nohz_full (the tick",
+      "note CPUs 6 of the agent: not in isolcpus (the scheduler puts other threads there), rcu"}},
     {"busy wherever it wanders",
      made_up_server,
      NODES("") "poll: {mode: busy}\n",
