@@ -221,7 +221,8 @@ def of_bench(bench, results):
     out, taken = [], set()
     for f in FIGURES:
         rows = f.rows(results) if f.bench == bench else []
-        if any(role_of(r) is not FLOOR for r in rows):  # floors by themselves say nothing
+        floors = [r for r in rows if role_of(r) is FLOOR and r["name"].split("/")[0] != bench]
+        if len(rows) > len(floors):  # what lies under a bench says nothing by itself
             out.append((f, rows))
             taken |= {r["name"] for r in rows}
     heads = {n.split("/")[0] for n in taken} | ({*CONTEXT} - {bench})

@@ -375,6 +375,10 @@ class Figures(unittest.TestCase):
         self.assertEqual(list(drawn.values()), ["Pando, AF_XDP", "GiantVM-style, sleeping", "local fault, no network",
                                                 "AF_XDP alone, there and back"])  # fmt: skip
 
+    def test_floors_by_themselves_are_not_drawn(self):
+        self.assertEqual(self.drawn("giantvm", "floor/uffd_spin/minor_shared", "rtt/raw_af_xdp/64"), {})
+        self.assertEqual(list(self.drawn("noise", "noise/cpu0")), ["noise"])  # what is all of a bench is no floor there
+
     def test_each_kind_of_fault_has_words_and_a_line_of_its_own(self):
         import fault
 
