@@ -116,8 +116,8 @@ char *doctor_boot_words(const struct machine *m, const struct doctor_words *lack
         struct host_cpus all = lacking->of[w];
         if (host_cpus_empty(&all))
             continue;
-        for (size_t i = 0; in != NULL && i < sizeof(all.word) / sizeof(all.word[0]); i++)
-            all.word[i] |= in->word[i];
+        if (in != NULL)
+            host_cpus_join(&all, in);
         host_cpus_text(&all, list, sizeof(list));
         if (strstr(list, "...") != NULL) { /* cut off: no word of a command line */
             snprintf(buf, size,

@@ -226,23 +226,14 @@ static uint32_t vcpus_here(const struct check *c)
     return n;
 }
 
-static void without(struct host_cpus *set, const struct host_cpus *these)
-{
-    for (size_t i = 0; i < sizeof(set->word) / sizeof(set->word[0]); i++)
-        set->word[i] &= ~these->word[i];
-}
-
 /* All CPUs kept for somebody are kept for nobody: these are too few for the word. */
 static bool leaves_none(const struct check *c, const struct doctor_words *lacking,
                         enum doctor_word w)
 {
-    struct host_cpus left = c->m->usable;
-    struct doctor_words in_force;
-    doctor_lacking(c->m, &c->m->usable, 1u << w, &in_force); /* those that are not named yet */
-    for (uint32_t cpu = 0; cpu < HOST_CPUS_MAX; cpu++)
-        if (!host_cpus_has(&in_force.of[w], cpu) || host_cpus_has(&lacking->of[w], cpu))
-            left.word[cpu / 64] &= ~(UINT64_C(1) << cpu % 64);
-    return !host_cpus_empty(&lacking->of[w]) && host_cpus_empty(&left);
+    struct doctor_words unnamed;
+    doctor_lacking(c->m, &c->m->usable, 1u << w, &unnamed);
+    host_cpus_take_away(&unnamed.of[w], &lacking->of[w]);
+    return !host_cpus_empty(&lacking->of[w]) && host_cpus_empty(&unnamed.of[w]);
 }
 
 /* By role what helps there. The agent sleeps until it is asked, and an idle CPU has no tick.
@@ -262,17 +253,14 @@ static void check_isolation(struct check *c)
     struct doctor_words lacking[N], all = {0};
     struct host_cpus balanced = config_cpus(c->node, CONFIG_ROLE_VCPU),
                      rest = config_cpus(c->node, CONFIG_ROLE_HOUSEKEEPING);
-    for (size_t i = 0; i < sizeof(rest.word) / sizeof(rest.word[0]); i++)
-        balanced.word[i] |= rest.word[i];
+    host_cpus_join(&balanced, &rest);
     char of[32], remedy[DOCTOR_TEXT_MAX];
     for (int role = 0; role < N; role++) {
         struct host_cpus set = config_cpus(c->node, (enum config_role)role);
         doctor_lacking(c->m, &set, helps[role], &lacking[role]);
-        without(&lacking[role].of[DOCTOR_ISOLCPUS], &balanced);
-        for (uint32_t cpu = 0; cpu < HOST_CPUS_MAX; cpu++)
-            for (int w = 0; w < DOCTOR_WORDS; w++)
-                if (host_cpus_has(&lacking[role].of[w], cpu))
-                    host_cpus_add(&all.of[w], cpu);
+        host_cpus_take_away(&lacking[role].of[DOCTOR_ISOLCPUS], &balanced);
+        for (int w = 0; w < DOCTOR_WORDS; w++)
+            host_cpus_join(&all.of[w], &lacking[role].of[w]);
     }
     for (int w = 0; w < DOCTOR_WORDS; w++)
         if (leaves_none(c, &all, (enum doctor_word)w))

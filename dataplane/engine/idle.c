@@ -22,14 +22,13 @@
  * was long makes the loop sleep instead of yielding for a while.
  *
  * Who has just made a vCPU or the agent of its own CPU runnable makes way in the first empty round
- * (the next one, if work comes on the way to bed), in every mode but busy, and asleep where no
- * deadline is near: the loop has priority, so that no wake-up takes the CPU from
- * it; and after a yield the scheduler gives it back for some more rounds (6.18: 8 of them, 11 us,
- * as a vCPU that ran has had its share). Measured, a read fault, loop and vCPU on one CPU, shm: 46
- * us instead of 92 (yield), 93 instead of 106 (adaptive). In mode yield it is back after
- * MAKE_WAY_US and the timer's slack: a halted CPU takes longer to wake than a fault to be served. A
- * port that cannot wake a sleeper at the moment is yielded beside. glue_cpu.h says how CPUs are
- * compared.
+ * (the next one, if work comes on the way to bed), in every mode but busy, and asleep: the loop has
+ * priority, so that no wake-up takes the CPU from it; and after a yield the scheduler gives it back
+ * for some more rounds (6.18: 8 of them, 11 us, as a vCPU that ran has had its share). Measured, a
+ * read fault, loop and vCPU on one CPU, shm: 46 us instead of 92 (yield), 93 instead of 106
+ * (adaptive). In mode yield it is back after MAKE_WAY_US and the timer's slack: a halted CPU takes
+ * longer to wake than a fault to be served. A port that cannot wake a sleeper at the moment is
+ * yielded beside. glue_cpu.h says how CPUs are compared.
  *
  * The way is that long in any case. A deadline within it, such as a lone acknowledgement's, is late
  * by less than it; and whom a frame woke goes on making way when the frame is dealt with, as the

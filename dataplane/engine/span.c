@@ -340,8 +340,8 @@ void span_entry(struct engine *e, const struct glue_entry *entry)
     bool irq = m.kind == WIRE_IRQ;
     if (m.kind == WIRE_IO_DONE) {
         k.node = entry->node;
-        if (m.chan <
-            e->cfg->vm.vcpus) /* taken and handled since the last look: one after the other */
+        /* Taken and handled since the last look: one piece after the other. */
+        if (m.chan < e->cfg->vm.vcpus)
             look_at_chan(e, m.chan);
         if (plausible(e, stamp, now)) {
             span_part_begin(e->spans, &k, SPAN_AT_HANDLED, stamp);

@@ -216,8 +216,7 @@ int machine_open(struct machine *m, const char *root)
         else
             (void)host_cpus_parse(word, &m->rcu_nocbs);
     }
-    for (size_t i = 0; i < sizeof(set.word) / sizeof(set.word[0]); i++)
-        m->rcu_nocbs.word[i] |= m->nohz_full.word[i]; /* implied */
+    host_cpus_join(&m->rcu_nocbs, &m->nohz_full); /* implied */
     read_nodes(m);
     return 0;
 }

@@ -61,6 +61,18 @@ static inline bool host_cpus_has(const struct host_cpus *s, uint32_t cpu)
     return cpu < HOST_CPUS_MAX && (s->word[cpu / 64] >> (cpu % 64) & 1) != 0;
 }
 
+static inline void host_cpus_join(struct host_cpus *s, const struct host_cpus *these)
+{
+    for (size_t i = 0; i < sizeof(s->word) / sizeof(s->word[0]); i++)
+        s->word[i] |= these->word[i];
+}
+
+static inline void host_cpus_take_away(struct host_cpus *s, const struct host_cpus *these)
+{
+    for (size_t i = 0; i < sizeof(s->word) / sizeof(s->word[0]); i++)
+        s->word[i] &= ~these->word[i];
+}
+
 bool host_cpus_empty(const struct host_cpus *s);
 uint32_t host_cpus_count(const struct host_cpus *s);
 
