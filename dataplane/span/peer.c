@@ -4,19 +4,19 @@
 #include "dataplane/base/check.h"
 #include "dataplane/span/span.h"
 
-static struct span_part *find(struct spans *s, const struct span_key *k)
+static struct span_part *find(struct span_part *table, const struct span_key *k)
 {
-    struct span_part *set = &s->part[span_set_of(k)];
+    struct span_part *set = &table[span_set_of(k)];
     for (unsigned i = 0; i < SPAN_WAYS; i++)
         if (set[i].used && span_same(&set[i].key, k))
             return &set[i];
     return NULL;
 }
 
-/* A node that opens many pushes out its own first. */
-static struct span_part *place(struct spans *s, const struct span_key *k)
+/* A node that opens, or says, much pushes out its own first. */
+static struct span_part *place(struct span_part *table, const struct span_key *k)
 {
-    struct span_part *set = &s->part[span_set_of(k)], *own = NULL, *oldest = set;
+    struct span_part *set = &table[span_set_of(k)], *own = NULL, *oldest = set;
     for (unsigned i = 0; i < SPAN_WAYS; i++) {
         struct span_part *p = &set[i];
         if (!p->used)
@@ -26,7 +26,6 @@ static struct span_part *place(struct spans *s, const struct span_key *k)
         if (p->key.node == k->node && (own == NULL || (int64_t)(p->opened - own->opened) < 0))
             own = p;
     }
-    s->parts_lost++;
     return own != NULL ? own : oldest;
 }
 
@@ -34,9 +33,10 @@ void span_part_begin(struct spans *s, const struct span_key *k, unsigned point, 
 {
     PANDO_CHECK(k->what < SPAN_WHATS && point < span_points((enum span_what)k->what));
     PANDO_CHECK(k->node != s->cfg.self);
-    if (find(s, k) != NULL)
+    if (find(s->part, k) != NULL)
         return;
-    struct span_part *p = place(s, k);
+    struct span_part *p = place(s->part, k);
+    s->parts_lost += p->used;
     *p = (struct span_part){
         .used = true, .key = *k, .opened = at, .points = (uint16_t)(1u << point)};
     p->stamp[point] = at;
@@ -57,7 +57,7 @@ static void put_in_order(uint64_t *stamp, unsigned n)
 bool span_part_end(struct spans *s, const struct span_key *k, uint32_t error, uint8_t flags,
                    struct wire_span *ret)
 {
-    struct span_part *p = find(s, k);
+    struct span_part *p = find(s->part, k);
     if (p == NULL)
         return false;
     p->used = false;
@@ -113,11 +113,16 @@ static enum span_drop check_time(const struct spans *s, const struct span_open *
     return SPAN_OK;
 }
 
-static void take(struct span_open *o, uint8_t src, const struct wire_span *m)
+static void stamps_of(const struct wire_span *m, uint64_t stamp[SPAN_POINTS_MAX])
 {
     unsigned n = 0;
     for (uint64_t left = m->points; left != 0; left &= left - 1)
-        o->r.stamp[bit64_first(left)] = m->stamp[n++];
+        stamp[bit64_first(left)] = m->stamp[n++];
+}
+
+static void take(struct span_open *o, uint8_t src, const struct wire_span *m)
+{
+    stamps_of(m, o->r.stamp);
     o->r.points |= m->points;
     o->r.peer_error = (uint32_t)max_u64(o->r.peer_error, m->error);
     if ((m->flags & WIRE_SPAN_AGAIN) != 0)
@@ -126,36 +131,17 @@ static void take(struct span_open *o, uint8_t src, const struct wire_span *m)
         o->said = src;
 }
 
-/* ---- sharers: put aside, by span and node; a node that says much pushes out its own first --- */
+/* ---- sharers: put aside, by span and node --------------------------------------------------- */
 
-static uint32_t sharer_set(uint64_t id, uint8_t node)
+static struct span_key sharer_key(uint64_t id, uint8_t node)
 {
-    struct span_key k = {.id = id, .node = node};
-    return span_set_of(&k);
+    return (struct span_key){.id = id, .chan = SPAN_CHAN_SHARER, .what = SPAN_FAULT, .node = node};
 }
 
-const struct span_sharer *span_sharer_find(const struct spans *s, uint64_t id, uint8_t node)
+const struct span_part *span_sharer_find(const struct spans *s, uint64_t id, uint8_t node)
 {
-    const struct span_sharer *set = &s->sharer[sharer_set(id, node)];
-    for (unsigned i = 0; i < SPAN_WAYS; i++)
-        if (set[i].used && set[i].id == id && set[i].node == node)
-            return &set[i];
-    return NULL;
-}
-
-static struct span_sharer *sharer_place(struct spans *s, uint64_t id, uint8_t node)
-{
-    struct span_sharer *set = &s->sharer[sharer_set(id, node)], *own = NULL, *oldest = set;
-    for (unsigned i = 0; i < SPAN_WAYS; i++) {
-        struct span_sharer *l = &set[i];
-        if (!l->used)
-            return l;
-        if ((int64_t)(l->came - oldest->came) < 0)
-            oldest = l;
-        if (l->node == node && (own == NULL || (int64_t)(l->came - own->came) < 0))
-            own = l;
-    }
-    return own != NULL ? own : oldest;
+    struct span_key k = sharer_key(id, node);
+    return find((struct span_part *)(uintptr_t)s->sharer, &k);
 }
 
 /* All of its points come at once. o: NULL if there is no such span. */
@@ -175,17 +161,15 @@ static enum span_drop check_sharer(const struct spans *s, const struct span_open
 
 static void put_aside(struct spans *s, uint8_t src, const struct wire_span *m, uint64_t now)
 {
-    struct span_sharer *l = sharer_place(s, m->id, src);
-    *l = (struct span_sharer){.used = true,
-                              .id = m->id,
-                              .came = now,
-                              .error = m->error,
-                              .points = m->points,
-                              .node = src,
-                              .flags = m->flags};
-    unsigned n = 0;
-    for (uint64_t left = m->points; left != 0; left &= left - 1)
-        l->stamp[bit64_first(left) - SPAN_AT_SHARER_RX] = m->stamp[n++];
+    struct span_key k = sharer_key(m->id, src);
+    struct span_part *p = place(s->sharer, &k);
+    *p = (struct span_part){.used = true,
+                            .key = k,
+                            .opened = now,
+                            .error = m->error,
+                            .points = m->points,
+                            .flags = m->flags};
+    stamps_of(m, p->stamp);
 }
 
 static enum span_drop sharer_message(struct spans *s, struct span_open *o, uint8_t src,

@@ -303,15 +303,14 @@ static void count(struct spans *s, struct span_record *r)
 }
 
 /* Of a sharer's points those for which the fault waited when it had its answer. */
-static void add_sharer(struct span_open *o, const struct span_sharer *l)
+static void add_sharer(struct span_open *o, const struct span_part *l)
 {
     struct span_record *r = &o->r;
     uint16_t had = r->points;
-    for (unsigned i = 0; i < SPAN_SHARER_STAMPS; i++) {
-        unsigned p = SPAN_AT_SHARER_RX + i;
-        bool late = !o->answered || (int64_t)(l->stamp[i] - r->stamp[SPAN_AT_DATA_RX]) >= 0;
+    for (unsigned p = SPAN_AT_SHARER_RX; p <= SPAN_AT_SHARER_TX; p++) {
+        bool late = !o->answered || (int64_t)(l->stamp[p] - r->stamp[SPAN_AT_DATA_RX]) >= 0;
         if ((l->points & BIT(p)) != 0 && late)
-            set_stamp(r, p, l->stamp[i]);
+            set_stamp(r, p, l->stamp[p]);
     }
     if (r->points == had)
         return;
@@ -321,7 +320,7 @@ static void add_sharer(struct span_open *o, const struct span_sharer *l)
 
 void span_try_complete(struct spans *s, struct span_open *o)
 {
-    const struct span_sharer *last = NULL;
+    const struct span_part *last = NULL;
     if (!o->ended || (o->r.points & o->need) != o->need)
         return;
     if (o->acked && (last = span_sharer_find(s, o->key.id, o->acker)) == NULL)

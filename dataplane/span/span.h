@@ -108,7 +108,6 @@ enum {
     SPAN_OPEN_MAX = SPAN_WAYS * SPAN_SETS,
     SPAN_PARTS_MAX = SPAN_WAYS * SPAN_SETS,
     SPAN_SHARERS_MAX = SPAN_WAYS * SPAN_SETS,
-    SPAN_SHARER_STAMPS = 3,
     SPAN_RING = 1024, /* last records */
     SPAN_LOST = 64,   /* ids of spans that gave way before they ended */
     SPAN_SAMPLE_DEFAULT = 64,
@@ -249,22 +248,14 @@ struct span_open {
     bool counted; /* as lacking; open only for the stamps that are still to come */
 };
 
-struct span_part { /* of a span of another node */
+struct span_part { /* of a span of another node; or what another one, key.node, said of one here */
     struct span_key key;
     uint64_t opened;
+    uint32_t error; /* of its sender's clock, where it was said */
     uint16_t points;
     uint8_t flags; /* WIRE_SPAN_* */
     bool used;
     uint64_t stamp[SPAN_POINTS_MAX];
-};
-
-struct span_sharer { /* what a sharer said of an own span, put aside */
-    uint64_t id, came;
-    uint64_t stamp[SPAN_SHARER_STAMPS]; /* of SPAN_AT_SHARER_RX and on */
-    uint32_t error;
-    uint16_t points;
-    uint8_t node, flags; /* WIRE_SPAN_* */
-    bool used;
 };
 
 struct span_config {
@@ -284,7 +275,7 @@ struct spans {
     uint32_t khz;   /* of the cluster clock; the owner sets it before the first span */
     struct span_open open[SPAN_OPEN_MAX];
     struct span_part part[SPAN_PARTS_MAX];
-    struct span_sharer sharer[SPAN_SHARERS_MAX];
+    struct span_part sharer[SPAN_SHARERS_MAX]; /* put aside until all acknowledgements are here */
     uint64_t lost[SPAN_LOST], lost_n;
     struct span_kind_count kind[SPAN_KINDS];
     struct span_slot ring[SPAN_RING];
@@ -359,7 +350,7 @@ void span_try_complete(struct spans *s, struct span_open *o);
 void span_close_lacking(struct spans *s, struct span_open *o, enum span_lack why);
 uint16_t span_points_of(enum span_what what, unsigned who); /* enum span_who */
 void span_keep(struct spans *s, struct span_record *r);
-const struct span_sharer *span_sharer_find(const struct spans *s, uint64_t id, uint8_t node);
+const struct span_part *span_sharer_find(const struct spans *s, uint64_t id, uint8_t node);
 static inline uint32_t span_set_of(const struct span_key *k)
 {
     uint64_t h =
